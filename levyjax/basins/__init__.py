@@ -1,0 +1,7 @@
+"""The region to leave."""
+
+from levyjax.basins.base import Basin
+from levyjax.basins.shapes import Ball, Box, Ellipsoid, HalfSpace
+from levyjax.basins.sublevel import Sublevel
+
+__all__ = ["Ball", "Basin", "Box", "Ellipsoid", "HalfSpace", "Sublevel"]

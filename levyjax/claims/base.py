@@ -1,0 +1,102 @@
+"""What a claim is, what came of testing it, and the rules that turn numbers into a verdict."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+Verdict = Literal["confirmed", "refuted", "holds_within_limits", "undecided", "not_testable"]
+Interval = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How large the experiments are.
+
+    Attributes:
+        quick: small experiments, for a few minutes on two cores.
+        seed: of the whole report; each claim adds its own place in the list.
+    """
+
+    quick: bool = False
+    seed: int = 0
+
+    def size(self, quick: int, full: int) -> int:
+        """A number of trajectories or draws."""
+        return quick if self.quick else full
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What an experiment found.
+
+    Attributes:
+        expected: the value that levyjax's exact laws give for what was measured; None where there is no law.
+        measured: the measured value.
+        ci95: its 95% interval.
+        verdict: on the statement as its authors make it, by the claim's rule.
+        finding: one or two sentences with the numbers.
+        draw: makes the figure: a function of no arguments that returns matplotlib axes.
+        alt: what the figure shows, for a reader who cannot see it.
+    """
+
+    expected: float | None
+    measured: float
+    ci95: Interval
+    verdict: Verdict
+    finding: str
+    draw: Callable[[], Any]
+    alt: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One statement put to the test.
+
+    Attributes:
+        id: short name.
+        statement: what its authors say, or what their text implies.
+        source: where they say it.
+        rule: how the verdict follows from the numbers.
+        run: the experiment.
+    """
+
+    id: str
+    statement: str
+    source: str
+    rule: str
+    run: Callable[[Settings], Outcome]
+
+
+def judge_value(interval: Interval, claimed: float, tolerance: float) -> Verdict:
+    """A claim that a quantity equals `claimed`: refuted where the interval stays further off than the tolerance,
+    confirmed where it lies within twice the tolerance of the claimed value and reaches within the tolerance of it."""
+    low, high = interval
+    if low > claimed + tolerance or high < claimed - tolerance:
+        return "refuted"
+    return "confirmed" if max(high - claimed, claimed - low) <= 2 * tolerance else "undecided"
+
+
+def judge_below(interval: Interval, bound: float) -> Verdict:
+    """A claim that a quantity is below `bound`."""
+    low, high = interval
+    if high < bound:
+        return "confirmed"
+    return "refuted" if low > bound else "undecided"
+
+
+def judge_above(interval: Interval, bound: float) -> Verdict:
+    """A claim that a quantity is above `bound`."""
+    return judge_below((-interval[1], -interval[0]), -bound)
+
+
+def known(value: float | None) -> float:
+    """A number that the experiment was chosen to have."""
+    if value is None:
+        raise RuntimeError("the experiment gave no number where it has to give one")
+    return value
+
+
+def shown(value: float) -> str:
+    """A number for a sentence."""
+    return f"{value:.4g}" if math.isfinite(value) else "infinite"

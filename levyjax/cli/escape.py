@@ -1,0 +1,35 @@
+"""`levyjax escape`: exit times of a run by simulation, beside the theory."""
+
+import argparse
+from typing import Any
+
+HELP = "simulate the exits of each cell and compare them with the theory"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand."""
+    parser.add_argument("run_file", metavar="RUN.toml", help="the run")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", metavar="DIR", help="also write the samples, the record and the figures there")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Simulates every cell of the run."""
+    from levyjax.config import load
+    from levyjax.output import output_directory
+
+    config = load(args.run_file)
+    folder = None if args.out is None else output_directory(args.out)
+    from levyjax.cli.study import escape_cells  # imports jax
+
+    return escape_cells(config, folder)
+
+
+def render(result: dict[str, Any]) -> str:
+    """The cells as a table, and the slopes of the exit time against the noise level."""
+    from levyjax.output import table
+
+    columns = ("alpha", "noise_level", "learning_rate", "exited", "censored", "nonfinite", "mean_exit_time")
+    columns += ("mean_exit_time_ci95", "predicted_rate", "ratio", "ks_pvalue", "seconds")
+    parts = [table(result["cells"], columns)]
+    return "\n\n".join(parts + ([table(result["slopes"])] if result["slopes"] else []))

@@ -1,0 +1,38 @@
+"""`levyjax reproduce`: every claim put to the test, as a report."""
+
+import argparse
+from typing import Any
+
+HELP = "put the claims of the paper and its relatives to the test and write a report"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand."""
+    parser.add_argument("--out", metavar="DIR", required=True, help="the folder for report.html and results.json")
+    parser.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
+    parser.add_argument("--only", metavar="ID", nargs="+", help="run these claims only")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Runs the experiments and writes the report."""
+    from levyjax.output import output_directory, progress
+
+    if args.seed < 0:
+        raise ValueError(f"--seed {args.seed} must not be negative.")
+    folder = output_directory(args.out)
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from levyjax.claims.reproduce import reproduce, select  # imports jax
+
+    with progress(len(select(args.only)), "claims") as bar:
+        return reproduce(folder, quick=args.quick, seed=args.seed, only=args.only, on_claim=lambda _: bar.update())
+
+
+def render(result: dict[str, Any]) -> str:
+    """The claims with their verdicts as a table."""
+    from levyjax.output import table
+
+    return table(result["claims"], ("id", "verdict", "expected", "measured", "ci95", "seconds"))

@@ -1,0 +1,87 @@
+"""From a run's configuration to the objects of one cell; the only part of the configuration layer that needs jax."""
+
+from typing import Any
+
+from levyjax import basins, dynamics, landscapes, noise, solvers
+from levyjax.config import schema
+from levyjax.config.schema import RunConfig
+from levyjax.config.sweeps import Cell
+from levyjax.escape import EscapeProblem, Plan
+
+
+def _landscape(config: RunConfig) -> Any:
+    part: Any = config.landscape
+    if isinstance(part, schema.QuadraticConfig):
+        return landscapes.Quadratic(_operator(part.hessian), part.minimum)
+    if isinstance(part, schema.AsymmetricValleyConfig):
+        return landscapes.AsymmetricValley(part.curvature_left, part.curvature_right, part.minimum)
+    if isinstance(part, schema.DoubleWellConfig):
+        return landscapes.DoubleWell(part.width, part.height, part.curvature, well=part.well)
+    return landscapes.Flat(config.minimum)
+
+
+def _basin(config: RunConfig, landscape: Any) -> Any:
+    part: Any = config.basin
+    if isinstance(part, schema.BoxConfig):
+        return basins.Box(part.lower, part.upper)
+    if isinstance(part, schema.BallConfig):
+        return basins.Ball(part.radius, part.center or config.minimum)
+    if isinstance(part, schema.EllipsoidConfig):
+        return basins.Ellipsoid(_operator(part.matrix), part.level, part.center or config.minimum)
+    if isinstance(part, schema.HalfSpaceConfig):
+        return basins.HalfSpace(part.normal, part.offset)
+    return basins.Sublevel(landscape, part.height)
+
+
+def _dynamics(config: RunConfig, learning_rate: float | None) -> Any:
+    part: Any = config.dynamics
+    if isinstance(part, schema.SgdConfig):
+        return dynamics.SGD(learning_rate)
+    return dynamics.Adam(
+        learning_rate,
+        part.beta1,
+        part.beta2,
+        part.epsilon,
+        part.preconditioner,
+        variant=part.variant,
+        gradient_noise=part.gradient_noise,
+    )
+
+
+def _operator(value: Any) -> Any:
+    """A linear map as the objects hold it: the diagonal where the file gives one, else the matrix."""
+    return [float(entry) for entry in value] if not isinstance(value[0], tuple) else [list(row) for row in value]
+
+
+def _noise(config: RunConfig, alpha: float | None) -> Any:
+    part: Any = config.noise
+    scale = 1.0 if part.scale is None else part.scale
+    scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
+    if isinstance(part, schema.GaussianConfig):
+        return noise.Gaussian(scale)
+    kind = noise.Independent if isinstance(part, schema.IndependentConfig) else noise.Rotational
+    return kind(alpha, scale)
+
+
+def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
+    """The exit problem of one cell.
+
+    Raises:
+        ValueError: the tables do not fit together in a way that only the objects can tell.
+    """
+    landscape = _landscape(config)
+    return EscapeProblem(
+        landscape,
+        _basin(config, landscape),
+        _noise(config, cell.alpha),
+        _dynamics(config, cell.learning_rate),
+        cell.noise_level,
+        config.start,
+    )
+
+
+def build_plan(config: RunConfig) -> Plan:
+    """How the run's cells are simulated."""
+    run = config.run
+    solver = solvers.Iteration() if run.method == "iteration" else solvers.Euler(run.dt)
+    return Plan(solver, run.num_trajectories, run.max_time, run.dtype)

@@ -1,0 +1,163 @@
+"""Checkers of single values.
+
+A checker takes what the file has and where it stands (`"[noise] alpha"`), and returns the value to keep or raises
+`ConfigError` with one sentence: what was given, what is allowed, what to do.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Check = Callable[[Any, str], Any]
+
+_ITEMS_SHOWN = 4
+_CHARACTERS_SHOWN = 60
+
+
+class ConfigError(ValueError):
+    """A run configuration was refused; the message says what was given, what is allowed and what to do."""
+
+
+def show(value: Any, depth: int = 2) -> str:
+    """Writes a value as a TOML file would have it, cut short, and never fails whatever the value is.
+
+    Example:
+        >>> show([1.0, True, "a"])
+        '[1.0, true, "a"]'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(_cut(value), ensure_ascii=False)
+    if isinstance(value, int):
+        return str(value) if value.bit_length() <= 128 else f"an integer of {value.bit_length()} bits"
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, (list, tuple)):
+        return _show_list(value, depth)
+    if isinstance(value, dict):
+        return "{...}" if value else "{}"
+    return f"a value of type {type(value).__name__}"
+
+
+def _show_list(value: list | tuple, depth: int) -> str:
+    if depth == 0:
+        return "[...]"
+    shown = [show(item, depth - 1) for item in value[:_ITEMS_SHOWN]]
+    return "[" + ", ".join(shown + ["..."] * (len(value) > _ITEMS_SHOWN)) + "]"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CHARACTERS_SHOWN else text[: _CHARACTERS_SHOWN - 3] + "..."
+
+
+def nearest(name: Any, names: Iterable[str]) -> str:
+    """The valid name closest to a wrong one as a question, `did you mean "alpha"? `, or nothing."""
+    close = difflib.get_close_matches(name[:100].lower(), list(names), n=1, cutoff=0.5) if isinstance(name, str) else ()
+    return f'did you mean "{close[0]}"? ' if close else ""
+
+
+def listing(names: Iterable[str]) -> str:
+    """The names in a row: `"a", "b", "c"`."""
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def refuse(value: Any, where: str, give: str) -> ConfigError:
+    """The error for a value that is not allowed; `give` says what is."""
+    return ConfigError(f"{where} = {show(value)} is refused: give {give}.")
+
+
+def plain(value: Any) -> Any:
+    """Arrays and array scalars (NumPy, JAX) as the lists and numbers a file would have; other values as they are."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def real(give: str, allowed: Callable[[float], bool]) -> Check:
+    """A checker of one number, kept as a float; a bool or a string is no number."""
+
+    def check(value: Any, where: str) -> float:
+        value = plain(value)
+        if isinstance(value, str):
+            raise refuse(value, where, f"{give}, without quotes")
+        try:
+            number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+        except OverflowError:
+            number = math.nan
+        if not allowed(number):
+            raise refuse(value, where, give)
+        return number
+
+    return check
+
+
+def integer(low: int, high: int) -> Check:
+    """A checker of an integer in [low, high]."""
+
+    def check(value: Any, where: str) -> int:
+        value = plain(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise refuse(value, where, f"a whole number from {low} to {high}, without a decimal point")
+        return value
+
+    return check
+
+
+def boolean(value: Any, where: str) -> bool:
+    """A checker of true or false."""
+    if not isinstance(value, bool):
+        raise refuse(value, where, "true or false")
+    return value
+
+
+def choice(names: Iterable[str], planned: Iterable[str] = ()) -> Check:
+    """A checker of a name; a planned one is refused with the remark that this version does not have it."""
+    names, planned = tuple(names), tuple(planned)
+
+    def check(value: Any, where: str) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        if isinstance(value, str) and value in planned:
+            raise ConfigError(
+                f"{where} = {show(value)} is not available in this version; available are {listing(names)}."
+            )
+        raise ConfigError(f"{where} = {show(value)} is unknown: {nearest(value, names)}Allowed are {listing(names)}.")
+
+    return check
+
+
+def sweep(check: Check) -> Check:
+    """A checker of one number or a non-empty list to sweep over; the numbers are kept exactly as they are written."""
+
+    def run(value: Any, where: str) -> Any:
+        value = plain(value)
+        if not isinstance(value, (list, tuple)):
+            check(value, where)
+            return value
+        if not value:
+            raise refuse(value, where, "a number, or a list of one or more numbers to sweep over")
+        for index, item in enumerate(value):
+            check(item, f"{where}[{index}]")
+        return tuple(value)
+
+    return run
+
+
+def vector(entry: Check, may_be_empty: bool = False) -> Check:
+    """A checker of a list with one number a coordinate; a bare number is a list of one."""
+
+    def check(value: Any, where: str) -> tuple[float, ...]:
+        value = plain(value)
+        if not isinstance(value, (list, tuple)):
+            return (entry(value, where),)
+        if not value and not may_be_empty:
+            raise refuse(value, where, "a list with one number for each coordinate")
+        return tuple(entry(item, f"{where}[{index}]") for index, item in enumerate(value))
+
+    return check
+
+
+positive = real("a finite number above 0", lambda x: 0.0 < x < math.inf)
+not_negative = real("a finite number, 0 or above", lambda x: 0.0 <= x < math.inf)
+finite = real("a finite number", math.isfinite)

@@ -1,0 +1,159 @@
+"""From a TOML file to a checked `RunConfig`."""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from levyjax.config.checks import ConfigError, listing, nearest, show
+from levyjax.config.schema import RunConfig, RunSettings
+from levyjax.config.tables import KINDS, PLANNED, TABLES, keys_of, required_keys
+
+MAX_BYTES = 16 * 2**20
+
+
+def load(path: str | os.PathLike[str]) -> RunConfig:
+    """Reads a run from a TOML file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ConfigError: if the file cannot be read, is not TOML, or does not describe a run; the message names the file.
+    """
+    name = f"...{str(path)[-60:]}" if len(str(path)) > 63 else str(path)
+    try:
+        return parse(_read_toml(Path(path)))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def parse(mapping: Mapping[str, Any]) -> RunConfig:
+    """Makes a run of nested tables, as `tomllib` returns them; None stands for an absent key.
+
+    Args:
+        mapping: table name -> {key: value}.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ConfigError: for the first thing that is wrong, saying what was given, what is allowed and what to do.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"A run is a mapping of tables, not {show(mapping)}. Give the tables {_tables(TABLES)}.")
+    if not mapping:
+        raise ConfigError(f"There is nothing here. A run needs the tables {_tables(TABLES)}.")
+    for name in mapping:
+        _check_table_name(name, mapping[name])
+    missing = [name for name in TABLES if name not in mapping]
+    if missing:
+        raise ConfigError(f"[{missing[0]}] is missing. A run needs the tables {_tables(TABLES)}; add it.")
+    return RunConfig(**{name: _section(name, mapping[name]) for name in TABLES})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError("there is no such file. Check the path.") from None
+    except IsADirectoryError:
+        raise ConfigError("this is a folder. Give the TOML file in it.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"the file cannot be read ({reason}). Check the path and its permissions.") from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"the file is larger than {MAX_BYTES // 2**20} MiB. A run is a short TOML file; give that.")
+    return _decode(data)
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"byte {error.start} is not UTF-8. Save the file as UTF-8 text.") from None
+    if not text.strip():
+        raise ConfigError(f"the file is empty. A run needs the tables {_tables(TABLES)}.")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"this is not valid TOML: {str(error)[:160]}. Correct it there.") from None
+    except RecursionError:
+        raise ConfigError("the lists or tables are nested too deeply. A matrix is a list of lists.") from None
+    except ValueError:  # an integer with more digits than Python converts
+        raise ConfigError("a number in the file has too many digits. Write it like 1e-3.") from None
+
+
+def _check_table_name(name: Any, value: Any) -> None:
+    if name not in TABLES and not isinstance(value, Mapping):
+        raise ConfigError(f"{show(name)} = {show(value)} stands outside the tables. {_home(name)}")
+    if name not in TABLES:
+        raise ConfigError(f"[{_bare(name)}] is unknown: {nearest(name, TABLES)}The tables are {_tables(TABLES)}.")
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} = {show(value)} is not a table. Write [{name}] and its keys below it.")
+
+
+def _section(name: str, given: Mapping[Any, Any]) -> Any:
+    values = {key: value for key, value in given.items() if value is not None}
+    cls = RunSettings if name == "run" else _class_of(name, values)
+    for key in values:
+        if key not in keys_of(cls):
+            raise _unknown_key(name, key, cls)
+    for key in required_keys(cls):
+        if key not in values:
+            raise ConfigError(
+                f"[{name}] {key} is missing{_of_kind(cls)}. Its keys are {listing(keys_of(cls))}; add it."
+            )
+    return cls(**values)
+
+
+def _class_of(name: str, values: dict[Any, Any]) -> type:
+    """Takes the kind out of the values and finds its class."""
+    kinds = KINDS[name]
+    if "kind" not in values:
+        raise ConfigError(f"[{name}] kind is missing. Add one of {listing(kinds)}.")
+    kind = values.pop("kind")
+    if isinstance(kind, str) and kind in kinds:
+        return kinds[kind]
+    if isinstance(kind, str) and kind in PLANNED.get(name, ()):
+        raise ConfigError(
+            f"[{name}] kind = {show(kind)} is not available in this version; available are {listing(kinds)}."
+        )
+    raise ConfigError(f"[{name}] kind = {show(kind)} is unknown: {nearest(kind, kinds)}Allowed are {listing(kinds)}.")
+
+
+def _unknown_key(name: str, key: Any, cls: type) -> ConfigError:
+    names = keys_of(cls)
+    return ConfigError(
+        f"[{name}] {_bare(key)} is unknown{_of_kind(cls)}: {nearest(key, names) or _home(key) + ' '}"
+        f"The keys here are {listing(names) or 'none but kind'}."
+    )
+
+
+def _home(key: Any) -> str:
+    """Where a misplaced key belongs, as a sentence."""
+    owners = {"run": ([""] if key in keys_of(RunSettings) else [])}
+    owners |= {name: [kind for kind, cls in kinds.items() if key in keys_of(cls)] for name, kinds in KINDS.items()}
+    for name, kinds in owners.items():
+        if kinds:
+            return f"It belongs under [{name}]" + (f" with kind = {listing(kinds)}." if kinds != [""] else ".")
+    return "Take it out."
+
+
+def _of_kind(cls: type) -> str:
+    kind = getattr(cls, "kind", None)
+    return f' (kind = "{kind}")' if kind else ""
+
+
+def _bare(name: Any) -> str:
+    """A key or table name, quoted only where TOML would need it."""
+    return name if isinstance(name, str) and name.replace("_", "").isalnum() and len(name) <= 60 else show(name)
+
+
+def _tables(names: Iterable[str]) -> str:
+    return ", ".join(f"[{name}]" for name in names)

@@ -1,0 +1,261 @@
+"""A run as a tree of frozen dataclasses: every key of the TOML file, checked when the tree is built."""
+
+import dataclasses
+import math
+from typing import Any, Protocol
+
+from levyjax.config import consistency
+from levyjax.config.basins import BallConfig, BasinConfig, BoxConfig, EllipsoidConfig, HalfSpaceConfig, SublevelConfig
+from levyjax.config.checks import (
+    ConfigError,
+    boolean,
+    choice,
+    finite,
+    integer,
+    not_negative,
+    positive,
+    real,
+    refuse,
+    sweep,
+    vector,
+)
+from levyjax.config.landscapes import (
+    AsymmetricValleyConfig,
+    DoubleWellConfig,
+    FlatConfig,
+    LandscapeConfig,
+    Point,
+    QuadraticConfig,
+)
+from levyjax.config.matrices import Matrix, scale_matrix
+from levyjax.config.tables import TABLES, key, table, to_dict
+
+__all__ = [
+    "METHODS",
+    "AdamConfig",
+    "AsymmetricValleyConfig",
+    "BallConfig",
+    "BoxConfig",
+    "DoubleWellConfig",
+    "DynamicsConfig",
+    "EllipsoidConfig",
+    "FlatConfig",
+    "GaussianConfig",
+    "HalfSpaceConfig",
+    "IndependentConfig",
+    "NoiseConfig",
+    "QuadraticConfig",
+    "RotationalConfig",
+    "RunConfig",
+    "RunSettings",
+    "SgdConfig",
+    "SublevelConfig",
+]
+
+Sweep = int | float | tuple[int | float, ...]
+Scale = float | Matrix
+
+METHODS = {"euler": "dt", "iteration": "learning_rate"}  # method -> the key that says how long a step is
+_PLANNED_METHODS = ("tamed", "jump_adapted", "quasi_stationary")
+
+_alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
+_learning_rate = sweep(positive)
+_beta = real("a number from 0 up to, but not including, 1", lambda x: 0.0 <= x < 1.0)
+_fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
+_duration = real("a number above 0, or inf", lambda x: x > 0.0)
+
+
+class DynamicsConfig(Protocol):
+    """What the rest of the configuration asks of an optimizer."""
+
+    table: str
+    kind: str
+    learning_rate: Sweep | None
+
+    @property
+    def uses_learning_rate(self) -> str | None:
+        """The choice that needs a learning rate even in continuous time, as the file has it; None where none does."""
+        ...
+
+
+class NoiseConfig(Protocol):
+    """What the rest of the configuration asks of a noise."""
+
+    table: str
+    kind: str
+    scale: Scale | None
+
+
+@table("dynamics", "sgd")
+class SgdConfig:
+    """dx = -grad F dt + noise_level A dL; as an iteration, x <- x - learning_rate (grad F + noise_level A u).
+
+    Args:
+        learning_rate: needed by method "iteration" only; a list sweeps.
+    """
+
+    learning_rate: Sweep | None = key(_learning_rate, default=None)
+
+    @property
+    def uses_learning_rate(self) -> str | None:
+        return None
+
+
+@table("dynamics", "adam")
+class AdamConfig:
+    """Adam as a system of (x, m, v), Eq. 5 of Zhou et al. (NeurIPS 2020), or as the iteration itself.
+
+    Args:
+        learning_rate: needed by method "iteration", by variant "corrected" and by gradient_noise "gaussian" and
+            "stable"; a list sweeps.
+        beta1, beta2: of the running means of the gradient and of its square.
+        epsilon: added to the root of v.
+        gradient_noise: the randomness of the g^2 in dv: "frozen" takes (grad F)^2 + diag(A A').
+        variant: "paper" (Eq. 5 to the letter), "corrected" (rates (1 - beta)/learning_rate) or "frozen" (Q does not
+            move and is diag(preconditioner)).
+        preconditioner: the diagonal of Q, for variant "frozen" only.
+    """
+
+    learning_rate: Sweep | None = key(_learning_rate, default=None)
+    beta1: float = key(_beta, default=0.9)
+    beta2: float = key(_beta, default=0.999)
+    epsilon: float = key(not_negative, default=1e-8)
+    gradient_noise: str = key(choice(("frozen", "gaussian", "stable")), default="frozen")
+    variant: str = key(choice(("paper", "corrected", "frozen")), default="paper")
+    preconditioner: Point | None = key(vector(positive), default=None, coordinates=0)
+
+    @property
+    def uses_learning_rate(self) -> str | None:
+        if self.variant == "corrected":
+            return '[dynamics] variant = "corrected"'
+        return None if self.gradient_noise == "frozen" else f'[dynamics] gradient_noise = "{self.gradient_noise}"'
+
+    def check(self) -> None:
+        if self.variant == "frozen" and self.preconditioner is None:
+            raise ConfigError(
+                '[dynamics] variant = "frozen" needs preconditioner, the diagonal of Q. '
+                "Add for example preconditioner = [1.0, 0.5], one number above 0 for each coordinate."
+            )
+        if self.variant != "frozen" and self.preconditioner is not None:
+            raise refuse(list(self.preconditioner), "[dynamics] preconditioner", 'it with variant = "frozen" only')
+
+
+@table("noise", "independent")
+class IndependentConfig:
+    """Noise A dL whose coordinates L_j are independent, with E exp(i w L_j(t)) = exp(-t |w|^alpha).
+
+    Args:
+        alpha: tail index in (0, 2]; a list sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alpha: Sweep = key(_alpha)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "rotational")
+class RotationalConfig:
+    """Noise A dL with E exp(i w'L(t)) = exp(-t |w|^alpha), the same in every direction; keys as for "independent"."""
+
+    alpha: Sweep = key(_alpha)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "gaussian")
+class GaussianConfig:
+    """Noise A dL at alpha = 2: L_j(t) is N(0, 2t), the limit of the stable laws, and not N(0, t).
+
+    Args:
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("run")
+class RunSettings:
+    """The table `[run]`: how the problem is simulated.
+
+    Args:
+        noise_level: the factor epsilon of dL; a list sweeps.
+        method: "euler" (steps of `dt`) or "iteration" (the optimizer itself).
+        dt: step in time, needed by "euler".
+        dtype: "float32" or "float64".
+        relative_error: a quasi-stationary run ends when its standard error is below this part of the rate.
+        num_trajectories: how many paths.
+        max_time: a path that has not left by then is censored.
+        seed: 0 to 2^64 - 1.
+        start: default the landscape's minimum.
+        zip: swept lists are paired and not crossed.
+    """
+
+    noise_level: Sweep = key(sweep(positive))
+    method: str = key(choice(METHODS, _PLANNED_METHODS), default="euler")
+    dt: float | None = key(positive, default=None)
+    dtype: str = key(choice(("float32", "float64")), default="float32")
+    relative_error: float = key(_fraction, default=0.001)
+    num_trajectories: int = key(integer(1, 2**31 - 1), default=4096)
+    max_time: float = key(_duration, default=math.inf)
+    seed: int = key(integer(0, 2**64 - 1), default=0)
+    start: Point | None = key(vector(finite), default=None, coordinates=0)
+    zip: bool = key(boolean, default=False)
+
+    def check(self) -> None:
+        if METHODS[self.method] == "dt" and self.dt is None:
+            raise ConfigError(
+                f'[run] method = "{self.method}" needs dt, its step in time. '
+                "Add for example dt = 0.05, well below 1 over the largest curvature."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole run, consistent in itself: one table a field.
+
+    Raises:
+        ConfigError: if the tables do not fit together (coordinates, start, learning rate, sweep).
+
+    Example:
+        >>> config = RunConfig(
+        ...     landscape=QuadraticConfig(hessian=[1.0, 0.1]),
+        ...     basin=BoxConfig(lower=[-1, -1], upper=[1, 1]),
+        ...     dynamics=SgdConfig(),
+        ...     noise=IndependentConfig(alpha=1.5),
+        ...     run=RunSettings(noise_level=[0.1, 0.05], dt=0.05),
+        ... )
+        >>> config.dimension, config.start
+        (2, (0.0, 0.0))
+    """
+
+    landscape: LandscapeConfig
+    basin: BasinConfig
+    dynamics: DynamicsConfig
+    noise: NoiseConfig
+    run: RunSettings
+
+    def __post_init__(self) -> None:
+        consistency.check(self)
+
+    @property
+    def minimum(self) -> Point:
+        """Where the path rests without noise: the landscape's minimum, or `start` where the landscape is flat."""
+        return self.landscape.minimum or self.run.start or ()
+
+    @property
+    def start(self) -> Point:
+        """Where every path begins: `start` of `[run]`, or the landscape's minimum."""
+        return self.run.start or self.minimum
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates."""
+        return len(self.minimum)
+
+    @property
+    def uses_learning_rate(self) -> bool:
+        """Whether the learning rate enters this run at all."""
+        return METHODS[self.run.method] == "learning_rate" or self.dynamics.uses_learning_rate is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tree as plain tables, lists and numbers; `parse` makes the same tree of it."""
+        return {name: to_dict(getattr(self, name)) for name in TABLES}

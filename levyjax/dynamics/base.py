@@ -1,0 +1,55 @@
+"""Optimizers as dynamical systems: the interface, with the SDE and the discrete algorithm side by side.
+
+Symbols, the same in both: x the point, g = grad F(x), A the dispersion of the noise, u one unit of noise,
+epsilon the noise level, eta the learning rate.
+"""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float
+
+from levyjax.noise import Noise
+from levyjax.random import Counter
+
+
+class Kick(NamedTuple):
+    """The noise of one step: where it comes from, how strong it is, and how long the step is."""
+
+    noise: Noise
+    noise_level: Any
+    counter: Counter
+    dt: Any
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """An optimizer. A state is a NamedTuple whose field `x` is the point (d, *batch)."""
+
+    @property
+    def learning_rate(self) -> Any:
+        """eta, or None where only the SDE is run."""
+        ...
+
+    def init(self, x: Float[Array, "d *batch"]) -> Any:
+        """The state at the start."""
+        ...
+
+    def sde_step(self, state: Any, gradient: Float[Array, "d *batch"], kick: Kick) -> Any:
+        """One step of length dt of the optimizer's Lévy-driven SDE."""
+        ...
+
+    def iterate(self, state: Any, gradient: Float[Array, "d *batch"], kick: Kick) -> Any:
+        """One iteration of the optimizer itself, fed with g + epsilon A u."""
+        ...
+
+    def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> Any:
+        """The state of an optimizer that has long been at rest and finds itself at x: the averages at their limits."""
+        ...
+
+    def flow_step(self, state: Any, gradient: Float[Array, "d *batch"], noise: Noise, dt: Any) -> Any:
+        """One step of the SDE without noise, long after the start."""
+        ...
+
+    def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
+        """What multiplies a jump of A L on its way into x at rest: one diagonal, or samples of its stationary law."""
+        ...

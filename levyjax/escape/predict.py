@@ -1,0 +1,273 @@
+"""Predicted exit rates: the gauge formula, its validity, and what it says about where the exit happens."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from levyjax.arrays import as_matrix, column
+from levyjax.basins import Ball, Box, HalfSpace
+from levyjax.dynamics import Adam
+from levyjax.escape.brownian import brownian_interval, driftless_ball
+from levyjax.escape.flow import flow_out_gauge, relaxation_rates
+from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.validity import adam_noise_level_limit, limit_reasons
+from levyjax.noise import Independent, Rotational, sde_noise_level
+from levyjax.solvers import Iteration, Solver
+from levyjax.stable import radial_tail_constant, tail_constant
+
+_FLOW_RAYS = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the small-noise theory says about an exit problem. A number that theory does not give is None.
+
+    Attributes:
+        rate: exits per unit of the SDE's time (learning_rate times iterations for an iteration).
+        rate_error: standard error of the rate where it was integrated by sampling, else 0.
+        mean_exit_time: 1/rate, or the exact mean where one is known.
+        mean_exit_steps: mean_exit_time in steps of the solver.
+        exit_probabilities: probability of leaving through each face.
+        kappa: relaxation rate times the time scale of jumps as long as the basin is wide, the worst direction's.
+        valid: whether the limit's bias is known to be below 2% here.
+        reasons: why not, and what else a reader should know.
+    """
+
+    rate: float | None
+    rate_error: float
+    mean_exit_time: float | None
+    mean_exit_steps: float | None
+    exit_probabilities: dict[str, float]
+    kappa: float | None
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rays:
+    """Jump rays after the optimizer: directions (d, rays), weights and gauges (rays,)."""
+
+    directions: Array
+    weights: Array
+    gauge: Array
+    replicates: int
+
+    def contributions(self, alpha: Any) -> Array:
+        return self.weights * jnp.where(self.gauge > 0, self.gauge, 0) ** alpha
+
+
+def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
+    """The gauge formula at noise level 1: sum over jump rays of weight times gauge^alpha.
+
+    Differentiable in every parameter of the landscape, basin and noise. The exit rate at a small noise level is
+    noise_level^alpha times this, in a basin that the noise-free flow does not leave.
+
+    Source:
+        A jump epsilon A y leaves a star-shaped basin from its centre iff it is longer than 1/gauge in its direction;
+        integrate the Lévy measure over those. Independent coordinates: (C/alpha) sum_j [g(A_j)^alpha + g(-A_j)^alpha];
+        rotation-invariant: K E[g(A U)^alpha]. Compare Imkeller and Pavlyukevich 2006, and Imkeller, Pavlyukevich and
+        Wetzel 2009 in several dimensions.
+    """
+    maps = problem.dynamics.jump_maps(problem.noise)
+    return _rays(problem, maps).contributions(problem.noise.alpha).sum()
+
+
+def _rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
+    measure = problem.noise.spectral_measure()
+    directions = maps.T[:, :, None] * measure.directions[:, None, :]
+    directions = directions.reshape(directions.shape[0], -1)
+    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
+    # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
+    replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
+    return _Rays(directions, jnp.tile(measure.weights / maps.shape[0], maps.shape[0]), gauge, replicates)
+
+
+def _closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> float | None:
+    """The rate at noise level 1 of rotation-invariant noise where no integral is needed."""
+    if not isinstance(problem.noise, Rotational) or maps.shape[0] > 1:
+        return None
+    alpha = float(problem.noise.alpha)
+    spread = np.diag(np.asarray(maps)[0]) @ np.asarray(as_matrix(problem.noise.scale))
+    minimum = np.asarray(problem.landscape.minimum)
+    if isinstance(problem.basin, HalfSpace):
+        normal = np.asarray(problem.basin.normal)
+        slack = float(problem.basin.offset) - normal @ minimum
+        return float(tail_constant(alpha) / alpha * (np.linalg.norm(normal @ spread) / slack) ** alpha)
+    covariance = spread @ spread.T
+    round_noise = np.allclose(covariance, covariance[0, 0] * np.eye(len(minimum)), rtol=1e-12, atol=0)
+    if isinstance(problem.basin, Ball) and round_noise and np.allclose(problem.basin.center, minimum, rtol=0, atol=0):
+        reach = math.sqrt(covariance[0, 0]) / float(problem.basin.radius)
+        return float(radial_tail_constant(alpha, len(minimum)) * reach**alpha)
+    return None
+
+
+def _noise_level(problem: EscapeProblem, solver: Solver | None) -> float:
+    """The noise level of the SDE that the solver follows."""
+    level = float(problem.noise_level)
+    if isinstance(solver, Iteration):
+        return level * float(sde_noise_level(float(problem.noise.alpha), float(problem.dynamics.learning_rate)))
+    return level
+
+
+def _steps(mean: float | None, problem: EscapeProblem, solver: Solver | None) -> float | None:
+    return None if mean is None or solver is None else mean / float(solver.step_time(problem))
+
+
+def _refused(reason: str) -> Prediction:
+    return Prediction(None, 0.0, None, None, {}, None, False, (reason,))
+
+
+def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
+    """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
+    level = _noise_level(problem, solver)
+    names = problem.basin.face_names(problem.dimension)
+    mean = above = None
+    if isinstance(problem.dynamics, Adam):
+        return _refused("alpha = 2 has no jumps, and no formula is known for Adam under Gaussian noise.")
+    if problem.dimension == 1 and (solution := brownian_interval(problem, level)) is not None:
+        mean, above = solution
+    elif problem.dimension > 1:
+        mean = driftless_ball(problem, level)
+    if mean is None or not math.isfinite(mean):
+        return _refused("alpha = 2 has no jumps, and no exact Brownian mean exit time is known for this problem.")
+    probabilities = {} if above is None or len(names) != 2 else {names[0]: 1 - above, names[1]: above}
+    reason = "alpha = 2 has no jumps: this is the exact mean exit time of the Brownian SDE, not the jump formula."
+    return Prediction(1 / mean, 0.0, mean, _steps(mean, problem, solver), probabilities, None, True, (reason,))
+
+
+def _step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
+    """What the step length does to the prediction, which is for continuous time."""
+    if solver is None or isinstance(problem.dynamics, Adam):
+        return []
+    fastest = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max())
+    product = fastest * float(solver.step_time(problem))
+    if product >= 2:
+        return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
+    return []
+
+
+def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> list[str]:
+    dynamics = problem.dynamics
+    if not isinstance(dynamics, Adam) or dynamics.variant == "corrected":
+        return []
+    hessian_min = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).min())
+    v_max = float((1 / np.asarray(maps)).max())
+    origin = jnp.asarray(problem.landscape.minimum)
+    axes = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
+    gauge = problem.basin.gauge(origin, axes)
+    wall = column(origin, axes) + axes / jnp.where(gauge > 0, gauge, jnp.inf)
+    gap = float(jnp.max(problem.landscape.value(wall)) - problem.landscape.value(origin))
+    limit = adam_noise_level_limit(hessian_min, v_max, float(dynamics.beta1), float(dynamics.beta2), gap)
+    if float(problem.noise_level) <= limit:
+        return []
+    return [
+        f"Theorem 1's own condition for Adam, from the edge of this basin, holds only below noise_level = {limit:.2g} "
+        f"(D9); the formula here does not need it."
+    ]
+
+
+def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
+    alpha, level = float(problem.noise.alpha), _noise_level(problem, solver)
+    maps = problem.dynamics.jump_maps(problem.noise)
+    rays = _rays(problem, maps)
+    rates = relaxation_rates(problem, maps)
+    slowest = float(rates[0]) if rates[0] > 0 else 0.0
+    reasons, invariant = [], True
+    step = max(1, rays.gauge.shape[0] // _FLOW_RAYS) if rays.gauge.shape[0] > _FLOW_RAYS else 1
+    gauge = flow_out_gauge(problem, rays.directions[:, ::step], rays.gauge[::step], rates)
+    if bool((gauge > rays.gauge[::step] * (1 + 1e-5)).any()):
+        exact = step == 1
+        weights = rays.weights if exact else rays.weights[::step] * step
+        rays = _Rays(rays.directions[:, ::step], weights, gauge, 0)
+        invariant = exact
+        reasons.append(
+            "The noise-free flow leaves this basin from inside it: the rate counts every jump after which it does"
+            + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
+        )
+    parts = np.asarray(rays.contributions(alpha))
+    total = _closed_form(problem, maps) if invariant and not reasons else None
+    error = 0.0
+    if total is None:
+        total = float(parts.sum())
+        if rays.replicates:
+            groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
+            error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    if total == 0:
+        return _refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
+    rate = level**alpha * total
+    kappa = slowest * (level * float(rays.gauge.max())) ** -alpha
+    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
+    apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Independent) and problem.noise.scale.ndim == 1
+    crowded = math.inf if apart else 2 * float(tail_constant(alpha)) / alpha * slowest / rate
+    limits = limit_reasons(alpha, kappa, crowded)
+    steps = _step_reasons(problem, solver)
+    notes = _adam_reasons(problem, maps)
+    if alpha < 1:
+        notes.append(
+            "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
+            "rate falls, so its small-noise theory does not describe small learning rates (D7)."
+        )
+    mean = driftless_ball(problem, level) if kappa == 0 else None
+    if mean is not None:
+        limits = [
+            "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
+        ]
+        rate, valid = 1 / mean, True
+    else:
+        mean, valid = 1 / rate, not limits and not steps and invariant
+    return Prediction(
+        rate,
+        level**alpha * error,
+        mean,
+        _steps(mean, problem, solver),
+        _face_shares(problem, rays, parts),
+        kappa,
+        valid,
+        (*limits, *steps, *reasons, *notes),
+    )
+
+
+def _face_shares(problem: EscapeProblem, rays: _Rays, parts: np.ndarray) -> dict[str, float]:
+    origin = jnp.asarray(problem.landscape.minimum)
+    leaving = rays.gauge > 0
+    beyond = column(origin, rays.directions) + rays.directions * jnp.where(leaving, 1.001 / rays.gauge, 0)
+    names = problem.basin.face_names(problem.dimension)
+    face = np.asarray(problem.basin.face(origin, beyond))
+    shares = np.bincount(face, weights=np.where(leaving, parts, 0.0), minlength=len(names))
+    return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
+
+
+def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
+    """The exit rate at small noise, whether it may be believed here, and through which face the exit goes.
+
+    Args:
+        problem: what leaves what.
+        solver: for which solver; `Iteration()` for the optimizer itself, whose rate is that of the SDE at
+            noise_level * learning_rate^((alpha-1)/alpha). Default the SDE in continuous time.
+
+    Returns:
+        The prediction; 1/rate is the mean exit time and rate times exit time tends to Exp(1) as kappa grows.
+
+    Example:
+        >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
+        >>> from levyjax.landscapes import Quadratic
+        >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [2.0]), Independent(1.5, [1.0]), SGD(), 0.01)
+        >>> prediction = predict(problem)
+        >>> prediction.valid, round(prediction.mean_exit_time, 1), round(prediction.exit_probabilities["x0<lower"], 4)
+        (True, 3703.8, 0.7388)
+    """
+    with jax.enable_x64(True):
+        if isinstance(solver, Iteration) and isinstance(problem.dynamics, Adam):
+            return _refused(
+                "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
+                "The formula belongs to its SDE (method = 'euler')."
+            )
+        if float(problem.noise.alpha) == 2:
+            return _without_jumps(problem, solver)
+        return _with_jumps(problem, solver)

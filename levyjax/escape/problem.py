@@ -1,0 +1,103 @@
+"""The exit problem: which landscape, basin, noise, optimizer and noise level, and from where."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from levyjax.arrays import concrete, freeze, parameter, positive, pytree
+from levyjax.random import Counter
+
+
+def _shape_of(piece: Any, names: tuple[str, ...]) -> list[tuple[str, int]]:
+    values = {name: getattr(piece, name, None) for name in names}
+    return [(name, np.shape(value)[0]) for name, value in values.items() if value is not None and np.ndim(value) > 0]
+
+
+@pytree
+class EscapeProblem:
+    """First exit of an optimizer from a basin: dx = -grad F dt + noise_level A dL and its relatives.
+
+    Args:
+        landscape: F with its minimum x*.
+        basin: the open set to leave; it contains the minimum and the start.
+        noise: A L.
+        dynamics: the optimizer.
+        noise_level: epsilon, which multiplies A dL (and A u in an iteration); positive, never derived silently.
+        start: (d,); default the minimum.
+
+    Raises:
+        ValueError: parts of different dimensions, a noise level that is not positive, a minimum or start outside the
+            basin.
+
+    Example:
+        >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
+        >>> from levyjax.landscapes import Quadratic
+        >>> from levyjax.noise import Independent
+        >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.05)
+        >>> problem.dimension
+        1
+    """
+
+    landscape: Any
+    basin: Any
+    noise: Any
+    dynamics: Any
+    noise_level: Any
+    start: Any = None
+
+    def __post_init__(self) -> None:
+        if not concrete(self.noise_level):
+            return  # inside a transformation: the parts were checked when the problem was made
+        noise_level = positive(parameter(self.noise_level, "noise_level", ndim=(0,)), "noise_level")
+        start = None if self.start is None else parameter(self.start, "start", ndim=(1,))
+        freeze(self, noise_level=noise_level, start=start)
+        if all(concrete(leaf) for leaf in jax.tree.leaves(self)):
+            self._check()
+
+    def _check(self) -> None:
+        sizes = [("the minimum", np.shape(self.landscape.minimum)[0])]
+        sizes += [("scale", np.shape(self.noise.scale)[0])]
+        sizes += _shape_of(self.basin, ("lower", "center", "matrix", "normal"))
+        sizes += _shape_of(self.dynamics, ("preconditioner",))
+        sizes += [] if self.start is None else [("start", self.start.shape[0])]
+        for name, size in sizes[1:]:
+            if size != sizes[0][1]:
+                raise ValueError(f"{sizes[0][0]} has {sizes[0][1]} coordinates but {name} has {size}.")
+        with jax.enable_x64(True):
+            for name, point in (("minimum", self.landscape.minimum), ("start", self.start)):
+                if point is not None and not bool(self.basin.contains(jnp.asarray(point))):
+                    raise ValueError(f"The {name} {np.asarray(point).tolist()} is not inside the basin.")
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return np.shape(self.noise.scale)[0]
+
+
+@pytree
+class ExitProcess:
+    """An exit problem and the solver that steps it: what the engine's lanes run."""
+
+    problem: Any
+    solver: Any
+
+    def start(self) -> Any:
+        problem = self.problem
+        start = problem.landscape.minimum if problem.start is None else problem.start
+        return problem.dynamics.init(jnp.asarray(start, problem.noise.scale.dtype)[:, None])
+
+    def step(self, state: Any, counter: Counter) -> Any:
+        return self.solver.step(self.problem, state, counter)
+
+    def inside(self, state: Any) -> Bool[Array, " lanes"]:
+        return self.problem.basin.contains(state.x)
+
+
+def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
+    """Index of the face through which each exit point left, as seen from the minimum."""
+    origin = jnp.asarray(problem.landscape.minimum, jnp.result_type(float))
+    return np.asarray(problem.basin.face(origin, jnp.asarray(x).T))

@@ -1,0 +1,380 @@
+"""Statistics of exit times, in NumPy and SciPy: plain arrays in, numbers a JSON file can hold out.
+
+The exit problem is a survival problem. A trajectory that has not left by the end of its run is *censored*: it says
+that its exit time is longer than what is recorded, and leaving it out, or taking its time for an exit time, biases
+every mean. So each function takes `times` and `exited` and uses both.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+__all__ = [
+    "ExponentialFit",
+    "LaplaceEstimate",
+    "SlopeFit",
+    "SurvivalCurve",
+    "binomial_interval",
+    "exponential_fit",
+    "kaplan_meier",
+    "laplace_transform",
+    "log_log_slope",
+]
+
+_MIN_TAILED = 20  # of the Laplace transform at u < 0, where half of the sample estimates the tail
+
+
+@dataclass(frozen=True)
+class ExponentialFit:
+    """Rate and mean of an exponential law with exact intervals; None is a number that does not exist."""
+
+    rate: float | None
+    rate_interval: tuple[float, float]
+    mean: float | None
+    mean_interval: tuple[float, float | None]
+    num_exited: int
+    num_censored: int
+
+
+@dataclass(frozen=True)
+class SurvivalCurve:
+    """P(Gamma > t) as a right-continuous step function with a pointwise confidence band; arrays of shape (m,)."""
+
+    times: NDArray[np.float64]
+    survival: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LaplaceEstimate:
+    """E exp(-u rate Gamma), its interval, and the 1/(1+u) of Exp(1); None stands for infinity."""
+
+    u: float
+    value: float | None
+    interval: tuple[float, float | None]
+    expected: float
+
+
+@dataclass(frozen=True)
+class SlopeFit:
+    """The line log y = intercept + slope log x; `misfit_pvalue` is small where the points do not lie on one."""
+
+    slope: float
+    intercept: float
+    slope_interval: tuple[float, float]
+    misfit_pvalue: float | None
+
+
+def exponential_fit(times: ArrayLike, exited: ArrayLike | None = None, *, confidence: float = 0.95) -> ExponentialFit:
+    """The maximum-likelihood exponential law of censored exit times, with its exact chi-square interval.
+
+    With r exits in a total observed time T the estimate is rate = r / T. If all have exited, 2 rate T has the
+    chi-square law with 2r degrees of freedom and the interval is exact. If some are censored at a fixed time, r is
+    random too, as in a Poisson process seen for a time T: the lower end keeps 2r degrees of freedom and the upper
+    end takes 2r + 2 (Garwood 1936), so that the interval covers *at least* what it states. (That is a theorem for a
+    fixed T. Here T varies with the exits; simulation at n = 1 to 300 and censored shares of 1% to 99.7% found no
+    coverage below 95%.) With no exit at all there is no estimate, only the one-sided bound
+    -log(1 - confidence) / T, three over T at 95%.
+
+    Args:
+        times: shape (n,), exit or censoring times, in the time unit of the answer; finite, not negative.
+        exited: shape (n,), bool, False where the trajectory was still inside at `times`; None: all have exited.
+        confidence: probability that the interval covers the truth.
+
+    Returns:
+        `ExponentialFit`. Rates are per unit of time, `mean = 1 / rate`. All censored: `rate` and `mean` are None, the
+        intervals [0, bound] and [1 / bound, None]. As that bound is one-sided, the rule as a whole covers 92.5%,
+        not 95%, for the few observation times at which having no exit at all has about that chance of 5%.
+
+    Raises:
+        ValueError: empty, NaN, infinite or negative times, shapes that differ, or a total time of zero.
+
+    Source:
+        Epstein and Sobel (1953) for the estimate and its chi-square law; Garwood (1936) for 2r and 2r + 2.
+
+    Example:
+        >>> fit = exponential_fit([1.0, 2.0, 4.0, 5.0], [True, True, True, False])
+        >>> fit.rate, fit.mean
+        (0.25, 4.0)
+        >>> [round(end, 4) for end in fit.rate_interval]
+        [0.0516, 0.7306]
+        >>> exponential_fit([5.0, 5.0], [False, False]).rate_interval[1] > 0.29
+        True
+    """
+    times, exited = checked_times(times, exited)
+    _check_confidence(confidence)
+    total, r = float(times.sum()), int(exited.sum())
+    if total == 0.0:
+        raise ValueError("all times are 0: no rate fits; check that the trajectories start inside the basin")
+    tail = (1 - confidence) / 2
+    if r == 0:
+        bound = float(stats.chi2.ppf(confidence, 2) / (2 * total))
+        return ExponentialFit(None, (0.0, bound), None, (1 / bound, None), 0, times.size)
+    dof_high = 2 * r if r == times.size else 2 * r + 2
+    low, high = (float(q / (2 * total)) for q in stats.chi2.ppf([tail, 1 - tail], [2 * r, dof_high]))
+    return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, times.size - r)
+
+
+def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidence: float = 0.95) -> SurvivalCurve:
+    """The Kaplan-Meier estimate of P(Gamma > t) with a pointwise band, on `scipy.stats.ecdf`.
+
+    The band is the exponential Greenwood (log-log) one, which stays inside [0, 1]. It is undefined where the curve
+    is 1 or 0. There the lower end is the exact binomial bound of "nobody of those at risk has left", or 0, and the
+    upper end is carried on from before: a survival function does not rise.
+
+    Args:
+        times: shape (n,), exit or censoring times; finite, not negative.
+        exited: shape (n,), bool, False = censored at `times`; None: all have exited.
+        confidence: pointwise coverage of the band.
+
+    Returns:
+        `SurvivalCurve` on 0 and the m - 1 distinct times, in increasing order; `survival[i]` holds from `times[i]` up
+        to the next.
+
+    Raises:
+        ValueError: empty, NaN, infinite or negative times, or shapes that differ.
+
+    Source:
+        Kaplan and Meier (1958); Kalbfleisch and Prentice (1980) for the band.
+
+    Example:
+        >>> curve = kaplan_meier([1.0, 2.0, 2.0, 3.0], [True, True, False, True])
+        >>> curve.times.tolist(), curve.survival.tolist()
+        ([0.0, 1.0, 2.0, 3.0], [1.0, 0.75, 0.5, 0.0])
+    """
+    times, exited = checked_times(times, exited)
+    _check_confidence(confidence)
+    function = stats.ecdf(stats.CensoredData.right_censored(times, ~exited)).sf
+    grid, survival = np.asarray(function.quantiles), np.asarray(function.probabilities)
+    low, high = np.zeros_like(survival), np.ones_like(survival)
+    inner = (survival > 0) & (survival < 1)
+    if inner.any():
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of the ends that are replaced here
+            band = function.confidence_interval(confidence, method="log-log")
+        low[inner], high[inner] = band.low.probabilities[inner], band.high.probabilities[inner]
+        high[survival == 0] = high[inner][-1]
+    at_risk = times.size - np.searchsorted(np.sort(times), grid, side="left")
+    low[survival == 1] = ((1 - confidence) / 2) ** (1 / at_risk[survival == 1])
+    if grid[0] > 0:
+        grid, survival, low, high = (np.r_[first, a] for first, a in ((0, grid), (1, survival), (1, low), (1, high)))
+    return SurvivalCurve(grid, survival, low, high)
+
+
+def laplace_transform(times: ArrayLike, rate: float, u: float, *, confidence: float = 0.95) -> LaplaceEstimate:
+    """E exp(-u rate Gamma) of exit times, with an interval that is honest for u < 0 as well.
+
+    If rate Gamma is Exp(1) the transform is 1 / (1 + u), for u > -1: the shape of the paper's Theorem 1.
+
+    For u >= 0 it is the mean of numbers in [0, 1], with Student's interval. For u < 0 the mean of exp(-u X) is no
+    estimator to lean on: for Exp(1) its terms have the tail index 1 / |u|, an infinite variance from u = -0.5 on
+    (at -0.5 the usual 95% interval covers 90% at n = 1000), and neither Student's interval nor the bootstrap knows
+    of the exits that were not seen. So only the part of X = rate Gamma below its sample median b is averaged as it
+    is. Beyond b the tail is taken for exponential, which the law of an exit time from a bounded basin is once the
+    start is forgotten, with the mean excess theta that the upper half of the sample has:
+
+        L = mean[exp(-u X); X <= b] + P(X > b) exp(-u b) / (1 + u theta).
+
+    Its terms have a finite variance for every u > -1, and to first order the choice of b adds none. The error is
+    carried to V = (1/L - 1) / u, the mean of the exponential law with that transform, where it is a chi-square
+    law's to a good approximation, and back. At u = -0.5 and Exp(1) the 95% interval was found to cover 91% at
+    n = 20, 94% at 200, 95.0% at 1000 and 94.9% at 10,000. An upper end holds for laws with an exponential tail only:
+    no interval can bound the transform of every law.
+
+    Args:
+        times: shape (n,), exit times, all exited (a censored time is no exit time); finite, not negative.
+        rate: the rate that makes them dimensionless, per unit of `times`: a predicted one, taken as exact.
+        u: the argument, above -1.
+        confidence: probability that the interval covers the truth.
+
+    Returns:
+        `LaplaceEstimate`; `value` is None where the tail seen is too heavy for the transform to be finite, and an
+        upper end is None where it may be. A lower end always exists.
+
+    Raises:
+        ValueError: bad times, a rate that is not positive, u <= -1, fewer than 2 times, fewer than 20 for u < 0.
+
+    Source:
+        Zhou et al. (2020), Theorem 1. The estimator is derived above.
+
+    Example:
+        >>> import numpy as np
+        >>> times = np.random.default_rng(1).exponential(4.0, 2000)
+        >>> estimate = laplace_transform(times, 0.25, -0.5)
+        >>> estimate.expected, estimate.interval[0] < 2.0 < estimate.interval[1]
+        (2.0, True)
+    """
+    times, _ = checked_times(times, None)
+    _check_confidence(confidence)
+    if not 0.0 < rate < np.inf:
+        raise ValueError(f"rate must be a positive number, not {rate}")
+    if not -1.0 < u < np.inf:
+        raise ValueError(f"u must be above -1, where E exp(-u X) of an exponential law is finite, not {u}")
+    needed = 2 if u >= 0 else _MIN_TAILED
+    if times.size < needed:
+        raise ValueError(f"{times.size} times given, u = {u} needs {needed}")
+    ends = _plain_transform if u >= 0 else _tailed_transform
+    return LaplaceEstimate(float(u), *ends(rate * times, float(u), confidence), 1 / (1 + u))
+
+
+def log_log_slope(
+    x: ArrayLike,
+    y: ArrayLike,
+    sd_log: ArrayLike | None = None,
+    *,
+    y_interval: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> SlopeFit | None:
+    """The slope of log y against log x by least squares weighted with known errors.
+
+    The errors come from the sampling, not from the scatter about the line, so two points have an interval too. The
+    mean of n exponential exit times has sd_log = 1 / sqrt(number of exits). Three and more points test the line:
+    a power law that is only the limit of small noise shows as a small `misfit_pvalue`.
+
+    Args:
+        x: shape (n,), positive: noise levels, widths, learning rates.
+        y: shape (n,), positive: mean exit times. Points without a number (all censored) are left out by the caller.
+        sd_log: shape (n,) or a scalar, the standard errors of log y; or else
+        y_interval: shape (n, 2), 95% intervals of y, from which the standard errors are read on the log scale.
+        confidence: coverage of the slope's interval.
+
+    Returns:
+        `SlopeFit`, dimensionless slope, `intercept` the log of y at x = 1; None for fewer than 2 points.
+
+    Raises:
+        ValueError: values that are not positive and finite, shapes that differ, one x only, both or neither error.
+
+    Source:
+        Weighted least squares, `numpy.polyfit` with the covariance unscaled.
+
+    Example:
+        >>> fit = log_log_slope([0.01, 0.1], [2000.0, 20.0], sd_log=0.01)
+        >>> round(fit.slope, 6), [round(end, 4) for end in fit.slope_interval]
+        (-2.0, [-2.012, -1.988])
+    """
+    x, y = (np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (x, y))
+    _check_confidence(confidence)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"x and y must be two arrays of one length, not of shapes {x.shape} and {y.shape}")
+    error = _log_errors(sd_log, y_interval, x.size)
+    if not all(np.all((a > 0) & np.isfinite(a)) for a in (x, y, error)):
+        raise ValueError("x, y and the errors must be positive and finite: leave all-censored points out")
+    if x.size < 2:
+        return None
+    if np.ptp(x) == 0:
+        raise ValueError(f"every x is {x[0]}: a slope needs two different ones")
+    line, covariance = np.polyfit(np.log(x), np.log(y), 1, w=1 / error, cov="unscaled")
+    half = float(stats.norm.isf((1 - confidence) / 2) * np.sqrt(covariance[0, 0]))
+    slope, intercept = (float(c) for c in line)
+    square = float(np.sum(((np.log(y) - np.polyval(line, np.log(x))) / error) ** 2))
+    misfit = float(stats.chi2.sf(square, x.size - 2)) if x.size > 2 else None
+    return SlopeFit(slope, intercept, (slope - half, slope + half), misfit)
+
+
+def binomial_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact (Clopper-Pearson) interval of a probability from `successes` among `trials`.
+
+    Args:
+        successes: 0 to `trials`.
+        trials: at least 1.
+        confidence: least coverage, whatever the probability.
+
+    Returns:
+        The two ends, in [0, 1].
+
+    Raises:
+        ValueError: counts that are not 0 <= successes <= trials with trials >= 1.
+
+    Source:
+        Clopper and Pearson (1934), by `scipy.stats.binomtest`.
+
+    Example:
+        >>> [round(end, 4) for end in binomial_interval(0, 10)]
+        [0.0, 0.3085]
+    """
+    _check_confidence(confidence)
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"{successes} successes among {trials} trials: give 0 <= successes <= trials, trials >= 1")
+    ends = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, method="exact")
+    return float(ends.low), float(ends.high)
+
+
+def checked_times(times: ArrayLike, exited: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    times = np.asarray(times, dtype=np.float64)
+    if times.ndim != 1 or times.size == 0:
+        raise ValueError(f"times must be a 1-d array with at least one entry, not of shape {times.shape}")
+    if not np.isfinite(times).all():
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(times))} of {times.size} times are NaN or infinite: "
+            "leave trajectories that became NONFINITE out, and give a censored one the time it was censored at"
+        )
+    if times.min() < 0:
+        raise ValueError(f"times must not be negative, the smallest is {times.min()}")
+    exited = np.ones(times.shape, dtype=bool) if exited is None else np.asarray(exited)
+    if exited.shape != times.shape:
+        raise ValueError(f"times and exited must have one shape, not {times.shape} and {exited.shape}")
+    if exited.dtype != np.bool_:
+        raise ValueError(f"exited must be an array of bool, not of {exited.dtype}; compare exit codes with EXITED")
+    return times, exited
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}; 0.95 is the usual one")
+
+
+def _plain_transform(x: NDArray[np.float64], u: float, confidence: float) -> tuple[float, tuple[float, float]]:
+    value, half = _student(np.exp(-u * x), confidence)
+    return value, (max(value - half, 0.0), min(value + half, 1.0))
+
+
+def _tailed_transform(
+    x: NDArray[np.float64], u: float, confidence: float
+) -> tuple[float | None, tuple[float, float | None]]:
+    """The estimate of `laplace_transform` at u < 0, by terms whose mean is L and whose spread is its error.
+
+    A term beyond b is exp(-u b) / w linearised in the excess e about theta, with w = 1 + u theta, d(1/w) = -u / w^2:
+    the mean of the linear part vanishes, its variance is what the estimate of theta adds.
+    """
+    b = np.median(x)
+    beyond = x > b
+    terms = np.exp(-u * np.minimum(x, b))
+    excess = x[beyond] - b
+    theta = excess.mean() if beyond.any() else 0.0
+    w = 1 + u * theta
+    if w <= 0:  # infinite, as far as the tail tells; exp(-u min(X, b)) bounds it from below without a model
+        low, half = _student(terms, confidence)
+        return None, (max(low - half, 1.0), None)
+    terms[beyond] *= 1 / w - u * (excess - theta) / w**2
+    value, half = _student(terms, confidence)
+    mean = (1 / value - 1) / u  # V, the mean of the exponential law with this transform
+    if mean == 0.0:
+        return value, (value, value)  # every time is 0
+    sd = half / stats.t.isf((1 - confidence) / 2, x.size - 1) / (value**2 * abs(u))
+    dof = 2 * (mean / sd) ** 2  # of the chi-square law with V's relative error (Satterthwaite)
+    tail = (1 - confidence) / 2
+    low, high = (float(1 + u * mean * dof / q) for q in stats.chi2.ppf([1 - tail, tail], dof))
+    return value, (1 / low, 1 / high if high > 0 else None)
+
+
+def _student(terms: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Mean and half-width of Student's interval."""
+    half = stats.t.isf((1 - confidence) / 2, terms.size - 1) * terms.std(ddof=1) / np.sqrt(terms.size)
+    return float(terms.mean()), float(half)
+
+
+def _log_errors(sd_log: ArrayLike | None, y_interval: ArrayLike | None, size: int) -> NDArray[np.float64]:
+    if (sd_log is None) == (y_interval is None):
+        raise ValueError("give the errors once: sd_log or y_interval")
+    if sd_log is not None:
+        sd_log = np.asarray(sd_log, dtype=np.float64)
+        if sd_log.ndim and sd_log.shape != (size,):
+            raise ValueError(f"sd_log must be a scalar or of shape ({size},), not {sd_log.shape}")
+        return np.broadcast_to(sd_log, (size,))
+    ends = np.asarray(y_interval, dtype=np.float64)
+    if ends.shape != (size, 2) or not np.all((ends > 0) & np.isfinite(ends)):
+        raise ValueError(f"y_interval must hold {size} rows [low, high] of positive numbers")
+    return np.log(ends[:, 1] / ends[:, 0]) / (2 * stats.norm.isf(0.025))

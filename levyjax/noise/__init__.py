@@ -1,0 +1,20 @@
+"""What drives the SDE."""
+
+from levyjax.noise.base import Noise, second_moment
+from levyjax.noise.gaussian import Gaussian
+from levyjax.noise.independent import Independent
+from levyjax.noise.rotational import Rotational
+from levyjax.noise.scaling import increment_scale, sde_noise_level
+from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
+
+__all__ = [
+    "Gaussian",
+    "Independent",
+    "Noise",
+    "Rotational",
+    "SpectralMeasure",
+    "increment_scale",
+    "isotropic_measure",
+    "sde_noise_level",
+    "second_moment",
+]

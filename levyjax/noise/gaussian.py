@@ -1,0 +1,51 @@
+"""Gaussian noise: the alpha = 2 member of the stable family, drawn at its own price."""
+
+import math
+from typing import Any, ClassVar
+
+from jaxtyping import Array, Float
+
+from levyjax.arrays import apply, as_matrix, freeze, pytree
+from levyjax.noise.base import check_scale
+from levyjax.noise.scaling import increment_scale
+from levyjax.noise.spectral import SpectralMeasure
+from levyjax.random import Counter, Stream
+from levyjax.stable import draw_words, normal
+
+_SQRT_2 = math.sqrt(2)
+
+
+@pytree
+class Gaussian:
+    """A L at alpha = 2: A L(t) is N(0, 2 A A' t), as for `Independent(2.0, A)`.
+
+    The factor 2 is the stable family's: E exp(i w L_1) = exp(-|w|^2). For a Brownian motion of covariance C per unit of
+    time give a scale with 2 A A' = C, that is a Cholesky factor of C/2.
+
+    Args:
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, d).
+
+    Raises:
+        ValueError: a scale that is negative, zero, not finite or not square.
+
+    Example:
+        >>> Gaussian([0.5, 0.05]).alpha
+        2.0
+    """
+
+    scale: Any
+
+    alpha: ClassVar[float] = 2.0
+
+    def __post_init__(self) -> None:
+        freeze(self, scale=check_scale(self.scale))
+
+    def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
+        bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)
+        return apply(self.scale * (_SQRT_2 * increment_scale(self.alpha, dt)), normal(bits))
+
+    def spectral_measure(self) -> SpectralMeasure | None:
+        return None
+
+    def covariance_rate(self) -> Float[Array, "d d"]:
+        return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T

@@ -1,0 +1,51 @@
+"""Independent coordinates: L has d independent symmetric alpha-stable coordinates."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from levyjax.arrays import apply, as_matrix, freeze, pytree
+from levyjax.noise.base import check_alpha, check_scale
+from levyjax.noise.scaling import increment_scale
+from levyjax.noise.spectral import SpectralMeasure
+from levyjax.random import Counter, Stream
+from levyjax.stable import draw_words, symmetric, tail_constant
+
+
+@pytree
+class Independent:
+    """A L with independent coordinates, each SaS(1) at time 1: E exp(i w L_1) = exp(-|w|^alpha).
+
+    Its large jumps point along single columns of A. At alpha = 2 it is sqrt(2) times a Brownian motion: N(0, 2t).
+
+    Args:
+        alpha: tail index in (0, 2].
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, d).
+
+    Raises:
+        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not square.
+
+    Example:
+        >>> Independent(1.5, [0.5, 0.05]).scale.shape
+        (2,)
+    """
+
+    alpha: Any
+    scale: Any
+
+    def __post_init__(self) -> None:
+        freeze(self, alpha=check_alpha(self.alpha), scale=check_scale(self.scale))
+
+    def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
+        bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)
+        return apply(self.scale * increment_scale(self.alpha, dt), symmetric(bits, self.alpha))
+
+    def spectral_measure(self) -> SpectralMeasure:
+        columns = as_matrix(self.scale)
+        directions = jnp.concatenate([columns, -columns], axis=1)
+        weight = tail_constant(self.alpha) / self.alpha
+        return SpectralMeasure(directions, jnp.full(directions.shape[1], weight), 0)
+
+    def covariance_rate(self) -> Float[Array, "d d"] | None:
+        return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None

@@ -1,0 +1,49 @@
+"""Rotation-invariant stable noise: jumps point in every direction alike."""
+
+from typing import Any
+
+from jaxtyping import Array, Float
+
+from levyjax.arrays import apply, as_matrix, freeze, pytree
+from levyjax.noise.base import check_alpha, check_scale
+from levyjax.noise.scaling import increment_scale
+from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
+from levyjax.random import Counter, Stream
+from levyjax.stable import draw_words, isotropic
+
+
+@pytree
+class Rotational:
+    """A L with L rotation-invariant: E exp(i w'L_1) = exp(-|w|^alpha), so each coordinate alone is SaS(1).
+
+    Its coordinates are dependent: a large jump is large in all of them. At alpha = 2 it is `Independent`.
+
+    Args:
+        alpha: tail index in (0, 2].
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, d); A L is elliptical where A is not a multiple
+            of a rotation.
+
+    Raises:
+        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not square.
+
+    Example:
+        >>> Rotational(1.5, [1.0, 1.0]).spectral_measure().directions.shape[0]
+        2
+    """
+
+    alpha: Any
+    scale: Any
+
+    def __post_init__(self) -> None:
+        freeze(self, alpha=check_alpha(self.alpha), scale=check_scale(self.scale))
+
+    def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
+        bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)
+        radial_bits = draw_words(counter, 1, stream + Stream.RADIUS, self.scale.dtype)
+        return apply(self.scale * increment_scale(self.alpha, dt), isotropic(bits, radial_bits, self.alpha))
+
+    def spectral_measure(self) -> SpectralMeasure:
+        return isotropic_measure(self.alpha, self.scale)
+
+    def covariance_rate(self) -> Float[Array, "d d"] | None:
+        return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None

@@ -1,0 +1,65 @@
+"""The spectral measure of a stable law: where its jumps point and how often, as rays with weights."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from levyjax.arrays import apply
+from levyjax.stable import radial_tail_constant
+
+_CIRCLE_NODES = 1 << 16
+_POLAR_NODES, _AZIMUTH_NODES = 384, 768
+_REPLICATES = 16
+_REPLICATE_NODES = 1 << 14
+_MAX_ENTRIES = 1 << 25
+
+
+class SpectralMeasure(NamedTuple):
+    """Jumps longer than r along `directions[:, i]` (in units of its length) come at rate `weights[i] r^-alpha`.
+
+    replicates: 0 where the rays are exact or a quadrature rule; else they are this many equal, independently
+    randomised groups, whose spread gives the standard error of a sum.
+    """
+
+    directions: Float[Array, "d rays"]
+    weights: Float[Array, " rays"]
+    replicates: int
+
+
+def _sphere(dimension: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere."""
+    if dimension == 1:
+        return np.array([[1.0, -1.0]]), np.full(2, 0.5), 0
+    if dimension == 2:
+        angle = 2 * math.pi * (np.arange(_CIRCLE_NODES) + 0.5) / _CIRCLE_NODES
+        return np.stack([np.cos(angle), np.sin(angle)]), np.full(_CIRCLE_NODES, 1 / _CIRCLE_NODES), 0
+    if dimension == 3:
+        height, weight = np.polynomial.legendre.leggauss(_POLAR_NODES)
+        angle = 2 * math.pi * (np.arange(_AZIMUTH_NODES) + 0.5) / _AZIMUTH_NODES
+        radius = np.sqrt(1 - height**2)
+        nodes = np.stack(
+            [np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle)), np.outer(height, np.ones_like(angle))]
+        )
+        return nodes.reshape(3, -1), np.repeat(weight / 2 / _AZIMUTH_NODES, _AZIMUTH_NODES), 0
+    nodes_each = min(_REPLICATE_NODES, 1 << max(6, int(math.log2(_MAX_ENTRIES / _REPLICATES / dimension))))
+    groups = []
+    for replicate in range(_REPLICATES):
+        points = qmc.Sobol(dimension, rng=replicate).random(nodes_each)
+        gaussian = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+        groups.append(gaussian / np.linalg.norm(gaussian, axis=1, keepdims=True))
+    nodes = np.concatenate(groups).T
+    return nodes, np.full(nodes.shape[1], 1 / nodes.shape[1]), _REPLICATES
+
+
+def isotropic_measure(alpha: Any, scale: Any) -> SpectralMeasure:
+    """Rays of a rotation-invariant law seen through the map A: exact for d = 1, quadrature to d = 3, else Sobol."""
+    scale = jnp.asarray(scale)
+    nodes, weights, replicates = _sphere(scale.shape[0])
+    constant = radial_tail_constant(alpha, scale.shape[0])
+    directions = apply(scale, jnp.asarray(nodes, scale.dtype))
+    return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), replicates)

@@ -1,0 +1,30 @@
+"""Training of small classifiers, with the gradient noise that the simulator and the tail audit take."""
+
+from levyjax.training.capture import (
+    FEWEST_BATCHES,
+    GradientNoise,
+    StableNoise,
+    draw_batches,
+    gradient_noise,
+    stable_scales,
+)
+from levyjax.training.data import Dataset, load
+from levyjax.training.loop import TrainConfig, TrainResult, train
+from levyjax.training.networks import MLP, FlatModel, flatten
+
+__all__ = [
+    "FEWEST_BATCHES",
+    "MLP",
+    "Dataset",
+    "FlatModel",
+    "GradientNoise",
+    "StableNoise",
+    "TrainConfig",
+    "TrainResult",
+    "draw_batches",
+    "flatten",
+    "gradient_noise",
+    "load",
+    "stable_scales",
+    "train",
+]

@@ -1,0 +1,260 @@
+"""Training a small classifier with SGD or Adam, measuring its gradient noise on the way."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from levyjax.training import data as datasets
+from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, padded
+from levyjax.training.networks import ACTIVATIONS, MLP, FlatModel, flatten
+
+OPTIMIZERS = ("sgd", "adam")
+_STEPS = 64  # updates of one compiled call
+_EXAMPLES = 1_000  # evaluated at a time
+_SHUFFLE, _CAPTURE = 1, 2  # streams of random numbers beside the seed
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run; the same configuration gives the same run on the same machine and versions.
+
+    Attributes:
+        data: name of a data set, see `levyjax.training.load`.
+        data_dir: its folder, if it needs one.
+        widths: of the hidden layers; () is logistic regression.
+        activation: "relu" or "tanh".
+        optimizer: "sgd" or "adam" (beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8).
+        learning_rate: constant.
+        momentum: of sgd, in [0, 1).
+        batch_size: of an update and of a captured mini-batch.
+        iterations: updates.
+        record_every: losses and accuracies are measured at 0, at every multiple of this, and at the end.
+        capture_at: iterations (updates made) at which to measure gradient noise, from 0 to `iterations`.
+        num_batches: mini-batches of a capture.
+        seed: of the first parameters, of the shuffling and of the captures.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    data: str = "digits"
+    data_dir: str | os.PathLike[str] | None = None
+    widths: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    batch_size: int = 32
+    iterations: int = 1_000
+    record_every: int = 100
+    capture_at: tuple[int, ...] = ()
+    num_batches: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("data", datasets.NAMES), ("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown. Give one of {', '.join(allowed)}.")
+        for name in ("batch_size", "iterations", "record_every", "num_batches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is too small. Give 1 or more.")
+        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+            raise ValueError(f"learning_rate {self.learning_rate} is no step size. Give a positive number.")
+        if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer != "sgd"):
+            raise ValueError(f"momentum {self.momentum} does not fit {self.optimizer}. Give one in [0, 1), with sgd.")
+        if any(width < 1 for width in self.widths):
+            raise ValueError(f"widths {self.widths} make no network. Give hidden layers of width 1 or more.")
+        if any(not 0 <= iteration <= self.iterations for iteration in self.capture_at):
+            raise ValueError(f"capture_at {self.capture_at} leaves the run. Give iterations in [0, {self.iterations}].")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed} is negative. Give 0 or more.")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainResult:
+    """A training run.
+
+    Attributes:
+        config: what was run.
+        iterations: updates made at each record, (num_records,).
+        train_loss: mean cross-entropy over all training examples at each record, in nats.
+        train_accuracy: in [0, 1].
+        test_loss: as train_loss, over the test examples.
+        test_accuracy: in [0, 1].
+        parameters: at the end, (num_parameters,).
+        model: the network as a function of such a vector; `model.unravel` gives the nnx state.
+        noise: one capture for each of `config.capture_at`, in increasing order.
+        seconds: of everything after loading the data, with compilation.
+        seconds_updates: of the updates alone, without the first compiled call.
+        iterations_per_second: of the updates alone; nan if there was one call only.
+    """
+
+    config: TrainConfig
+    iterations: np.ndarray
+    train_loss: np.ndarray
+    train_accuracy: np.ndarray
+    test_loss: np.ndarray
+    test_accuracy: np.ndarray
+    parameters: jax.Array
+    model: FlatModel
+    noise: tuple[GradientNoise, ...]
+    seconds: float
+    seconds_updates: float
+    iterations_per_second: float
+
+
+def train(config: TrainConfig, *, on_updates: Callable[[int], Any] = lambda count: None) -> TrainResult:
+    """Trains a classifier on mini-batches that are shuffled anew each epoch, and measures its gradient noise.
+
+    The examples that do not fill a mini-batch are left out, others in each epoch.
+
+    Args:
+        config: the run.
+        on_updates: called with the number of updates made since the last call.
+
+    Returns:
+        Losses, accuracies, the parameters and the captured noise.
+
+    Raises:
+        ValueError: the data are not there, the batch size exceeds them, or the training diverged.
+
+    Example:
+        >>> result = train(TrainConfig(data="synthetic", widths=(16,), iterations=200))
+        >>> bool(result.train_loss[-1] < result.train_loss[0]), result.iterations.tolist()
+        (True, [0, 100, 200])
+    """
+    dataset = datasets.load(config.data, config.data_dir)
+    if config.batch_size > len(dataset.train_y):
+        raise ValueError(
+            f"batch_size {config.batch_size} exceeds the {len(dataset.train_y)} training examples of {config.data}. "
+            "Give a smaller one."
+        )
+    return _Run(config, dataset, on_updates).result()
+
+
+class _Run:
+    """What one run holds on to: data on the device, compiled functions, records, noise and time."""
+
+    def __init__(self, config: TrainConfig, dataset: datasets.Dataset, on_updates: Callable[[int], Any]):
+        self.start = time.perf_counter()
+        self.config, self.on_updates = config, on_updates
+        widths = (dataset.train_x.shape[1], *config.widths, dataset.num_classes)
+        self.model = flatten(MLP(widths, rngs=nnx.Rngs(config.seed), activation=config.activation))
+        self.optimizer = _optimizer(config)
+        self.train_set = jnp.asarray(dataset.train_x), jnp.asarray(dataset.train_y)
+        self.test_set = jnp.asarray(dataset.test_x), jnp.asarray(dataset.test_y)
+        self.advance = jax.jit(self._advance)
+        self.evaluate = jax.jit(self._evaluate)
+        self.records: list[tuple[int, float, float, float, float]] = []
+        self.noise: list[GradientNoise] = []
+        self.calls: list[tuple[int, float]] = []
+
+    def result(self) -> TrainResult:
+        config = self.config
+        parameters, state = self.model.parameters, self.optimizer.init(self.model.parameters)
+        records = {*range(0, config.iterations, config.record_every), config.iterations}
+        captures, done = set(config.capture_at), 0
+        batches = _batches(len(self.train_set[1]), config)
+        for stop in sorted(records | captures):
+            while done < stop:
+                count = min(_STEPS, stop - done)
+                parameters, state = self._timed_advance(parameters, state, batches, count)
+                done += count
+            if stop in records:
+                self._record(done, parameters)
+            if stop in captures:
+                self._capture(done, parameters)
+        return self._result(parameters)
+
+    def _timed_advance(self, parameters, state, batches: Iterator[np.ndarray], count: int):
+        start = time.perf_counter()
+        indices = np.zeros((_STEPS, self.config.batch_size), np.int32)
+        indices[:count] = [next(batches) for _ in range(count)]
+        out = jax.block_until_ready(self.advance(parameters, state, *self.train_set, indices, np.int32(count)))
+        self.calls.append((count, time.perf_counter() - start))
+        self.on_updates(count)
+        return out
+
+    def _advance(self, parameters, state, x, y, indices, count):
+        """`count` updates, at most as many as there are rows of indices; one compilation for every count."""
+
+        def update(i, carry):
+            parameters, state = carry
+            rows = indices[i]
+            gradient = jax.grad(lambda p: self.model.losses(p, x[rows], y[rows]).mean())(parameters)
+            with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes Python floats and int32 counters
+                updates, state = self.optimizer.update(gradient, state, parameters)
+            return optax.apply_updates(parameters, updates), state
+
+        return jax.lax.fori_loop(jnp.zeros_like(count), count, update, (parameters, state))
+
+    def _evaluate(self, parameters, x, y, rows, count):
+        """Sum of the losses and number of right answers over the first `count` rows."""
+        losses, answers = self.model.losses(parameters, x[rows], y[rows]), self.model.apply(parameters, x[rows])
+        counts = jnp.arange(rows.size, dtype=count.dtype) < count
+        right = answers.argmax(axis=1).astype(y.dtype) == y[rows]
+        return jnp.where(counts, losses, jnp.zeros_like(losses)).sum(), (counts & right).sum()
+
+    def _measures(self, parameters, x, y) -> tuple[float, float]:
+        parts = padded(np.arange(len(y), dtype=np.int32), min(_EXAMPLES, len(y)))
+        sums = [self.evaluate(parameters, x, y, rows, np.int32(count)) for _, rows, count in parts]
+        loss, right = np.sum([(float(loss), int(right)) for loss, right in sums], axis=0) / len(y)
+        return float(loss), float(right)
+
+    def _record(self, done: int, parameters) -> None:
+        row = (*self._measures(parameters, *self.train_set), *self._measures(parameters, *self.test_set))
+        if not np.isfinite(row).all():
+            raise ValueError(
+                f"the training diverged before iteration {done}: learning_rate {self.config.learning_rate:g} is too "
+                f"large for {self.config.optimizer}. Give a smaller one."
+            )
+        self.records.append((done, *row))
+
+    def _capture(self, done: int, parameters) -> None:
+        config, (x, y) = self.config, self.train_set
+        seed = np.random.SeedSequence([config.seed, _CAPTURE, done]).generate_state(1)[0]
+        batches = draw_batches(len(y), config.batch_size, config.num_batches, int(seed))
+        self.noise.append(
+            gradient_noise(self.model.losses, parameters, x, y, batches, iteration=done, slices=self.model.slices)
+        )
+
+    def _result(self, parameters) -> TrainResult:
+        iterations, *measures = (np.array(column) for column in zip(*self.records, strict=True))
+        later = self.calls[1:]
+        updates, seconds = sum(count for count, _ in later), sum(elapsed for _, elapsed in later)
+        return TrainResult(
+            self.config,
+            iterations,
+            *measures,
+            parameters=parameters,
+            model=self.model,
+            noise=tuple(self.noise),
+            seconds=time.perf_counter() - self.start,
+            seconds_updates=seconds,
+            iterations_per_second=updates / seconds if later else math.nan,
+        )
+
+
+def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
+    if config.optimizer == "adam":
+        return optax.adam(config.learning_rate)
+    return optax.sgd(config.learning_rate, momentum=config.momentum or None)
+
+
+def _batches(num_examples: int, config: TrainConfig) -> Iterator[np.ndarray]:
+    """Indices of one mini-batch after the other; the order of epoch e depends on the seed and e alone."""
+    whole = num_examples // config.batch_size * config.batch_size
+    epoch = 0
+    while True:
+        order = np.random.default_rng([config.seed, _SHUFFLE, epoch]).permutation(num_examples)[:whole]
+        yield from order.astype(np.int32).reshape(-1, config.batch_size)
+        epoch += 1

@@ -1,0 +1,95 @@
+"""A fully connected classifier, and any classifier as a function of one flat vector."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.flatten_util import ravel_pytree
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+
+
+class MLP(nnx.Module):
+    """A fully connected network: linear maps with an activation between them, none at the end.
+
+    Args:
+        widths: of the input, of every hidden layer, and of the output: (784, 10, 10).
+        rngs: for the first parameters (lecun-normal weights, zero biases).
+        activation: "relu" or "tanh".
+
+    Raises:
+        ValueError: fewer than two widths, one below 1, or another activation.
+
+    Example:
+        >>> MLP((64, 32, 10), rngs=nnx.Rngs(0))(jnp.zeros((5, 64))).shape
+        (5, 10)
+    """
+
+    def __init__(self, widths: Sequence[int], *, rngs: nnx.Rngs, activation: str = "relu"):
+        if len(widths) < 2 or min(widths) < 1:
+            raise ValueError(f"widths {tuple(widths)} make no network. Give two or more, each 1 or more.")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation {activation!r} is unknown. Give one of {', '.join(ACTIVATIONS)}.")
+        self.layers = nnx.List([nnx.Linear(into, out, rngs=rngs) for into, out in itertools.pairwise(widths)])
+        self.activation = activation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits (batch, classes) of examples (batch, features)."""
+        for layer in self.layers[:-1]:
+            x = ACTIVATIONS[self.activation](layer(x))
+        return self.layers[-1](x)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlatModel:
+    """A classifier as a function of one vector of parameters.
+
+    Attributes:
+        parameters: the first parameters, (num_parameters,).
+        apply: (parameters, x) -> logits (batch, classes).
+        unravel: parameters -> the nnx state they make up.
+        slices: name of a parameter array, such as "layers.0.kernel" -> (start, stop) in the vector.
+    """
+
+    parameters: jax.Array
+    apply: Callable[[jax.Array, jax.Array], jax.Array]
+    unravel: Callable[[jax.Array], Any]
+    slices: dict[str, tuple[int, int]]
+
+    def losses(self, parameters: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Cross-entropy (batch,) of examples (batch, features) with labels (batch,), in nats."""
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes int32 labels with int64 positions in 64-bit mode
+            return optax.softmax_cross_entropy_with_integer_labels(self.apply(parameters, x), y)
+
+
+def flatten(model: nnx.Module) -> FlatModel:
+    """Turns a model that maps examples to logits into a function of one flat vector of its parameters.
+
+    Args:
+        model: any nnx module whose only state is `nnx.Param`, or whose other state never changes.
+
+    Returns:
+        The flat model; the parameters come in the order of their names, biases before kernels.
+
+    Example:
+        >>> flat = flatten(MLP((4, 3), rngs=nnx.Rngs(0)))
+        >>> flat.parameters.shape, flat.slices
+        ((15,), {'layers.0.bias': (0, 3), 'layers.0.kernel': (3, 15)})
+    """
+    graph, state, rest = nnx.split(model, nnx.Param, ...)
+    parameters, unravel = ravel_pytree(state)
+    slices, start = {}, 0
+    for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]:
+        name = ".".join(str(getattr(key, "key", key)) for key in path if not isinstance(key, jax.tree_util.GetAttrKey))
+        slices[name] = (start, start + leaf.size)
+        start += leaf.size
+
+    def apply(vector: jax.Array, x: jax.Array) -> jax.Array:
+        return nnx.merge(graph, unravel(vector), rest)(x)
+
+    return FlatModel(parameters, apply, unravel, slices)

@@ -1,0 +1,257 @@
+"""What the figures draw, by its numbers; that each figure is made; that nothing global is touched."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from scipy import stats
+
+from levyjax import plots
+from levyjax.escape.statistics import kaplan_meier
+from levyjax.plots import comparisons, exits, tails
+
+
+@pytest.fixture(autouse=True)
+def _nothing_global():
+    before = dict(matplotlib.rcParams)
+    yield
+    plt.close("all")
+    assert dict(matplotlib.rcParams) == before
+
+
+RNG_TIMES = np.random.default_rng(0).exponential(3.0, 400)
+FIGURES = {
+    "exit_time_scaling": lambda **kw: plots.exit_time_scaling(
+        [0.1, 0.01], [5.0, None], [(4.0, 6.0), (90.0, None)], [5.0, 100.0], label="α = 1.5", **kw
+    ),
+    "survival": lambda **kw: plots.survival(np.minimum(RNG_TIMES, 4), RNG_TIMES < 4, 1 / 3, label="sgd", **kw),
+    "exponential_qq": lambda **kw: plots.exponential_qq(RNG_TIMES, label="sgd", **kw),
+    "ccdf": lambda **kw: plots.ccdf(np.tan(np.linspace(-1.57, 1.57, 999)), 1.0, 1.0, label="Cauchy", **kw),
+    "block_length_sweep": lambda **kw: plots.block_length_sweep(
+        [10, 100, 1000], [1.3, 1.6, 1.7], [(1.2, 1.4), (1.5, 1.7), (1.5, 1.9)], **kw
+    ),
+    "ratio_forest": lambda **kw: plots.ratio_forest(
+        ["a", "b", "c", "d"], [1.0, 1.5, None, 2.0], [(0.9, 1.1), (1.4, 1.6), None, (1.2, None)], **kw
+    ),
+    "basin_with_paths": lambda **kw: plots.basin_with_paths(
+        [np.cumsum(np.ones((2, 5)), axis=1)], [[-1, 1, 1, -1], [-1, -1, 1, 1]], minimum=[0, 0], **kw
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_made_and_drawn(name):
+    axes = FIGURES[name]()
+    assert axes.get_xlabel()
+    axes.figure.canvas.draw()
+    assert name in plots.__all__
+    assert {label.get_fontsize() for label in axes.get_xticklabels()} == {7.5}  # made after the style has been left
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_given_axes_are_used_and_no_figure_is_made(name):
+    given = matplotlib.figure.Figure().add_subplot()
+    assert FIGURES[name](ax=given) is given
+    assert not plt.get_fignums()
+    given.figure.canvas.draw()
+
+
+def test_style_is_local_and_refuses_unknown_settings():
+    with plots.style(lines_linewidth=3):
+        assert matplotlib.rcParams["lines.linewidth"] == 3
+    with pytest.raises(ValueError, match="no matplotlib setting"), plots.style(no_such=1):
+        pass
+
+
+def test_palette_differs_in_lightness_and_hue():
+    colors = np.array([matplotlib.colors.to_rgb(color) for color in plots.PALETTE])
+    apart = np.abs(colors[:, None] - colors[None]).sum(-1) + np.eye(len(colors))
+    assert apart.min() > 0.3
+    assert (colors @ [0.2126, 0.7152, 0.0722] < 0.75).all()  # visible on white
+
+
+class TestScaling:
+    def test_points_are_sorted_into_means_and_bounds(self):
+        points = comparisons.scaling_points(
+            [0.1, 0.01, 0.05], [5.0, None, 20.0], [(4.0, 7.0), (90.0, None), (15.0, 30.0)]
+        )
+        assert points.x.tolist() == [0.05, 0.1]
+        assert points.mean.tolist() == [20.0, 5.0]
+        assert points.errors.tolist() == [[5.0, 1.0], [10.0, 2.0]]
+        assert (points.bound_x.tolist(), points.bound.tolist()) == ([0.01], [90.0])
+
+    def test_censored_says_which_cells_are_bounds(self):
+        points = comparisons.scaling_points([0.1, 0.2], [5.0, 4.0], [(4, 6), (3, 5)], censored=[True, False])
+        assert (points.x.tolist(), points.bound.tolist()) == ([0.2], [4.0])
+
+    def test_theory_is_sorted_and_leaves_gaps_out(self):
+        x, y = comparisons.theory_line([0.1, 0.01, 0.05], [1.0, 3.0, None])
+        assert (x.tolist(), y.tolist()) == ([0.01, 0.1], [3.0, 1.0])
+
+    def test_overlays_differ_and_explain_themselves_once(self):
+        axes = FIGURES["exit_time_scaling"]()
+        plots.exit_time_scaling([0.1], [9.0], [(8, 10)], [9.0], label="α = 1.8", ax=axes)
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert names == ["α = 1.5", "α = 1.8", "theory", "no exit: lower bound"]
+        first, *_, second = (container[0] for container in axes.containers)
+        assert to_hex(first.get_color()) != to_hex(second.get_color())
+        assert first.get_marker() != second.get_marker()
+
+    def test_all_censored(self):
+        axes = plots.exit_time_scaling([0.1], [None], [(50.0, None)])
+        axes.figure.canvas.draw()
+        assert axes.get_ylim()[0] < 50 < axes.get_ylim()[1]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (([0.1, 0.2], [1.0], [(1, 2)]), "one of each"),
+            (([0.1], [None], [None]), "bound"),
+            (([0.1], [1.0], [(1, 2)], None, [True, False]), "censored"),
+            (([0.1], [1.0], [(1, 2)], [1.0, 2.0]), "predictions"),
+        ],
+    )
+    def test_refusals(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            plots.exit_time_scaling(*arguments)
+
+
+class TestForest:
+    def test_points(self):
+        points = comparisons.forest_points(
+            "abcd", [1.0, 1.5, None, 2.0], [(0.9, 1.1), (1.4, 1.6), None, (1.2, None)], expected=1.0
+        )
+        assert points.off.tolist() == [False, True, False, True]
+        assert np.isnan([points.ratio[2], points.low[2], points.high[2]]).all()
+        assert points.high[3] == np.inf
+
+    def test_rows_run_from_the_top_and_missing_ones_say_so(self):
+        axes = FIGURES["ratio_forest"]()
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]
+        assert [text.get_text() for text in axes.texts] == ["no estimate"]
+
+    def test_wide_ranges_are_logarithmic_with_round_ticks(self):
+        axes = plots.ratio_forest(["a", "b"], [0.01, 30.0], [(0.009, 0.02), (20.0, 40.0)])
+        assert axes.get_xscale() == "log"
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["0.01", "0.1", "1", "10"]
+
+    def test_refusals(self):
+        for arguments in [(["a"], [1.0, 2.0], [None]), ([], [], []), (["a"], [1.0], [(2.0, 1.0)])]:
+            with pytest.raises(ValueError, match=r"row|low end"):
+                plots.ratio_forest(*arguments)
+
+
+class TestExits:
+    def test_thinning_keeps_the_curve(self):
+        full = kaplan_meier(np.random.default_rng(1).exponential(1.0, 50_000))
+        thin = exits.thinned(full)
+        assert thin.times.size <= 1502
+        assert thin.times[-1] == full.times[-1]
+        assert set(thin.times) <= set(full.times)
+        log = np.log(thin.survival[:-1])
+        assert np.abs(np.diff(log[log > np.log(0.01)])).max() < 0.03
+        assert thin.survival[-5:] == pytest.approx(np.arange(4, -1, -1) / 50_000)  # the last exits one by one
+
+    def test_marks_of_censoring_lie_on_the_curve(self):
+        t, s = exits.censoring_marks([1.0, 2.0, 3.0, 3.0], [True, False, True, False])
+        assert (t.tolist(), s.tolist()) == ([2.0, 3.0], [0.75, 0.375])
+        assert exits.censoring_marks([1.0], None)[0].size == 0
+        assert exits.censoring_marks(np.arange(1000.0), np.zeros(1000, bool))[0].size == 40
+
+    def test_survival_shows_the_last_exit_and_the_rate(self):
+        axes = plots.survival([1.0, 2.0, 4.0], rate=0.5)
+        assert axes.get_ylim() == pytest.approx((1 / 6, 1.2))
+        guide = axes.lines[-1]
+        assert guide.get_ydata() == pytest.approx(np.exp(-0.5 * guide.get_xdata()))
+
+    def test_overlaid_survival_curves_are_all_in_view(self):
+        axes = plots.survival(RNG_TIMES)
+        plots.survival([1.0, 50.0], ax=axes)
+        assert axes.get_ylim()[0] == pytest.approx(0.5 / 400)
+        assert axes.get_xlim()[1] > 50
+
+    def test_quantiles_of_exp_lie_on_the_diagonal(self):
+        points = exits.exponential_quantiles(stats.expon.ppf((np.arange(1000) + 0.5) / 1000), rate=1.0)
+        assert points.observed == pytest.approx(points.expected)
+        assert ((points.low < points.expected) & (points.expected < points.high)).all()
+        assert points.expected.size <= 400
+        assert points.expected[-1] == pytest.approx(np.log(2000))
+
+    def test_quantile_band_covers(self):
+        """Each point is in its band with probability 0.95; the false-alarm probability here is 1e-4."""
+        draws = np.random.default_rng(2).exponential(1.0, (500, 60))
+        inside = [(q.low <= q.observed) & (q.observed <= q.high) for q in map(_unit_quantiles, draws)]
+        for at in (0, 30, 59):
+            hits = int(np.sum([row[at] for row in inside]))
+            assert stats.binomtest(hits, 500, 0.95).pvalue > 1e-4 / 3
+
+    def test_refusals(self):
+        for times, rate in [([], None), ([np.nan], None), ([-1.0], None), ([0.0], None), ([1.0], 0.0)]:
+            with pytest.raises(ValueError, match=r"exit times|rate"):
+                plots.exponential_qq(times, rate)
+        with pytest.raises(ValueError, match=r"shape \(2, m\)"):
+            plots.basin_with_paths([np.zeros((5, 3))], np.zeros((2, 4)))
+
+
+def _unit_quantiles(draw):
+    return exits.exponential_quantiles(draw, rate=1.0)
+
+
+class TestTails:
+    def test_points_of_a_known_sample(self):
+        tail = tails.empirical_tail([-4.0, 1.0, 2.0, 0.0])
+        assert tail.size.tolist() == [1.0, 2.0, 4.0]
+        assert tail.probability.tolist() == [0.625, 0.375, 0.125]
+        assert ((tail.low < tail.probability) & (tail.probability < tail.high)).all()
+
+    def test_the_largest_are_never_thinned_away(self):
+        samples = np.random.default_rng(3).standard_cauchy(100_000)
+        tail = tails.empirical_tail(samples)
+        assert tail.size.size <= 300
+        assert tail.size[-8:] == pytest.approx(np.sort(np.abs(samples))[-8:])
+
+    def test_stable_line_is_the_cauchy_tail(self):
+        u, p = tails.stable_tail(np.array([1.0, 1e5]), 1.0, 3.0)
+        assert p[-1] == pytest.approx(2 * stats.cauchy.sf(1e5 / 3), rel=1e-6)
+        assert p[0] <= 0.5
+        assert np.diff(np.log(p)) / np.diff(np.log(u)) == pytest.approx(-1.0)
+
+    def test_stable_line_meets_a_stable_sample(self):
+        """False alarms: 1e-4. At 50 scales the next term of the tail is 0.2% of the first."""
+        samples = stats.levy_stable.rvs(1.5, 0.0, scale=2.0, size=200_000, random_state=4)
+        u, p = tails.stable_tail(np.array([50.0, 100.0]), 1.5, 2.0)
+        assert stats.binomtest(int(np.sum(np.abs(samples) > u[-1])), 200_000, p[-1]).pvalue > 1e-4
+
+    @pytest.mark.parametrize("deficit", [0.0, 0.7, 2.0])
+    def test_finite_variance_curve_is_recovered(self, deficit):
+        lengths = [10, 100, 1000]
+        alphas = tails.finite_variance_alpha(lengths, deficit)
+        assert tails.block_length_laws(lengths, alphas).deficit == pytest.approx(deficit, abs=1e-12)
+        assert tails.block_length_laws(lengths, [1.5] * 3).alpha == pytest.approx(1.5)
+
+    def test_released_log_of_the_paper(self):
+        """The curve fitted on (36400, 1.2182) predicts 1.1819 at 16640, where a stable law would repeat itself."""
+        deficit = (1 / 1.2182 - 0.5) * np.log(36400)
+        assert tails.finite_variance_alpha(16640, deficit) == pytest.approx(1.1819, abs=1e-3)
+
+    def test_intervals_weight_the_fits(self):
+        laws = tails.block_length_laws([10, 1000], [1.2, 1.8], [(1.199, 1.201), (1.0, 1.99)])
+        assert laws.alpha == pytest.approx(1.2, abs=1e-3)
+
+    def test_refusals(self):
+        for call in [
+            lambda: tails.empirical_tail([0.0, 0.0]),
+            lambda: tails.empirical_tail([np.inf]),
+            lambda: plots.ccdf([1.0, 2.0], alpha=2.0),
+            lambda: plots.ccdf([1.0, 2.0], alpha=1.5, scale=0.0),
+            lambda: plots.block_length_sweep([10], [1.5]),
+            lambda: plots.block_length_sweep([1, 10], [1.5, 1.5]),
+            lambda: plots.block_length_sweep([2, 10], [1.5, -1.5]),
+            lambda: plots.block_length_sweep([2, 10], [1.5, 1.5], [(1, 2), (2, 1)]),
+        ]:
+            with pytest.raises(ValueError, match=r"."):
+                call()
