@@ -1,7 +1,7 @@
 """Optimizers as dynamical systems."""
 
 from levyjax.dynamics.adam import Adam, AdamState
-from levyjax.dynamics.base import Dynamics, Kick
+from levyjax.dynamics.base import Dynamics, Kick, flow
 from levyjax.dynamics.sgd import SGD, SGDState
 
-__all__ = ["SGD", "Adam", "AdamState", "Dynamics", "Kick", "SGDState"]
+__all__ = ["SGD", "Adam", "AdamState", "Dynamics", "Kick", "SGDState", "flow"]

@@ -114,24 +114,15 @@ class Adam:
     def sde_step(self, state: AdamState, gradient: Array, kick: Kick) -> AdamState:
         b1, b2 = self.rates()
         time = (_steps(kick, state.x.dtype) + 1) * kick.dt
-        corrections = -1 / jnp.expm1(-b1 * time), -1 / jnp.expm1(-b2 * time)
-        squared = self._squared_gradient(gradient, kick) if self.variant != "frozen" else state.v
-        state, inverse_q = self._average(state, gradient, squared, kick.dt, corrections)
-        return state._replace(x=state.x + inverse_q * kick.noise_level * kick.noise.increment(kick.counter, kick.dt))
-
-    def _average(
-        self, state: AdamState, gradient: Array, squared: Array, dt: Any, corrections: tuple[Any, Any]
-    ) -> tuple[AdamState, Array]:
-        """The step without its noise, and Q^-1."""
-        b1, b2 = self.rates()
-        mu, omega = corrections
-        m = state.m - jnp.expm1(-b1 * dt) * (gradient - state.m)
-        if self.variant == "frozen":
-            v, inverse_q = state.v, column(1 / self.preconditioner, state.x)
-        else:
-            v = state.v - jnp.expm1(-b2 * dt) * (squared - state.v)
-            inverse_q = 1 / (jnp.sqrt(omega * v) + self.epsilon)
-        return AdamState(state.x - mu * inverse_q * m * dt, m, v), inverse_q
+        mu, omega = -1 / jnp.expm1(-b1 * time), -1 / jnp.expm1(-b2 * time)
+        m = state.m - jnp.expm1(-b1 * kick.dt) * (gradient - state.m)
+        v = state.v
+        if self.variant != "frozen":
+            v = v - jnp.expm1(-b2 * kick.dt) * (self._squared_gradient(gradient, kick) - v)
+        inverse_q = self._inverse_q(state._replace(v=v), omega)
+        moved = state.x - mu * inverse_q * m * kick.dt
+        jump = inverse_q * kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
+        return AdamState(moved + jump, m, v)
 
     def iterate(self, state: AdamState, gradient: Array, kick: Kick) -> AdamState:
         noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
@@ -158,9 +149,19 @@ class Adam:
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> AdamState:
         return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x) + column(second_moment(noise), x))
 
-    def flow_step(self, state: AdamState, gradient: Array, noise: Noise, dt: Any) -> AdamState:
-        squared = gradient**2 + column(second_moment(noise), gradient)
-        return self._average(state, gradient, squared, dt, (1, 1))[0]
+    def drift(self, state: AdamState, gradient: Array, noise: Noise) -> AdamState:
+        b1, b2 = self.rates()
+        squared = column(second_moment(noise), gradient) + (0 if self.variant == "frozen" else gradient**2)
+        return AdamState(-self._inverse_q(state) * state.m, b1 * (gradient - state.m), b2 * (squared - state.v))
+
+    def displace(self, state: AdamState, amount: Array) -> AdamState:
+        return state._replace(x=state.x + self._inverse_q(state) * amount)
+
+    def _inverse_q(self, state: AdamState, omega: Any = 1) -> Array:
+        """1/Q, (d, *batch)."""
+        if self.variant == "frozen":
+            return column(1 / self.preconditioner, state.x)
+        return 1 / (jnp.sqrt(omega * state.v) + self.epsilon)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         """1/Q at the minimum; where the gradient noise is random, samples of it from the stationary law of v."""

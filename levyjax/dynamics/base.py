@@ -4,8 +4,10 @@ Symbols, the same in both: x the point, g = grad F(x), A the dispersion of the n
 epsilon the noise level, eta the learning rate.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 from jaxtyping import Array, Float
 
 from levyjax.noise import Noise
@@ -46,10 +48,30 @@ class Dynamics(Protocol):
         """The state of an optimizer that has long been at rest and finds itself at x: the averages at their limits."""
         ...
 
-    def flow_step(self, state: Any, gradient: Float[Array, "d *batch"], noise: Noise, dt: Any) -> Any:
-        """One step of the SDE without noise, long after the start."""
+    def drift(self, state: Any, gradient: Float[Array, "d *batch"], noise: Noise) -> Any:
+        """The time derivative of the SDE's state without noise, long after the start."""
+        ...
+
+    def displace(self, state: Any, amount: Float[Array, "d *batch"]) -> Any:
+        """The state after the noise epsilon A L has moved by `amount`, long after the start."""
         ...
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         """What multiplies a jump of A L on its way into x at rest: one diagonal, or samples of its stationary law."""
         ...
+
+
+def flow(dynamics: Dynamics, gradient: Callable[[Array], Array], noise: Noise, state: Any, dt: Any) -> Any:
+    """One classical Runge-Kutta step of the SDE without noise, long after the start; to fourth order in dt."""
+
+    def velocity(state: Any) -> Any:
+        return dynamics.drift(state, gradient(state.x), noise)
+
+    def move(rate: Any, dt: Any) -> Any:
+        return jax.tree.map(lambda value, rate: value + rate * dt, state, rate)
+
+    first = velocity(state)
+    second = velocity(move(first, dt / 2))
+    third = velocity(move(second, dt / 2))
+    fourth = velocity(move(third, dt))
+    return move(jax.tree.map(lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, first, second, third, fourth), dt)

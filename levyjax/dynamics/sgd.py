@@ -54,8 +54,11 @@ class SGD:
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> SGDState:
         return SGDState(x)
 
-    def flow_step(self, state: SGDState, gradient: Array, noise: Noise, dt: Any) -> SGDState:
-        return SGDState(state.x - gradient * dt)
+    def drift(self, state: SGDState, gradient: Array, noise: Noise) -> SGDState:
+        return SGDState(-gradient)
+
+    def displace(self, state: SGDState, amount: Array) -> SGDState:
+        return SGDState(state.x + amount)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         return jnp.ones((1, noise.scale.shape[0]), jnp.asarray(noise.scale).dtype)

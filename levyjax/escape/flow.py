@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
+from levyjax.dynamics import flow
 from levyjax.escape.problem import EscapeProblem
 
 _BISECTIONS = 30
@@ -39,7 +40,7 @@ def _leaves(problem: EscapeProblem, points: Float[Array, "d rays"], dt: Any, num
 
     def step(_: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
         state, left = carry
-        state = problem.dynamics.flow_step(state, problem.landscape.gradient(state.x), problem.noise, dt)
+        state = flow(problem.dynamics, problem.landscape.gradient, problem.noise, state, dt)
         return state, left | ~problem.basin.contains(state.x)
 
     state = problem.dynamics.rest(points, problem.noise)

@@ -1,14 +1,31 @@
 """What drives the SDE: the interface of a noise, and the checks that all of them share."""
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import concrete, parameter
+from levyjax.arrays import as_matrix, concrete, parameter
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter
+from levyjax.stable import small_jump_variance, tail_constant
+
+
+class JumpSplit(NamedTuple):
+    """L in two parts: jumps on axis i longer than `thresholds[i]`, and all shorter ones.
+
+    thresholds: (axes,), in units of L.
+    reaches: (axes,), how far a jump of length 1 on the axis reaches at most.
+    rates: (axes,), long jumps per unit of time on each axis.
+    variances: (d,), variance per unit of time of each coordinate of the rest.
+    """
+
+    thresholds: Float[Array, " axes"]
+    reaches: Float[Array, " axes"]
+    rates: Float[Array, " axes"]
+    variances: Float[Array, " d"]
 
 
 @runtime_checkable
@@ -37,6 +54,19 @@ class Noise(Protocol):
         """Covariance per unit of time of a Gaussian noise; None where the variance is infinite."""
         ...
 
+    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+        """L cut into jumps long enough to matter, drawn one by one, and the rest as Brownian motion.
+
+        Args:
+            rays: for displacements A y (d, rays), how far they reach: 1 for one that crosses the region of interest.
+            part: jumps that reach further than this are long.
+        """
+        ...
+
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+        """The direction of a jump of L, a unit vector, on the axis that was drawn for it."""
+        ...
+
 
 def check_alpha(alpha: Any) -> Any:
     """Hold alpha as float64 after checking that it is in (0, 2]."""
@@ -62,3 +92,14 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     """diag(A A'): the dispersion of each coordinate, squared and summed."""
     scale = jnp.asarray(noise.scale)
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
+
+
+def split_by_columns(noise: Noise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
+    columns = as_matrix(noise.scale)
+    reach = jnp.maximum(rays(columns), rays(-columns))
+    reach = jnp.where(reach > 0, reach, reach.max())  # a direction that leads nowhere: the others' scale
+    threshold = part / reach
+    alpha = jnp.asarray(noise.alpha, threshold.dtype)
+    rates = 2 * tail_constant(alpha) / alpha * threshold**-alpha
+    return JumpSplit(threshold, reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha))

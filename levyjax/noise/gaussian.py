@@ -1,12 +1,14 @@
 """Gaussian noise: the alpha = 2 member of the stable family, drawn at its own price."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import check_scale
+from levyjax.noise.base import JumpSplit, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream
@@ -49,3 +51,9 @@ class Gaussian:
 
     def covariance_rate(self) -> Float[Array, "d d"]:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T
+
+    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+        return split_by_columns(self, rays, part)
+
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+        return jnp.zeros((self.scale.shape[0], *axis.shape), self.scale.dtype)  # there are no jumps

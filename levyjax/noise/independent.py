@@ -1,15 +1,16 @@
 """Independent coordinates: L has d independent symmetric alpha-stable coordinates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import check_alpha, check_scale
+from levyjax.noise.base import JumpSplit, check_alpha, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
-from levyjax.random import Counter, Stream
+from levyjax.random import Counter, Stream, words
 from levyjax.stable import draw_words, symmetric, tail_constant
 
 
@@ -49,3 +50,11 @@ class Independent:
 
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
+
+    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+        return split_by_columns(self, rays, part)
+
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+        sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(self.scale.dtype)
+        index = jnp.arange(self.scale.shape[-1], dtype=axis.dtype).reshape((-1,) + (1,) * axis.ndim)
+        return jnp.where(index == axis, sign, 0)

@@ -1,15 +1,17 @@
 """Rotation-invariant stable noise: jumps point in every direction alike."""
 
+from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import check_alpha, check_scale
+from levyjax.noise.base import JumpSplit, check_alpha, check_scale
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 from levyjax.random import Counter, Stream
-from levyjax.stable import draw_words, isotropic
+from levyjax.stable import draw_words, isotropic, normal, radial_tail_constant, small_jump_variance
 
 
 @pytree
@@ -47,3 +49,15 @@ class Rotational:
 
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
+
+    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+        dimension = self.scale.shape[0]
+        reach = rays(self.spectral_measure().directions).max(keepdims=True)
+        threshold = part / reach
+        rate = radial_tail_constant(self.alpha, dimension) * threshold**-self.alpha
+        variance = small_jump_variance(self.alpha, dimension) * threshold ** (2 - self.alpha)
+        return JumpSplit(threshold, reach, rate, jnp.broadcast_to(variance, (dimension,)))
+
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+        vector = normal(draw_words(counter, self.scale.shape[0], stream, self.scale.dtype))
+        return vector / jnp.sqrt((vector**2).sum(axis=0))

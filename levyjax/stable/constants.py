@@ -63,3 +63,30 @@ def radial_tail_constant(alpha: Any, dimension: Any) -> Any:
     ratio = np_.exp(special.gammaln(half + alpha / 2) - special.gammaln(half))
     # 1/Gamma(1 - a/2) = (1 - a/2)/Gamma(2 - a/2), which is 0 at alpha = 2 without a pole.
     return 2.0**alpha * ratio * (1 - alpha / 2) / special.gamma(2 - alpha / 2)
+
+
+def small_jump_variance(alpha: Any, dimension: Any = 1) -> Any:
+    """Variance per unit of time of one coordinate of a rotation-invariant L in R^d from its jumps shorter than 1.
+
+    From jumps shorter than r it is r^(2 - alpha) times this. In d = 1 this is 2 C_alpha/(2 - alpha), SaS(1).
+
+    Args:
+        alpha: tail index in (0, 2].
+        dimension: d, at least 1.
+
+    Returns:
+        K_{d,alpha} alpha/(d (2 - alpha)); 2 at alpha = 2, where L is sqrt(2) times a Brownian motion.
+
+    Source:
+        Integrate y_1^2 over nu(|y| in dr) = K alpha r^(-1-alpha) dr, E U_1^2 = 1/d; the pole at alpha = 2 is taken
+        into Gamma(2 - alpha/2).
+
+    Example:
+        >>> float(small_jump_variance(2.0)), float(small_jump_variance(1.0).round(6))
+        (2.0, 0.63662)
+    """
+    np_, special = _namespace(alpha, dimension)
+    alpha = np_.asarray(alpha)
+    half = np_.asarray(dimension / 2, (alpha / 2).dtype)
+    ratio = np_.exp(special.gammaln(half + alpha / 2) - special.gammaln(half))
+    return 2.0**alpha * ratio * alpha / (4 * half * special.gamma(2 - alpha / 2))

@@ -61,8 +61,8 @@ def _angle_uniform(bits: Words) -> tuple[Array, Array]:
     return _uniform(bits[0], bits[2], 31, jnp.float64)
 
 
-def _exponential(bits: Words) -> Array:
-    """An Exp(1) variate with full relative precision at its small end."""
+def exponential(bits: Words) -> Float[Array, "..."]:
+    """An Exp(1) variate from its random words, the second of them; full relative precision at its small end."""
     if len(bits) == 2:
         y, rest = _uniform(bits[1] >> jnp.uint32(1), jnp.zeros_like(bits[1]), 0, jnp.float32)
     else:
@@ -99,7 +99,7 @@ def symmetric(bits: Words, alpha: Float[Array, "..."]) -> Float[Array, "..."]:
     beyond = (2 - alpha) * _HALF_PI
     sine = sin(jnp.minimum(alpha * phi, beyond + alpha * theta))
     cosine = sin(jnp.minimum(alpha * _HALF_PI + (1 - alpha) * theta, beyond + (alpha - 1) * theta))
-    radius = log2(cosine / _exponential(bits))
+    radius = log2(cosine / exponential(bits))
     magnitude = sine * exp2(_inverse(alpha) * (radius - log2(sin(theta))) - radius)
     info = jnp.finfo(dtype)
     return _attach_sign(jnp.clip(magnitude, float(info.tiny), float(info.max)), bits[0])
@@ -108,7 +108,7 @@ def symmetric(bits: Words, alpha: Float[Array, "..."]) -> Float[Array, "..."]:
 def normal(bits: Words) -> Float[Array, "..."]:
     """A standard normal variate from its random words (Box and Muller 1958), with its tail to P = 2^-31."""
     _, rest = _angle_uniform(bits)
-    return _attach_sign(jnp.sqrt(2 * _exponential(bits)) * sin(rest * _HALF_PI), bits[0])
+    return _attach_sign(jnp.sqrt(2 * exponential(bits)) * sin(rest * _HALF_PI), bits[0])
 
 
 def positive(bits: Words, index: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -125,7 +125,7 @@ def positive(bits: Words, index: Float[Array, "..."]) -> Float[Array, "..."]:
     theta, phi = part * _PI, rest * _PI
     sine = sin(jnp.minimum(index * phi, (1 - index) * _PI + index * theta))
     other = sin(jnp.minimum((1 - index) * phi, index * _PI + (1 - index) * theta))
-    radius = log2(other / _exponential(bits))
+    radius = log2(other / exponential(bits))
     log_value = log2(sine) + _inverse(index) * (radius - log2(sin(jnp.minimum(theta, phi)))) - radius
     return jnp.where(below_one, exp2(log_value), 1)
 

@@ -1,0 +1,296 @@
+"""How a point moves between large jumps: the noise-free flow and, with it, the small jumps as Brownian motion."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from jaxtyping import Array, Bool, Float
+
+from levyjax.arrays import apply, as_matrix, column
+from levyjax.basins import Sublevel
+from levyjax.dynamics import SGD, flow
+from levyjax.landscapes import Flat, Quadratic
+from levyjax.stable import normal
+
+_DRIFT_PART = 0.2  # of the fastest relaxation time: how far a step goes where the jump threshold has to follow the point
+_SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
+_CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
+_OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
+_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1)
+_NONLINEAR_ZONE = 0.05
+_LINEAR_ERROR = 0.02
+_SETTLED = 0.1
+
+
+Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
+
+
+class Depth(NamedTuple):
+    """How deep points are inside: 1 at the minimum, 0 at the boundary; `power` is depth^alpha."""
+
+    depth: Float[Array, " lanes"]
+    power: Float[Array, " lanes"]
+
+
+def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+    """How far displacements from the minimum reach: the basin's gauge, by its cheapest formula.
+
+    In a sublevel set it is the square root of the height, which is the gauge where F is quadratic.
+    """
+    origin = jnp.asarray(problem.landscape.minimum)
+    if isinstance(problem.basin, Sublevel) and not isinstance(problem.landscape, Quadratic):
+        x = column(origin, offset) + offset
+        rise = problem.landscape.value(x) - problem.landscape.value(origin[:, None])[0]
+        return jnp.sqrt(jnp.maximum(rise, 0) / problem.basin.height)
+    return problem.basin.gauge(origin, offset)
+
+
+def farthest(problem: Any, vectors: Float[Array, "d n"]) -> Float[Array, " n"]:
+    """max(outreach(v), outreach(-v)): no chord along v through a convex basin's point of depth s is shorter than s/this."""
+    origin = jnp.asarray(problem.landscape.minimum)
+    return jnp.maximum(problem.basin.gauge(origin, vectors), problem.basin.gauge(origin, -vectors))
+
+
+def _size(parts: Array) -> Array:
+    """Of squares of spreads in several directions: the widest counts whole; all together bend the path a little."""
+    return jnp.maximum(parts.max(), parts.sum() / 4)
+
+
+def _rest(problem: Any, state: Any) -> Any:
+    """The state at rest at the minimum."""
+    return problem.dynamics.rest(column(jnp.asarray(problem.landscape.minimum), state.x) + 0 * state.x, problem.noise)
+
+
+class LinearFlow(NamedTuple):
+    """Gradient descent on a quadratic landscape, exact over any time; coordinates along the Hessian's eigenvectors."""
+
+    basis: Any  # (d, d) eigenvectors in columns, or None for the axes
+    decay: Float[Array, " d"]
+    mixing: Any  # (d, d): (V' epsilon A)^2, or its diagonal
+    diffusion: Any  # squared reach per unit of time of the small jumps, at depth 1
+    least_power: Any  # depth^alpha from which on a step may last until the next large jump
+    slowest: Any
+
+    def width(self) -> int:
+        """How many normal variates a step takes."""
+        return self.decay.shape[0]
+
+    def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
+        """How long a step may last."""
+        short = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / self.decay.max())
+        return jnp.where(depth.power >= self.least_power, jnp.inf, short)
+
+    def move(self, problem: Any, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Any) -> Any:
+        """The state after `time`, small jumps of the given variances (d, lanes) per unit of time included."""
+        center = column(problem.landscape.minimum, state.x)
+        offset = state.x - center
+        modes = offset if self.basis is None else apply(self.basis.T, offset)
+        decay = column(self.decay, state.x)
+        shrunk = jnp.where(decay > 0, -jnp.expm1(-2 * decay * time) / (2 * jnp.where(decay > 0, decay, 1)), time)
+        spread = jnp.sqrt(apply(self.mixing, variances) * shrunk)
+        modes = jnp.exp(-decay * time) * modes + spread * normal(bits)
+        return state._replace(x=center + (modes if self.basis is None else apply(self.basis, modes)))
+
+
+class SteppedFlow(NamedTuple):
+    """Any optimizer on any landscape: short Runge-Kutta steps, and the linearised motion near the minimum over any time."""
+
+    to_modes: Any  # (n, n) real and imaginary part: rows of the inverse of the eigenvectors of the linearised flow
+    from_modes: Any
+    decay: Float[Array, " n"]
+    turn: Float[Array, " n"]
+    reach: Float[Array, " n"]  # how far a mode of amplitude 1 ever reaches
+    spread: Float[Array, "n n"]  # root of the stationary covariance at depth 1
+    zone: Any  # reach up to which the flow is linear
+    diffusion: Any
+    least_power: Any
+    slowest: Any
+    fastest: Any
+
+    def width(self) -> int:
+        return self.decay.shape[0]
+
+    def _modes(self, problem: Any, state: Any) -> tuple[Array, Array]:
+        rest = _rest(problem, state)
+        offset = jnp.concatenate([now - then for now, then in zip(state, rest, strict=True)])
+        return apply(self.to_modes[0], offset), apply(self.to_modes[1], offset)
+
+    def _settled(self, problem: Any, state: Any) -> Bool[Array, " lanes"]:
+        """Whether what is not 0 at rest, a preconditioner, is close to its value there."""
+        pairs = list(zip(state, _rest(problem, state), strict=True))[1:]
+        near = [((then == 0) | (jnp.abs(now - then) <= _SETTLED * then)).all(axis=0) for now, then in pairs]
+        return jnp.stack([jnp.ones(state.x.shape[1:], bool), *near]).all(axis=0)
+
+    def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
+        real, imaginary = self._modes(problem, state)
+        ever = (column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2)).sum(axis=0)
+        calm = depth.power >= self.least_power
+        skips = (ever <= self.zone) & calm & self._settled(problem, state)
+        velocity, change = self._motion(problem, state)
+        norm, change_norm = (sum((leaf**2).sum(axis=0) for leaf in parts) for parts in (velocity, change))
+        tiny = jnp.finfo(norm.dtype).tiny
+        rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
+        ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
+        outward = jnp.maximum(reach(ahead) - (1 - depth.depth), tiny) * rate / 0.01
+        careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
+        short = jnp.maximum(_OUTWARD_PART * depth.depth / outward, _SHORTEST_PART / rate)
+        short = jnp.minimum(short, jnp.where(calm, _CALM_PART / rate, careful))
+        return jnp.where(skips, jnp.inf, short)
+
+    def _motion(self, problem: Any, state: Any) -> tuple[Any, Any]:
+        """The flow's velocity and its rate of change along the flow."""
+
+        def velocity(state: Any) -> Any:
+            return problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise)
+
+        now = velocity(state)
+        return now, jax.jvp(velocity, (state,), (now,))[1]
+
+    def move(self, problem: Any, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Array) -> Any:
+        draws = normal(bits)
+        short = jnp.where(skips, 0, time)
+        gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise
+        amount = problem.noise_level * apply(noise.scale, jnp.sqrt(variances * short) * draws[: variances.shape[0]])
+        stepped = flow(dynamics, gradient, noise, state, short / 2)
+        stepped = flow(dynamics, gradient, noise, dynamics.displace(stepped, amount), short / 2)
+        skipped = self._skip(problem, state, time, depth, draws)
+        return jax.tree.map(lambda far, near: jnp.where(skips, far, near), skipped, stepped)
+
+    def _skip(self, problem: Any, state: Any, time: Array, depth: Depth, draws: Array) -> Any:
+        """The linearised motion over any time."""
+        real, imaginary = self._modes(problem, state)
+        decay, turn = column(self.decay, real), column(self.turn, real)
+        size, angle = jnp.exp(-decay * time), turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
+        cosine, sine = size * jnp.cos(angle), size * jnp.sin(angle)
+        real, imaginary = cosine * real + sine * imaginary, cosine * imaginary - sine * real
+        offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
+        grown = jnp.sqrt(-jnp.expm1(-2 * self.slowest * time) * depth.depth**2 / depth.power)
+        offset = offset + grown * apply(self.spread, draws)
+        rest = _rest(problem, state)
+        rows = np.cumsum([leaf.shape[0] for leaf in rest])[:-1].tolist()
+        return type(rest)(*(leaf + part for leaf, part in zip(rest, jnp.split(offset, rows), strict=True)))
+
+
+def _columns(problem: Any) -> np.ndarray:
+    """What one unit of each coordinate of L does to a point at rest, (d, d)."""
+    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))[0]
+    return float(problem.noise_level) * maps[:, None] * np.asarray(as_matrix(problem.noise.scale))
+
+
+def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | SteppedFlow:
+    """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
+    columns = _columns(problem)
+    diffusion = _size(farthest(problem, jnp.asarray(columns)) ** 2 * variances)
+    linear = isinstance(problem.dynamics, SGD) and isinstance(problem.landscape, Quadratic | Flat)
+    if linear:
+        made = _linear_flow(problem, np.asarray(variances), diffusion)
+        if _keeps_basin(problem, made):
+            return made
+    return _stepped_flow(problem, np.asarray(variances), diffusion)
+
+
+def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearFlow:
+    hessian = np.asarray(problem.landscape.hessian())
+    on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
+    decay, basis = (np.diag(hessian), None) if on_axes else np.linalg.eigh(hessian)
+    columns = _columns(problem)
+    mixing = (columns if on_axes else basis.T @ columns) ** 2
+    diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
+    spread = mixing @ variances / (2 * np.maximum(decay, 1e-300))
+    reach = farthest(problem, jnp.asarray(np.eye(len(decay)) if on_axes else basis))
+    least = _least_power(problem, _size(reach**2 * spread), decay.min())
+    return LinearFlow(basis, decay, np.diag(mixing) if diagonal else mixing, diffusion, least, decay.min())
+
+
+def _least_power(problem: Any, spread: Any, slowest: float) -> float:
+    """depth^alpha from which the stationary spread of the small jumps is a small part of the depth."""
+    if slowest <= 0 or float(problem.noise.alpha) == 2:
+        return math.inf
+    return float(spread) / _SKIP_SPREAD**2
+
+
+def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
+    """Whether no noise-free path leaves the basin, on sampled paths that start at its boundary."""
+    dimension = len(made.decay)
+    normals = np.random.default_rng(0).normal(size=(dimension, 1024))
+    basis = np.eye(dimension) if made.basis is None else np.asarray(made.basis)
+    rays = jnp.asarray(np.concatenate([normals, np.eye(dimension), basis, -np.eye(dimension), -basis], axis=1))
+    gauge = outreach(problem, rays)
+    fastest = max(float(made.decay.max()), 1e-300)
+    for time in np.geomspace(1e-3, 1e3, 31) / fastest:
+        moved = jnp.asarray(basis) @ (np.exp(-np.asarray(made.decay) * time)[:, None] * (basis.T @ rays))
+        if bool((outreach(problem, moved) > gauge * (1 + 1e-9)).any()):
+            return False
+    return True
+
+
+def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray]:
+    """-d(velocity)/d(state) and d(state)/d(unit of L) at rest, over all fields of the state, point first."""
+    minimum = jnp.asarray(problem.landscape.minimum)
+    rest = problem.dynamics.rest(minimum, problem.noise)
+    flat, unflatten = jax.flatten_util.ravel_pytree(rest)
+
+    def velocity(vector: Array) -> Array:
+        state = unflatten(vector)
+        return jax.flatten_util.ravel_pytree(
+            problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise)
+        )[0]
+
+    def displaced(amount: Array) -> Array:
+        return jax.flatten_util.ravel_pytree(problem.dynamics.displace(rest, amount))[0]
+
+    scale = float(problem.noise_level) * np.asarray(as_matrix(problem.noise.scale))
+    return -np.asarray(jax.jacfwd(velocity)(flat)), np.asarray(jax.jacfwd(displaced)(0 * minimum)) @ scale
+
+
+def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
+    system, spreads = _linearise(problem)
+    values, vectors = np.linalg.eig(system)
+    if np.linalg.cond(vectors) > 1e6:  # critical damping: modes of a system that differs by one part in 1e6
+        nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-6 * np.abs(system).max()
+        values, vectors = np.linalg.eig(system + nudge * (system != 0))
+    inverse = np.linalg.inv(vectors)
+    slowest, fastest = float(values.real.min()), float(np.abs(values).max())
+    dimension = problem.dimension
+    parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (vectors.real, vectors.imag)]
+    covariance = np.zeros_like(system)
+    if slowest > 0:
+        covariance = scipy.linalg.solve_continuous_lyapunov(system, spreads * variances @ spreads.T)
+        covariance = (covariance + covariance.T) / 2
+    sizes, axes = np.linalg.eigh(covariance)
+    root = axes * np.sqrt(np.maximum(sizes, 0))
+    spread = _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2)
+    return SteppedFlow(
+        np.stack([inverse.real, inverse.imag]),
+        np.stack([vectors.real, vectors.imag]),
+        values.real,
+        values.imag,
+        np.asarray(sum(parts)),
+        root,
+        _linear_zone(problem),
+        diffusion,
+        _least_power(problem, spread, slowest),
+        slowest,
+        fastest,
+    )
+
+
+def _linear_zone(problem: Any) -> float:
+    """How far the gradient stays linear, as a part of the way to the boundary."""
+    minimum = jnp.asarray(problem.landscape.minimum)
+    rays = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
+    rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
+    reach = problem.basin.gauge(minimum, rays)
+    rays = rays[:, reach > 0] / reach[reach > 0]
+    hessian = problem.landscape.hessian()
+    for zone in _LINEAR_ZONES:
+        linear = hessian @ (zone * rays)
+        error = problem.landscape.gradient(minimum[:, None] + zone * rays) - linear
+        if bool(((error**2).sum(axis=0) <= _LINEAR_ERROR**2 * (linear**2).sum(axis=0)).all()):
+            return zone
+    return _NONLINEAR_ZONE
