@@ -16,8 +16,11 @@ class Basin(Protocol):
         """Whether x is inside; False at NaN."""
         ...
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
-        """1/t at the boundary point origin + t direction of the ray; 0 for a ray that never leaves."""
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+        """1/t at the boundary point origin + t direction of the ray; 0 for a ray that never leaves.
+
+        One origin (d,) inside, or origins that broadcast against the directions (not in a sublevel set).
+        """
         ...
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
@@ -27,6 +30,12 @@ class Basin(Protocol):
     def face(self, origin: Float[Array, " d"], x: Float[Array, "d *batch"]) -> Int[Array, "*batch"]:
         """Index of the face through which the ray from `origin` to a point outside leaves."""
         ...
+
+
+def located(origin: Float[Array, "d ..."], direction: Float[Array, "d *batch"]) -> Float[Array, "d ..."]:
+    """One origin (d,) as a column; many as they are."""
+    origin = jnp.asarray(origin)
+    return column(origin, direction) if origin.ndim == 1 else origin
 
 
 def axis_face_names(dimension: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from levyjax.arrays import apply, column, concrete, freeze, parameter, positive, positive_definite, pytree
-from levyjax.basins.base import axis_face, axis_face_names, quadric_gauge
+from levyjax.basins.base import axis_face, axis_face_names, located, quadric_gauge
 
 
 @pytree
@@ -46,11 +46,12 @@ class Box:
 
     def _face_gauges(self, origin: Array, direction: Array) -> Array:
         """(2d, *batch): 1/t at each face's plane, in the order x0<lower, x0>upper, x1<lower, ..."""
-        below = -direction / column(jnp.asarray(origin) - self.lower, direction)
-        above = direction / column(jnp.asarray(self.upper) - origin, direction)
+        start = located(origin, direction)
+        below = -direction / (start - column(self.lower, direction))
+        above = direction / (column(self.upper, direction) - start)
         return jnp.stack([below, above], axis=1).reshape(-1, *direction.shape[1:])
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
         return jnp.maximum(self._face_gauges(origin, direction).max(axis=0), 0)
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
@@ -90,10 +91,10 @@ class Ball:
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return ((x - column(self.center, x)) ** 2).sum(axis=0) < jnp.asarray(self.radius) ** 2
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
-        offset = jnp.asarray(origin) - self.center
-        b = (direction * column(offset, direction)).sum(axis=0)
-        return quadric_gauge(b, (direction**2).sum(axis=0), self.radius**2 - (offset**2).sum())
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+        offset = located(origin, direction) - column(self.center, direction)
+        b = (direction * offset).sum(axis=0)
+        return quadric_gauge(b, (direction**2).sum(axis=0), self.radius**2 - (offset**2).sum(axis=0))
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
         return axis_face_names(dimension)
@@ -135,12 +136,12 @@ class Ellipsoid:
         offset = x - column(self.center, x)
         return (offset * apply(self.matrix, offset)).sum(axis=0) < self.level
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
-        offset = jnp.asarray(origin) - self.center
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+        offset = located(origin, direction) - column(self.center, direction)
         mapped = apply(self.matrix, offset)
-        b = (direction * column(mapped, direction)).sum(axis=0)
+        b = (direction * mapped).sum(axis=0)
         a = (direction * apply(self.matrix, direction)).sum(axis=0)
-        return quadric_gauge(b, a, self.level - (offset * mapped).sum())
+        return quadric_gauge(b, a, self.level - (offset * mapped).sum(axis=0))
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
         return axis_face_names(dimension)
@@ -178,9 +179,10 @@ class HalfSpace:
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return (column(self.normal, x) * x).sum(axis=0) < self.offset
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
-        slack = self.offset - (jnp.asarray(self.normal) * origin).sum()
-        return jnp.maximum((column(self.normal, direction) * direction).sum(axis=0) / slack, 0)
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+        normal = column(self.normal, direction)
+        slack = self.offset - (normal * located(origin, direction)).sum(axis=0)
+        return jnp.maximum((normal * direction).sum(axis=0) / slack, 0)
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
         return ("normal",)

@@ -35,7 +35,7 @@ class Sublevel:
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return self.landscape.in_sublevel(x, self.height)
 
-    def gauge(self, origin: Float[Array, " d"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+    def gauge(self, origin: Float[Array, "d *start"], direction: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
         """As in `Basin`; rays start at the landscape's minimum, which `origin` must be."""
         return self.landscape.sublevel_gauge(direction, self.height)
 

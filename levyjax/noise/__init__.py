@@ -1,6 +1,6 @@
 """What drives the SDE."""
 
-from levyjax.noise.base import Noise, second_moment
+from levyjax.noise.base import JumpRays, JumpSplit, Noise, second_moment
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.independent import Independent
 from levyjax.noise.rotational import Rotational
@@ -10,6 +10,8 @@ from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 __all__ = [
     "Gaussian",
     "Independent",
+    "JumpRays",
+    "JumpSplit",
     "Noise",
     "Rotational",
     "SpectralMeasure",

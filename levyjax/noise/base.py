@@ -13,16 +13,25 @@ from levyjax.random import Counter
 from levyjax.stable import small_jump_variance, tail_constant
 
 
-class JumpSplit(NamedTuple):
-    """L in two parts: jumps on axis i longer than `thresholds[i]`, and all shorter ones.
+class JumpRays(NamedTuple):
+    """Rays +-v that share the jumps of A L: jumps beyond t v come at rate weight t^-alpha, to either side.
 
-    thresholds: (axes,), in units of L.
+    vectors: (d, rays, 1), or (d, rays, *batch) where they are drawn at random.
+    weight: of each.
+    """
+
+    vectors: Array
+    weight: Any
+
+
+class JumpSplit(NamedTuple):
+    """L in two parts: on each axis the jumps that reach further than `part`, and all shorter ones.
+
     reaches: (axes,), how far a jump of length 1 on the axis reaches at most.
     rates: (axes,), long jumps per unit of time on each axis.
     variances: (d,), variance per unit of time of each coordinate of the rest.
     """
 
-    thresholds: Float[Array, " axes"]
     reaches: Float[Array, " axes"]
     rates: Float[Array, " axes"]
     variances: Float[Array, " d"]
@@ -67,6 +76,10 @@ class Noise(Protocol):
         """The direction of a jump of L, a unit vector, on the axis that was drawn for it."""
         ...
 
+    def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
+        """Rays over which a mean of jump rates is the Lévy measure's, random where the directions are a continuum."""
+        ...
+
 
 def check_alpha(alpha: Any) -> Any:
     """Hold alpha as float64 after checking that it is in (0, 2]."""
@@ -102,4 +115,4 @@ def split_by_columns(noise: Noise, rays: Callable[[Float[Array, "d rays"]], Arra
     threshold = part / reach
     alpha = jnp.asarray(noise.alpha, threshold.dtype)
     rates = 2 * tail_constant(alpha) / alpha * threshold**-alpha
-    return JumpSplit(threshold, reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha))
+    return JumpSplit(reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpSplit, check_scale, split_by_columns
+from levyjax.noise.base import JumpRays, JumpSplit, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream
@@ -54,6 +54,9 @@ class Gaussian:
 
     def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
         return split_by_columns(self, rays, part)
+
+    def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
+        return JumpRays(as_matrix(self.scale)[:, :, None], 0.0)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         return jnp.zeros((self.scale.shape[0], *axis.shape), self.scale.dtype)  # there are no jumps

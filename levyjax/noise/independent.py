@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpSplit, check_alpha, check_scale, split_by_columns
+from levyjax.noise.base import JumpRays, JumpSplit, check_alpha, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream, words
@@ -53,6 +53,9 @@ class Independent:
 
     def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
         return split_by_columns(self, rays, part)
+
+    def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
+        return JumpRays(as_matrix(self.scale)[:, :, None], tail_constant(self.alpha) / self.alpha)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(self.scale.dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpSplit, check_alpha, check_scale
+from levyjax.noise.base import JumpRays, JumpSplit, check_alpha, check_scale
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 from levyjax.random import Counter, Stream
@@ -56,7 +56,12 @@ class Rotational:
         threshold = part / reach
         rate = radial_tail_constant(self.alpha, dimension) * threshold**-self.alpha
         variance = small_jump_variance(self.alpha, dimension) * threshold ** (2 - self.alpha)
-        return JumpSplit(threshold, reach, rate, jnp.broadcast_to(variance, (dimension,)))
+        return JumpSplit(reach, rate, jnp.broadcast_to(variance, (dimension,)))
+
+    def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
+        direction = self.jump_direction(counter, jnp.zeros(counter.low.shape, jnp.int32), stream)
+        weight = radial_tail_constant(self.alpha, self.scale.shape[0]) / 2
+        return JumpRays(apply(self.scale, direction)[:, None], weight)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         vector = normal(draw_words(counter, self.scale.shape[0], stream, self.scale.dtype))

@@ -80,6 +80,11 @@ class LinearFlow(NamedTuple):
         """How many normal variates a step takes."""
         return self.decay.shape[0]
 
+    @property
+    def fastest(self) -> Array:
+        """The fastest relaxation's rate."""
+        return self.decay.max()
+
     def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
         """How long a step may last."""
         short = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / self.decay.max())

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree
 from levyjax.random import Counter, Stream
@@ -32,14 +32,27 @@ class JumpState(NamedTuple):
         return self.inner.x
 
 
+class Leg(NamedTuple):
+    """One step in its parts: the way to the next jump, and the jump."""
+
+    time: Float[Array, " lanes"]
+    depth: Depth  # at the start
+    skips: Bool[Array, " lanes"]  # whether the way may be longer than the flow's own time
+    moved: Any  # the state before the jump
+    stays: Bool[Array, " lanes"]  # whether that is inside
+    jumped: Any  # the state after it
+    jumps: Bool[Array, " lanes"]  # whether there is one
+    reach: Float[Array, " lanes"]  # how far it reaches at most, as a part of the way to the boundary
+
+
 class Layout(NamedTuple):
     """What the solver works out once for a problem: the split of its noise at the minimum, and its flow.
 
-    At depth s (1 at the minimum, 0 at the boundary) thresholds are s times these, rates s^-alpha times, variances
-    s^(2 - alpha) times.
+    At depth s (1 at the minimum, 0 at the boundary) jumps are long that reach further than jump_part s; rates are
+    s^-alpha times these, variances s^(2 - alpha) times.
     """
 
-    thresholds: Float[Array, " axes"]
+    reaches: Float[Array, " axes"]  # of a jump of length 1 on each axis
     shares: Float[Array, " axes"]  # of the axes in the long jumps, summed up
     rate: Any
     variances: Float[Array, " d"]
@@ -105,7 +118,7 @@ class JumpAdapted:
         if problem.dimension == 1:
             ends = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray([[-1.0, 1.0]]))
         flow = make_flow(problem, split.variances)
-        layout = Layout(split.thresholds, shares, rate, split.variances, ends, flow)
+        layout = Layout(split.reaches, shares, rate, split.variances, ends, flow)
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
     def init(self, problem: Any, x: Float[Array, "d lanes"]) -> JumpState:
@@ -122,30 +135,36 @@ class JumpAdapted:
         return outreach(problem, offset) if ends is None else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
 
     def step(self, problem: Any, state: JumpState, counter: Counter) -> JumpState:
-        layout, dtype = self.layout, state.time.dtype
-        depth = self.depth(problem, state.x)
+        leg = self.advance(problem, state.inner, counter, jnp.inf)
+        inner = jax.tree.map(lambda after, before: jnp.where(leg.jumps, after, before), leg.jumped, leg.moved)
+        return JumpState(inner, *_add(state.time, state.time_low, leg.time))
+
+    def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Leg:
+        """Move until the next large jump, or for as long as a step may last, at most `horizon`."""
+        layout, dtype = self.layout, inner.x.dtype
+        depth = self.depth(problem, inner.x)
         event = draw_words(counter, 2, _EVENT, dtype)
         wait = exponential(tuple(word[0] for word in event)) * depth.power / layout.rate
-        longest = layout.flow.longest(problem, state.inner, depth, self.step_part, partial(self._reach, problem))
-        bits = draw_words(counter, layout.flow.width(), Stream.NOISE, dtype)
-        variances = column(layout.variances, state.x) * depth.depth**2 / depth.power
+        longest = layout.flow.longest(problem, inner, depth, self.step_part, partial(self._reach, problem))
+        skips = jnp.isinf(longest)
+        longest = jnp.minimum(longest, horizon)
         time = jnp.minimum(wait, longest)
-        moved = layout.flow.move(problem, state.inner, time, depth, variances, bits, jnp.isinf(longest))
-        jump = self._jump(problem, depth, event, counter)
+        bits = draw_words(counter, layout.flow.width(), Stream.NOISE, dtype)
+        variances = column(layout.variances, inner.x) * depth.depth**2 / depth.power
+        moved = layout.flow.move(problem, inner, time, depth, variances, bits, skips)
+        reach = self.jump_part * depth.depth * jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
+        jump = self._jump(problem, reach, event, counter)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
-        jumps = (wait <= longest) & problem.basin.contains(moved.x)
-        inner = jax.tree.map(lambda after, before: jnp.where(jumps, after, before), jumped, moved)
-        return JumpState(inner, *_add(state.time, state.time_low, time))
+        stays = problem.basin.contains(moved.x)
+        return Leg(time, depth, skips, moved, stays, jumped, (wait <= longest) & stays, reach)
 
-    def _jump(self, problem: Any, depth: Depth, event: Any, counter: Counter) -> Float[Array, "d lanes"]:
-        """A large jump of L: its axis by the rates, its length by their power law, its direction by the noise."""
-        thresholds, shares = self.layout.thresholds, self.layout.shares
-        uniform = (event[0][0] >> jnp.uint32(8)).astype(depth.depth.dtype) * 2.0**-24
-        axis = (uniform >= column(shares[:-1], event[0])).sum(axis=0, dtype=jnp.int32)
-        index = jnp.arange(thresholds.shape[0], dtype=jnp.int32)[:, None]
-        threshold = jnp.where(index == axis, column(thresholds, event[0]), 0).sum(axis=0) * depth.depth
-        length = jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
-        return threshold * length * problem.noise.jump_direction(counter, axis, _AIM)
+    def _jump(self, problem: Any, reach: Array, event: Any, counter: Counter) -> Float[Array, "d lanes"]:
+        """A jump of L that reaches so far: its axis by the rates, its direction by the noise."""
+        uniform = (event[0][0] >> jnp.uint32(8)).astype(reach.dtype) * 2.0**-24
+        axis = (uniform >= column(self.layout.shares[:-1], event[0])).sum(axis=0, dtype=jnp.int32)
+        index = jnp.arange(self.layout.reaches.shape[0], dtype=jnp.int32)[:, None]
+        length = jnp.where(index == axis, reach / column(self.layout.reaches, event[0]), 0).sum(axis=0)
+        return length * problem.noise.jump_direction(counter, axis, _AIM)
 
 
 def _add(time: Array, low: Array, amount: Array) -> tuple[Array, Array]:
