@@ -36,8 +36,8 @@ _EXITS_PER_ROUND = 0.1  # of the particles between two replacements
 _ROUNDS_PER_BATCH = 20
 _BURN_IN_BATCHES = 2  # four mean exit times
 _LEAST_BATCHES, _MOST_BATCHES = 16, 1 << 14
-_NEAR, _FLOW_PART = 0.3, 0.25  # farther out than this the way is cut at this part of the fastest relaxation time
-_RAYS, _REPLACE = Stream.GRADIENT, Stream.GRADIENT + 1  # a jump and the rays of its own step share their direction
+_SETTLING = 3.0  # relaxation times
+_RAYS, _OWN = Stream.GRADIENT, Stream.GRADIENT + 1  # a jump and the rays of its own step share their direction
 _INTERVAL = 1.96
 _RARE = 30
 
@@ -130,8 +130,8 @@ def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
         return System(problem, solver, basin, limit, _EXITS_PER_ROUND / fastest)
 
 
-def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) -> Float[Array, " lanes"]:
-    """nu of the jumps that leave from these states, of those longer than `longest` (rays, lanes)."""
+def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) -> tuple[Array, Array]:
+    """nu of the jumps longer than `longest` (rays, lanes) that leave: at the minimum, and what these states add."""
     problem = system.problem
     alpha, dynamics = problem.noise.alpha, problem.dynamics
     wide = jax.tree.map(lambda leaf: leaf[:, None], state)
@@ -141,24 +141,32 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
         sides = [jnp.clip(system.basin.gauge(origin, sign * vectors), 0, 1 / longest) ** alpha for sign in (1.0, -1.0)]
         return (rays.weight * (sides[0] + sides[1])).sum(axis=0)
 
-    if system.limit is None:
-        return both(wide.x)
-    return both(wide.x) - both(jnp.asarray(problem.landscape.minimum)) + system.limit
+    least = both(jnp.asarray(problem.landscape.minimum))
+    return least if system.limit is None else system.limit, both(wide.x) - least
 
 
 def _measured(system: System, state: Any, leg: Leg, counter: Counter) -> Float[Array, " lanes"]:
-    """The exit measure along a step, integrated over its time."""
-    flow = system.solver.layout.flow
-    rays = system.problem.noise.jump_rays(counter, _RAYS)
-    part = jnp.maximum(system.solver.jump_part * leg.depth.depth, _FLOOR)
-    longest = part / column(system.solver.layout.reaches, state.x)
-    middle = jax.tree.map(lambda a, b: (a + b) / 2, state, leg.moved)
-    start, half, end = (_exit_measure(system, at, longest, rays) for at in (state, middle, leg.moved))
-    slowest = jnp.maximum(flow.slowest, jnp.finfo(start.dtype).tiny)
-    # Over a long way the point decays to the minimum: with s its part left, dt = ds/(k s); the rule is exact for s, s^2.
-    settling = 2 * (half - end) * -jnp.expm1(-slowest * leg.time) / slowest
-    along = jnp.where(leg.skips, end * leg.time + settling, (start + 4 * half + end) / 6 * leg.time)
-    return jnp.where(leg.stays, along, start * leg.time)
+    """The exit measure integrated over a step, from its value at the minimum and at one random moment.
+
+    Half of the moments of a long step are drawn from its beginning, where the point still moves.
+    """
+    problem, solver = system.problem, system.solver
+    rays = problem.noise.jump_rays(counter, _RAYS)
+    part = jnp.maximum(solver.jump_part * leg.depth.depth, _FLOOR)
+    longest = part / column(solver.layout.reaches, state.x)
+    uniform, tiny = _uniform(counter, 0, state.x.dtype), jnp.finfo(state.x.dtype).tiny
+    early = jnp.minimum(_SETTLING / jnp.maximum(solver.layout.flow.slowest * leg.time, tiny), 1)
+    moment = jnp.where(uniform < 0.5, 2 * uniform * early, 2 * uniform - 1)
+    weight = 2 / (1 + jnp.where(moment < early, 1 / early, 0))
+    at = solver.partway(problem, state, counter, leg, moment)
+    least, more = _exit_measure(system, at, longest, rays)
+    return leg.time * (least + weight * jnp.where(problem.basin.contains(at.x), more, -least))
+
+
+def _uniform(counter: Counter, which: int, dtype: Any) -> Float[Array, " lanes"]:
+    """A uniform variate for the moment in a step (0), or for who takes an empty place (1)."""
+    word = words(counter, which + 1, _OWN)[0][which]
+    return (word >> jnp.uint32(8)).astype(dtype) * 2.0**-24
 
 
 def _step(system: System, carry: tuple[Any, Counter, Array, Array, Tally]) -> tuple[Any, Counter, Array, Array, Tally]:
@@ -166,10 +174,8 @@ def _step(system: System, carry: tuple[Any, Counter, Array, Array, Tally]) -> tu
     state, counter, clock, alive, tally = carry
     problem, solver = system.problem, system.solver
     running = alive & (clock < system.length)
-    near = solver.depth(problem, state.x).depth >= 1 - _NEAR
     left = system.length - clock
-    cut = _FLOW_PART / jnp.maximum(solver.layout.flow.fastest, jnp.finfo(left.dtype).tiny)
-    leg = solver.advance(problem, state, counter, jnp.where(near, left, jnp.minimum(left, cut)))
+    leg = solver.advance(problem, state, counter, left)
     leaves = leg.jumps & ~problem.basin.contains(leg.jumped.x)
     exits = running & (leaves | ~leg.stays)
     if system.basin is None:
@@ -194,10 +200,10 @@ def _step(system: System, carry: tuple[Any, Counter, Array, Array, Tally]) -> tu
 
 def _replace(state: Any, alive: Bool[Array, " particles"], counter: Counter, index: Array) -> Any:
     """Every particle that left takes the state of one that lives, drawn uniformly."""
-    word = words(counter._replace(low=jnp.broadcast_to(index, counter.low.shape)), 1, _REPLACE)[0][0]
+    uniform = _uniform(counter._replace(low=jnp.broadcast_to(index, counter.low.shape)), 1, jnp.float32)
     living = jnp.argsort(~alive, stable=True)
-    chosen = (word >> jnp.uint32(8)).astype(jnp.float32) * 2.0**-24 * alive.sum()
-    source = jnp.where(alive, jnp.arange(alive.shape[0]), living[chosen.astype(jnp.int32)])
+    chosen = (uniform * alive.sum()).astype(jnp.int32)
+    source = jnp.where(alive, jnp.arange(alive.shape[0]), living[chosen])
     return jax.tree.map(lambda leaf: leaf[..., source], state)
 
 

@@ -141,22 +141,30 @@ class JumpAdapted:
 
     def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Leg:
         """Move until the next large jump, or for as long as a step may last, at most `horizon`."""
-        layout, dtype = self.layout, inner.x.dtype
+        layout = self.layout
         depth = self.depth(problem, inner.x)
-        event = draw_words(counter, 2, _EVENT, dtype)
+        event = draw_words(counter, 2, _EVENT, inner.x.dtype)
         wait = exponential(tuple(word[0] for word in event)) * depth.power / layout.rate
         longest = layout.flow.longest(problem, inner, depth, self.step_part, partial(self._reach, problem))
         skips = jnp.isinf(longest)
         longest = jnp.minimum(longest, horizon)
         time = jnp.minimum(wait, longest)
-        bits = draw_words(counter, layout.flow.width(), Stream.NOISE, dtype)
-        variances = column(layout.variances, inner.x) * depth.depth**2 / depth.power
-        moved = layout.flow.move(problem, inner, time, depth, variances, bits, skips)
+        moved = self._move(problem, inner, counter, time, depth, skips)
         reach = self.jump_part * depth.depth * jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
         jump = self._jump(problem, reach, event, counter)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
         stays = problem.basin.contains(moved.x)
         return Leg(time, depth, skips, moved, stays, jumped, (wait <= longest) & stays, reach)
+
+    def partway(self, problem: Any, inner: Any, counter: Counter, leg: Leg, part: Array) -> Any:
+        """A state as likely as any after this part of a leg's time; `inner` is the state at its start."""
+        return self._move(problem, inner, counter, part * leg.time, leg.depth, leg.skips)
+
+    def _move(self, problem: Any, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
+        flow = self.layout.flow
+        bits = draw_words(counter, flow.width(), Stream.NOISE, inner.x.dtype)
+        variances = column(self.layout.variances, inner.x) * depth.depth**2 / depth.power
+        return flow.move(problem, inner, time, depth, variances, bits, skips)
 
     def _jump(self, problem: Any, reach: Array, event: Any, counter: Counter) -> Float[Array, "d lanes"]:
         """A jump of L that reaches so far: its axis by the rates, its direction by the noise."""
