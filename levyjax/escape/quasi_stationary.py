@@ -33,9 +33,10 @@ from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 
 _FLOOR = 0.1  # of the way to the boundary: exits by shorter jumps are counted
 _EXITS_PER_ROUND = 0.1  # of the particles between two replacements
-_ROUNDS_PER_BATCH = 20
-_BURN_IN_BATCHES = 2  # four mean exit times
+_ROUNDS_PER_BATCH = 10
+_BURN_IN_BATCHES = 4  # of a mean exit time each
 _LEAST_BATCHES, _MOST_BATCHES = 16, 1 << 14
+_NARROWING, _NARROWEST = 4, 32
 _SETTLING = 3.0  # relaxation times
 _RAYS, _OWN = Stream.GRADIENT, Stream.GRADIENT + 1  # a jump and the rays of its own step share their direction
 _INTERVAL = 1.96
@@ -83,7 +84,7 @@ class Particles(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What a round adds up over its particles."""
+    """What each particle adds up."""
 
     measure: Array  # exit measure times time
     time: Array  # lived
@@ -135,7 +136,7 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
     problem = system.problem
     alpha, dynamics = problem.noise.alpha, problem.dynamics
     wide = jax.tree.map(lambda leaf: leaf[:, None], state)
-    vectors = dynamics.displace(wide, problem.noise_level * rays.vectors).x - wide.x
+    vectors = dynamics.displace(wide._replace(x=0 * wide.x), problem.noise_level * rays.vectors).x
 
     def both(origin: Array) -> Array:
         sides = [jnp.clip(system.basin.gauge(origin, sign * vectors), 0, 1 / longest) ** alpha for sign in (1.0, -1.0)]
@@ -169,9 +170,19 @@ def _uniform(counter: Counter, which: int, dtype: Any) -> Float[Array, " lanes"]
     return (word >> jnp.uint32(8)).astype(dtype) * 2.0**-24
 
 
-def _step(system: System, carry: tuple[Any, Counter, Array, Array, Tally]) -> tuple[Any, Counter, Array, Array, Tally]:
+class _Course(NamedTuple):
+    """Every particle on its way through a round; arrays (..., particles)."""
+
+    state: Any
+    counter: Counter
+    clock: Array
+    alive: Array
+    tally: Tally
+
+
+def _step(system: System, course: _Course) -> _Course:
     """One step of every particle that lives and has not reached the end of the round."""
-    state, counter, clock, alive, tally = carry
+    state, counter, clock, alive, tally = course
     problem, solver = system.problem, system.solver
     running = alive & (clock < system.length)
     left = system.length - clock
@@ -195,7 +206,7 @@ def _step(system: System, carry: tuple[Any, Counter, Array, Array, Tally]) -> tu
         tally.exits + exits,
         tally.steps + running,
     )
-    return state, counter, clock, alive & ~exits, tally
+    return _Course(state, counter, clock, alive & ~exits, tally)
 
 
 def _replace(state: Any, alive: Bool[Array, " particles"], counter: Counter, index: Array) -> Any:
@@ -207,25 +218,43 @@ def _replace(state: Any, alive: Bool[Array, " particles"], counter: Counter, ind
     return jax.tree.map(lambda leaf: leaf[..., source], state)
 
 
+def _running(system: System, course: _Course) -> Bool[Array, " particles"]:
+    return course.alive & (course.clock < system.length)
+
+
+def _narrowed(system: System, course: _Course, width: int, enough: int) -> _Course:
+    """Step the first `width` of the running particles until `enough` of them are left."""
+    chosen = jnp.argsort(~_running(system, course), stable=True)[:width]
+    part = jax.tree.map(lambda leaf: leaf[..., chosen], course)
+    part = lax.while_loop(lambda part: _running(system, part).sum() > enough, partial(_step, system), part)
+    return jax.tree.map(lambda whole, new: whole.at[..., chosen].set(new), course, part)
+
+
+def _finish(system: System, course: _Course) -> _Course:
+    """Step until every particle is dead or at the end; the last, those near the boundary, in narrow batches."""
+    widths = [course.clock.shape[0]]
+    while widths[-1] // _NARROWING >= _NARROWEST:
+        widths.append(widths[-1] // _NARROWING)
+    for width, enough in zip(widths, [*widths[1:], 0], strict=True):
+        course = _narrowed(system, course, width, enough)
+    return course
+
+
 def _round(system: System, particles: Particles, _: None) -> tuple[Particles, Tally]:
     """Let time pass for every particle, then replace those that left."""
     clock = jnp.zeros_like(particles.state.x[0])
     count = jnp.zeros(clock.shape, jnp.int32)
-    alive = jnp.ones(clock.shape, bool)
-
-    def unfinished(carry: Any) -> Array:
-        return (carry[3] & (carry[2] < system.length)).any()
-
-    carry = (particles.state, particles.counter, clock, alive, Tally(clock, clock, count, count, count))
-    state, counter, _, alive, tally = lax.while_loop(unfinished, partial(_step, system), carry)
-    state = _replace(state, alive, counter, particles.round)
-    return Particles(state, counter, particles.round + 1), jax.tree.map(lambda leaf: leaf.sum(), tally)
+    tally = Tally(clock, clock, count, count, count)
+    course = _Course(particles.state, particles.counter, clock, jnp.ones(clock.shape, bool), tally)
+    course = _finish(system, course)
+    state = _replace(course.state, course.alive, course.counter, particles.round)
+    return Particles(state, course.counter, particles.round + 1), course.tally
 
 
 @partial(jax.jit, static_argnames="num_rounds")
 def _batch(system: System, particles: Particles, num_rounds: int) -> tuple[Particles, Tally]:
     particles, tallies = lax.scan(partial(_round, system), particles, length=num_rounds)
-    return particles, jax.tree.map(lambda leaf: leaf.sum(), tallies)
+    return particles, jax.tree.map(lambda leaf: leaf.sum(axis=0), tallies)
 
 
 def _start(system: System, key: Any, num_particles: int) -> Particles:
@@ -239,16 +268,23 @@ def _start(system: System, key: Any, num_particles: int) -> Particles:
 
 
 class _Ledger:
-    """The batches so far, and the rate with its error that they give."""
+    """Totals of the batches, and the rate with its error that those after the burn-in give."""
 
     def __init__(self) -> None:
+        self.burn_in: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
 
-    def add(self, tally: Tally) -> None:
-        self.rows.append(np.array([float(leaf) for leaf in tally]))
+    def add(self, tally: Tally, settled: bool) -> Tally:
+        """Two neighbours become one batch where there are many: the longer, the more independent."""
+        row = np.array([np.asarray(leaf, np.float64).sum() for leaf in tally])
+        (self.rows if settled else self.burn_in).append(row)
+        if len(self.rows) == 4 * _LEAST_BATCHES:
+            self.rows = [one + other for one, other in zip(self.rows[::2], self.rows[1::2], strict=True)]
+        return Tally(*row)
 
-    def totals(self) -> Tally:
-        return Tally(*np.sum(self.rows, axis=0))
+    def totals(self, everything: bool = False) -> Tally:
+        """Over the batches that count, or those of the burn-in too."""
+        return Tally(*np.sum(self.rows + self.burn_in * everything, axis=0))
 
     def rate(self) -> tuple[float, float]:
         """The ratio of exits to time, and its standard error over batches.
@@ -288,7 +324,7 @@ def quasi_stationary_rate(
         key: an integer seed or a `jax.random.key`.
         relative_error: run until the standard error is this part of the rate.
         num_particles: at least 1000 are advised; the bias falls as 1/num_particles.
-        max_time: stop after this much of the SDE's time.
+        max_time: stop after this much of the SDE's time; ValueError where that is not enough to settle.
         solver: how particles move; default `JumpAdapted()`.
         dtype: "float32" or "float64".
         on_progress: called with the rate and its standard error after every batch.
@@ -297,7 +333,8 @@ def quasi_stationary_rate(
         The rate with its standard error.
 
     Raises:
-        ValueError: relative_error not positive, fewer than 2 particles, or what `JumpAdapted` refuses.
+        ValueError: relative_error not positive, fewer than 2 particles, max_time too short to settle, or what
+            `JumpAdapted` refuses.
 
     Source:
         Fleming and Viot 1979; Burdzy, Holyst and March 2000 for the particle system; the bounded split of the exit
@@ -327,26 +364,29 @@ def _run(
 ) -> QuasiStationaryRate:
     particles = _start(system, key, num_particles)
     jax.block_until_ready(_batch(system, particles, _ROUNDS_PER_BATCH))  # compiles
-    began, lived, steps, exits = time.perf_counter(), 0.0, 0.0, 0.0
-    ledger, settled = _Ledger(), 0
-    while True:
-        particles, tally = _batch(system, particles, _ROUNDS_PER_BATCH)
-        lived, steps, exits = lived + float(tally.time), steps + float(tally.steps), exits + float(tally.exits)
-        out_of_time = lived / num_particles >= max_time
-        if settled < _BURN_IN_BATCHES and not out_of_time:
-            ratio = _EXITS_PER_ROUND * num_particles * _ROUNDS_PER_BATCH / (float(tally.exits) + 1)
+    began, ledger, settled, done = time.perf_counter(), _Ledger(), 0, False
+    for _ in range(_MOST_BATCHES):
+        particles, tallies = _batch(system, particles, _ROUNDS_PER_BATCH)
+        row = ledger.add(tallies, settled == _BURN_IN_BATCHES)
+        out_of_time = ledger.totals(True).time / num_particles >= max_time
+        if settled < _BURN_IN_BATCHES:
+            ratio = _EXITS_PER_ROUND * num_particles * _ROUNDS_PER_BATCH / (row.exits + 1)
             settled = settled + 1 if settled or 0.7 < ratio < 1.5 else 0
             if not settled:
                 system = dataclasses.replace(system, length=system.length * min(max(ratio, 1 / 8), 8))
-            continue
-        ledger.add(tally)
-        rate, error = ledger.rate()
-        if on_progress is not None:
-            on_progress(rate, error)
-        done = len(ledger.rows) >= _LEAST_BATCHES and error <= relative_error * rate
-        if done or out_of_time or len(ledger.rows) >= _MOST_BATCHES:
-            seconds = time.perf_counter() - began
-            counted = int(ledger.totals().counted)
-            return QuasiStationaryRate(
-                rate, error, done, int(exits), counted, num_particles, lived / num_particles, int(steps), seconds
-            )
+        else:
+            rate, error = ledger.rate()
+            if on_progress is not None:
+                on_progress(rate, error)
+            done = len(ledger.rows) >= _LEAST_BATCHES and error <= relative_error * rate
+        if done or out_of_time:
+            break
+    if len(ledger.rows) < 2:
+        raise ValueError(f"max_time = {max_time:g} is too short: the particles have not settled.")
+    rate, error = ledger.rate()
+    total, seconds = ledger.totals(True), time.perf_counter() - began
+    counted = int(ledger.totals().counted)
+    lived = float(total.time) / num_particles
+    return QuasiStationaryRate(
+        rate, error, done, int(total.exits), counted, num_particles, lived, int(total.steps), seconds
+    )

@@ -1,0 +1,232 @@
+"""The deterministic reference against exact laws, known eigenvalues, another discretisation and its own error."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.linalg import toeplitz
+from scipy.special import gamma
+
+from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
+from levyjax.dynamics import SGD, Adam
+from levyjax.escape import EscapeProblem, predict
+from levyjax.escape.reference import interval_reference
+from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
+from levyjax.noise import Gaussian, Independent, Rotational
+from levyjax.stable import tail_constant
+
+
+def problem(landscape, alpha, noise_level=1.0, basin=None, start=None):
+    basin = Box([-1.0], [1.0]) if basin is None else basin
+    return EscapeProblem(landscape, basin, Independent(alpha, [1.0]), SGD(), noise_level, start)
+
+
+def quadratic(kappa, alpha):
+    return problem(Quadratic([kappa]) if kappa else Flat([0.0]), alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.8, 1.0, 1.003, 1.5, 1.95, 2.0])
+def test_mean_exit_time_of_noise_alone_is_getoors(alpha):
+    reference = interval_reference(quadratic(0, alpha), max_degree=12)
+    x = np.array([-0.99, -0.4, 0.0, 0.7])
+    np.testing.assert_allclose(reference.mean_exit_time(x), (1 - x**2) ** (alpha / 2) / gamma(1 + alpha), rtol=2e-8)
+    assert float(reference.mean_exit_time()) == pytest.approx(1 / gamma(1 + alpha), rel=1e-10)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 1.5])
+def test_exit_side_of_noise_alone_is_blumenthal_getoor_rays(alpha):
+    reference = interval_reference(quadratic(0, alpha), max_degree=12)
+    constant = gamma(alpha) / gamma(alpha / 2) ** 2 * 2 ** (1 - alpha)
+    for x in (-0.8, -0.1, 0.3):
+        exact = constant * quad(lambda y: (1 - y) ** (alpha / 2 - 1), -1, x, weight="alg", wvar=(alpha / 2 - 1, 0))[0]
+        assert float(reference.exit_probability_above(x)) == pytest.approx(exact, abs=1e-8)
+    np.testing.assert_array_equal(reference.exit_probability_above(np.array([-1.5, -1.0, 1.0, 2.0])), [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("alpha", "kappa", "rate"),
+    [
+        (1.0, 0, 1.1577738837),
+        (1.2, 0, 1.296996),
+        (1.5, 0, 1.5975035),
+        (1.8, 0, 2.048735),
+        (2.0, 0, math.pi**2 / 4),
+        (1.2, 1, 0.940965),
+        (1.5, 3, 0.747937),
+        (1.5, 10, 0.47988),
+        (1.8, 10, 0.304412),
+    ],
+)
+def test_known_eigenvalues(alpha, kappa, rate):
+    assert interval_reference(quadratic(kappa, alpha), max_degree=12).rate == pytest.approx(
+        rate, rel=3e-5 if kappa else 1e-6
+    )
+
+
+def test_brownian_exit_from_a_quadratic_by_quadrature():
+    kappa = 4.0
+    reference = interval_reference(quadratic(kappa, 2.0))
+
+    def inner(y):
+        return math.exp(kappa * y**2 / 2) * quad(lambda z: math.exp(-kappa * z**2 / 2), 0, y)[0]
+
+    assert float(reference.mean_exit_time(0.5)) == pytest.approx(quad(inner, 0.5, 1, epsabs=1e-13)[0], rel=1e-11)
+    total, part = (quad(lambda y: math.exp(kappa * y**2 / 2), -1, x)[0] for x in (1.0, 0.5))
+    assert float(reference.exit_probability_above(0.5)) == pytest.approx(part / total, rel=1e-11)
+
+
+@pytest.mark.parametrize("kappa", [100.0, 300.0])
+def test_brownian_rate_over_a_high_barrier(kappa):
+    reference = interval_reference(quadratic(kappa, 2.0))
+    # Kramers over two cusps: rate = 2 kappa sqrt(kappa/(2 pi)) exp(-kappa/2), relative correction about 1/kappa
+    kramers = 2 * kappa * math.sqrt(kappa / (2 * math.pi)) * math.exp(-kappa / 2)
+    assert reference.rate == pytest.approx(kramers, rel=2 / kappa)
+    assert reference.rate * float(reference.mean_exit_time()) == pytest.approx(1, rel=1e-6)
+    assert reference.error < 1e-9
+
+
+def test_brownian_agrees_with_the_prediction_and_with_alpha_near_2():
+    landscape = DoubleWell(1.0, 1.0)
+    near, exact = (problem(landscape, alpha, 0.8, Box([-0.4], [1.7])) for alpha in (2 - 1e-6, 2.0))
+    reference, limit = interval_reference(exact), interval_reference(near)
+    assert float(reference.mean_exit_time()) == pytest.approx(predict(exact).mean_exit_time, rel=1e-5)
+    assert reference.rate == pytest.approx(limit.rate, rel=1e-5)
+    assert float(reference.exit_probability_above()) == pytest.approx(float(limit.exit_probability_above()), rel=1e-5)
+    gaussian = dataclasses.replace(exact, noise=Gaussian([1.0]))
+    assert interval_reference(gaussian).rate == reference.rate
+
+
+@pytest.mark.parametrize("alpha", [0.8, 1.5, 2.0])
+def test_quasi_stationary_law_is_a_density_with_mean_exit_time_one_over_the_rate(alpha):
+    reference = interval_reference(
+        problem(AsymmetricValley([1.0], [5.0]), alpha, basin=Box([-1.0], [2.0])), max_degree=12
+    )
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = np.sin(np.pi / 2 * nodes) / 2, weights * np.pi / 4 * np.cos(np.pi / 2 * nodes)
+    x, weights = np.concatenate([nodes - 0.5, 2 * nodes + 1]), np.concatenate([weights, 2 * weights])
+    density = reference.quasi_stationary_density(x)
+    assert (density > 0).all()
+    assert weights @ density == pytest.approx(1, rel=1e-6)
+    mean = weights @ (density * reference.mean_exit_time(x))
+    assert mean == pytest.approx(reference.quasi_stationary_mean_exit_time, rel=1e-6)
+    above = weights @ (density * reference.exit_probability_above(x))
+    assert above == pytest.approx(reference.quasi_stationary_exit_probability_above, rel=1e-6)
+
+
+def test_small_noise_limit_is_the_prediction():
+    case = problem(AsymmetricValley([1.0], [3.0]), 1.5, 0.002, Box([-1.0], [2.0]))
+    reference, prediction = interval_reference(case, max_degree=12), predict(case)
+    assert reference.rate == pytest.approx(prediction.rate, rel=5e-3)
+    assert float(reference.mean_exit_time()) == pytest.approx(prediction.mean_exit_time, rel=5e-3)
+    assert float(reference.exit_probability_above()) == pytest.approx(
+        prediction.exit_probabilities["x0>upper"], abs=5e-3
+    )
+
+
+def test_scaling_of_width_noise_curvature_and_place():
+    alpha, kappa, half_width, noise_level = 1.4, 5.0, 3.0, 0.7
+    unit = (half_width / noise_level) ** alpha
+    landscape = Quadratic([kappa / unit], [2.0])
+    noise = Rotational(alpha, [[-2.0]])
+    wide = EscapeProblem(landscape, Ball(half_width, [2.0]), noise, SGD(), noise_level / 2, [3.5])
+    reference, plain = (interval_reference(case, max_degree=12) for case in (wide, quadratic(kappa, alpha)))
+    assert reference.rate * unit == pytest.approx(plain.rate, rel=1e-9)
+    assert float(reference.mean_exit_time()) == pytest.approx(unit * float(plain.mean_exit_time(0.5)), rel=1e-9)
+    density = float(reference.quasi_stationary_density(3.5))
+    assert density * half_width == pytest.approx(float(plain.quasi_stationary_density(0.5)), rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("landscape", "basin", "alpha"),
+    [
+        (AsymmetricValley([2.0], [9.0]), Box([-1.5], [0.5]), 1.3),
+        (AsymmetricValley([2.0], [9.0]), Box([-1.5], [0.5]), 2.0),
+        (DoubleWell(1.0, 1.0), Box([-2.0], [1.8]), 1.2),
+        (DoubleWell(1.0, 1.0), Box([-2.0], [1.8]), 2.0),
+        (DoubleWell(1.0, 0.5), Sublevel(DoubleWell(1.0, 0.5), 0.3), 1.7),
+        (DoubleWell(1.0, 1.0), Box([-0.6], [1.6]), 0.6),
+        (Quadratic([3.0]), Ellipsoid([2.0], 1.0, [0.1]), 1.05),
+        (from_function(lambda x: jnp.cosh(2 * x[0]) + 0.1 * jnp.cos(6 * x[0]), [0.0]), Box([-1.0], [1.5]), 1.5),
+    ],
+)
+def test_stated_error_bounds_the_distance_to_a_finer_resolution(landscape, basin, alpha):
+    case = problem(landscape, alpha, 0.6, basin)
+    coarse, fine = (interval_reference(case, relative_error=0, max_degree=degree) for degree in (12, 16))
+    assert coarse.error < 1e-5
+    assert coarse.rate == pytest.approx(fine.rate, rel=coarse.error)
+    assert float(coarse.mean_exit_time()) == pytest.approx(float(fine.mean_exit_time()), rel=coarse.error)
+    assert float(coarse.exit_probability_above()) == pytest.approx(
+        float(fine.exit_probability_above()), abs=coarse.error
+    )
+
+
+def test_strong_drift_to_the_default_error():
+    reference = interval_reference(quadratic(100, 1.5))
+    assert reference.error < 1e-8
+    assert reference.rate == pytest.approx(0.4055721755, rel=1e-8)
+    assert float(reference.mean_exit_time()) == pytest.approx(2.465714979, rel=1e-8)
+
+
+@pytest.mark.parametrize(("alpha", "kappa"), [(0.5, 100), (1.0, 100), (1.2, 100), (1.5, 31.6), (1.9, 100)])
+def test_strong_drift_is_resolved(alpha, kappa):
+    reference = interval_reference(quadratic(kappa, alpha), max_degree=12)
+    assert reference.error < 2e-5
+    x = np.linspace(-0.99, 0.99, 41)
+    assert (np.diff(reference.exit_probability_above(x)) > 0).all()
+    np.testing.assert_allclose(reference.mean_exit_time(x), reference.mean_exit_time(-x), rtol=1e-5)
+
+
+def _finite_differences(alpha, kappa, count):
+    """Mean exit time from 0: jumps by the masses of their cells, short ones as diffusion, upwind drift."""
+    step = 2 / (count + 1)
+    x = np.linspace(-1, 1, count + 2)[1:-1]
+    tail = float(tail_constant(alpha)) / alpha
+    distances = np.arange(1, count) * step
+    rates = tail * ((distances - step / 2) ** -alpha - (distances + step / 2) ** -alpha)
+    matrix = toeplitz(np.append(0.0, rates))
+    diffusion = tail * alpha / (2 - alpha) * (step / 2) ** (2 - alpha) / step**2
+    matrix += diffusion * (np.eye(count, k=1) + np.eye(count, k=-1))
+    matrix -= np.eye(count) * (2 * tail * (step / 2) ** -alpha + 2 * diffusion)
+    drift = -kappa * x / step
+    matrix += np.diag(np.abs(drift[:-1]) * (drift[:-1] > 0), 1) + np.diag(np.abs(drift[1:]) * (drift[1:] < 0), -1)
+    matrix -= np.diag(np.abs(drift))
+    return np.linalg.solve(-matrix, np.ones(count))[count // 2]
+
+
+@pytest.mark.parametrize(("alpha", "kappa"), [(0.8, 3), (1.2, 3), (1.5, 3), (1.5, 10)])
+def test_another_discretisation_agrees(alpha, kappa):
+    coarse, middle, fine = (_finite_differences(alpha, kappa, count) for count in (149, 299, 599))
+    extrapolated = fine - (fine - middle) ** 2 / (fine - 2 * middle + coarse)  # Aitken: whatever the order is
+    exact = float(interval_reference(quadratic(kappa, alpha), max_degree=12).mean_exit_time())
+    assert extrapolated == pytest.approx(exact, rel=5e-3)
+    assert abs(fine - exact) < abs(middle - exact) < abs(coarse - exact)
+
+
+def test_points_outside_and_shapes():
+    reference = interval_reference(quadratic(1, 1.5), max_degree=12)
+    x = np.array([[-2.0, -1.0, 0.2], [0.5, 1.0, np.inf]])
+    for values in (reference.mean_exit_time(x), reference.quasi_stationary_density(x)):
+        assert values.shape == x.shape
+        np.testing.assert_array_equal(values > 0, [[False, False, True], [True, False, False]])
+    assert reference.mean_exit_time().shape == ()
+
+
+def test_bad_input():
+    case = quadratic(1, 1.5)
+    with pytest.raises(ValueError, match="bounded interval"):
+        interval_reference(dataclasses.replace(case, basin=HalfSpace([1.0], 1.0)))
+    with pytest.raises(ValueError, match="bounded interval"):
+        interval_reference(dataclasses.replace(case, basin=Box([-1.0], [np.inf])))
+    with pytest.raises(ValueError, match="Adam"):
+        interval_reference(dataclasses.replace(case, dynamics=Adam(0.1)))
+    with pytest.raises(ValueError, match="max_degree"):
+        interval_reference(case, max_degree=8)
+    with pytest.raises(ValueError, match="too long for a float"):
+        interval_reference(quadratic(3000, 2.0))
+    with pytest.raises(ValueError, match="one dimension"):
+        interval_reference(
+            EscapeProblem(Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Rotational(1.5, [1.0, 1.0]), SGD(), 1.0)
+        )
