@@ -1,117 +1,84 @@
-"""Increments and trajectory-steps a second: levyjax, jax.random with the textbook formula inside scan, and SciPy.
+"""Increments a second: levyjax and its rivals on 4096 trajectories of SGD, the noise too weak to exit.
 
-    python benchmarks/increments.py [--repeats 5]
-
-One process, the rivals in turn; the work is 4096 trajectories of SGD in d = 10, float32, noise too weak to exit.
-The error column is the number of draws beyond P = 1e-6 over the number expected, in draws of each sampler's own.
+The first case is the common ground of all rivals; the others change the dtype, the noise or the gradient. Two columns
+tell whether the numbers are right: the last points against their exact law (`law_error`, in standard deviations), and
+the draws beyond a far level over their expected number (`far_tail`).
 """
 
-import argparse
-import math
-from functools import partial
+import dataclasses
+from types import ModuleType
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from common import interleaved, save
-from scipy import stats
 
 from levyjax import stable
-from levyjax.arrays import cast
-from levyjax.basins import Box
-from levyjax.dynamics import SGD
-from levyjax.engine import run
-from levyjax.escape import EscapeProblem
-from levyjax.escape.problem import ExitProcess
-from levyjax.landscapes import Quadratic
-from levyjax.noise import Independent
-from levyjax.solvers import Euler
 
-LANES, DIMENSION, STEPS, ALPHA = 4096, 10, 256, 1.5
-TAIL_DRAWS, TAIL_PROBABILITY = 1 << 24, 1e-6
+from .common import interleaved, law_error
+from .rivals import Run, Unavailable, Work, rivals
 
-
-def levyjax_steps() -> np.ndarray:
-    """The engine: bits, transform, gradient, update and exit test in one loop."""
-    ones = [1.0] * DIMENSION
-    problem = EscapeProblem(Quadratic(ones), Box([-1.0] * DIMENSION, ones), Independent(ALPHA, ones), SGD(), 1e-6)
-    process = cast(ExitProcess(problem, Euler(0.05)), jnp.float32)
-    return run(process, 0, LANES, STEPS).x
+CASES: dict[str, dict[str, str]] = {
+    "float32": {},
+    "float64": {"dtype": "float64"},
+    "rotational": {"noise": "rotational"},
+    "gaussian": {"noise": "gaussian"},
+    "matrix Hessian": {"gradient": "matrix"},
+    "user function": {"gradient": "function"},
+}
 
 
-def textbook(key: jax.Array, alpha: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Chambers-Mallows-Stuck as it is usually written on jax.random."""
-    angle_key, exponential_key = jax.random.split(key)
-    u = jax.random.uniform(angle_key, shape, minval=-math.pi / 2, maxval=math.pi / 2)
-    w = jax.random.exponential(exponential_key, shape)
-    return jnp.sin(alpha * u) / jnp.cos(u) ** (1 / alpha) * (jnp.cos((1 - alpha) * u) / w) ** ((1 - alpha) / alpha)
-
-
-@jax.jit
-def scan_steps(key: jax.Array, alpha: jax.Array) -> jax.Array:
-    """The same trajectories by jax.random inside scan, the exit test as a mask."""
-
-    def step(carry, key):
-        x, inside = carry
-        moved = x - 0.05 * x + 1e-6 * 0.05 ** (1 / alpha) * textbook(key, alpha, x.shape)
-        x = jnp.where(inside[:, None], moved, x)
-        return (x, inside & (jnp.abs(x) < 1).all(axis=1)), None
-
-    start = jnp.zeros((LANES, DIMENSION)), jnp.ones(LANES, bool)
-    return jax.lax.scan(step, start, jax.random.split(key, STEPS))[0][0]
-
-
-@partial(jax.jit, static_argnames="count")
-def textbook_draws(key: jax.Array, alpha: jax.Array, count: int) -> jax.Array:
-    return textbook(key, alpha, (count,))
-
-
-def tail_ratio(draws: np.ndarray) -> float:
-    """Draws beyond the level of probability 1e-6, over their expected number."""
-    level = (2 * float(stable.tail_constant(ALPHA)) / ALPHA / TAIL_PROBABILITY) ** (1 / ALPHA)
-    return float((np.abs(np.asarray(draws)) > level).mean() / TAIL_PROBABILITY)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    key, alpha = jax.random.key(0), jnp.float32(ALPHA)
-    scipy_draws = 1 << 18
-    seconds = interleaved(
-        {
-            "levyjax": levyjax_steps,
-            "jax.random in scan": lambda: scan_steps(key, alpha),
-            "scipy.stats.levy_stable.rvs": lambda: stats.levy_stable.rvs(ALPHA, 0, size=scipy_draws, random_state=0),
-        },
-        arguments.repeats,
-    )
-    work = LANES * DIMENSION * STEPS
-    increments = {"levyjax": work, "jax.random in scan": work, "scipy.stats.levy_stable.rvs": scipy_draws}
-    errors = {
-        "levyjax": tail_ratio(stable.sample(key, ALPHA, (TAIL_DRAWS,))),
-        "jax.random in scan": tail_ratio(textbook_draws(key, alpha, TAIL_DRAWS)),
-        "scipy.stats.levy_stable.rvs": None,
-    }
+def run(quick: bool) -> dict[str, Any]:
+    """Every case by every rival that can run it."""
+    work = Work(steps=128 if quick else 1024)
     rows = []
-    for name, times in seconds.items():
-        rate = increments[name] / min(times)
-        rows.append(
-            {
-                "name": name,
-                "increments_per_second": rate,
-                "trajectory_steps_per_second": rate / DIMENSION if "scipy" not in name else None,
-                "seconds": times,
-                "levyjax_over_this": float(np.median(np.array(times) / np.array(seconds["levyjax"])))
-                * work
-                / increments[name],
-                "draws_beyond_1e-6_over_expected": errors[name],
-            }
-        )
-        print(f"{name:30s} {rate / 1e6:8.1f} M increments/s   levyjax is {rows[-1]['levyjax_over_this']:.1f}x as fast")
-    shape = {"lanes": LANES, "dimension": DIMENSION, "steps": STEPS, "alpha": ALPHA, "dtype": "float32"}
-    print(save("increments", {"rows": rows, "shape": shape, "tail_draws": TAIL_DRAWS}))
+    for case, changes in CASES.items():
+        rows += compare(case, dataclasses.replace(work, **changes), 3 if quick else 9)
+    tails = {module.NAME: far_tail(module, quick) for module in rivals()}
+    for row in rows:
+        row["far_tail"] = tails[row["name"]] if row["case"] == "float32" else None
+    return {"rows": rows, "work": dataclasses.asdict(work), "quick": quick}
 
 
-if __name__ == "__main__":
-    main()
+def compare(case: str, work: Work, repeats: int) -> list[dict[str, Any]]:
+    """One case: a row for each rival, with its rate or with the reason why it has none."""
+    rows, runs, works = [], {}, {}
+    for module in rivals():
+        share = dataclasses.replace(work, steps=max(round(work.steps * module.SHARE), 4))
+        row = {"case": case, "name": module.NAME, "dtype": work.dtype, "noise": work.noise, "gradient": work.gradient}
+        rows.append({**row, "unavailable": None})
+        try:
+            runs[module.NAME], works[module.NAME] = module.increments(share), share
+        except Unavailable as reason:
+            rows[-1]["unavailable"] = str(reason)
+    seconds = interleaved(runs, repeats)
+    costs = {name: np.array(times) / works[name].increments for name, times in seconds.items()}
+    for row in rows:
+        name = row["name"]
+        if name in runs:
+            row |= measured(works[name], runs[name], seconds[name])
+            row["levyjax_over_this"] = float(np.median(costs[name] / costs["levyjax"]))
+    return rows
+
+
+def measured(work: Work, run: Run, seconds: list[float]) -> dict[str, Any]:
+    """The columns of a rival that has run."""
+    return {
+        "increments_per_second": work.increments / min(seconds),
+        "trajectory_steps_per_second": work.increments / work.dimension / min(seconds),
+        "steps": work.steps,
+        "seconds": seconds,
+        "law_error": None if work.gradient == "matrix" else law_error(work, np.asarray(run())),
+    }
+
+
+def far_tail(module: ModuleType, quick: bool) -> dict[str, float] | None:
+    """Draws beyond the level of a small probability: with dt = 1 and H = 1 one step from anywhere is one draw."""
+    probability, share = (1e-5, 18) if quick else (1e-6, 20)
+    lanes = max(int((1 << share) * module.SHARE), 1)
+    work = Work(lanes=lanes, dimension=16, steps=1, dt=1.0, noise_level=1.0, bound=1e30)
+    level = (2 * float(stable.tail_constant(work.alpha)) / work.alpha / probability) ** (1 / work.alpha)
+    try:
+        found = int((np.abs(np.asarray(module.increments(work)())) > level).sum())
+    except Unavailable:
+        return None
+    expected = probability * work.increments
+    return {"probability": probability, "found": found, "expected": expected, "over_expected": found / expected}

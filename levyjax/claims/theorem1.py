@@ -97,7 +97,7 @@ def exponential_law(settings: Settings) -> Outcome:
     alpha = 1.5
     problem, samples = _exits(alpha, _KAPPA ** (-1 / alpha) / 4, count, settings.seed + 1)
     rate = known(predict(problem).rate)
-    test = exponentiality_test(samples.exit_time, samples.exited, resolution=samples.step_time)
+    test = exponentiality_test(samples.exit_time, samples.exited, resolution=samples.step_time or 0.0)
     estimates = [laplace_transform(samples.exit_time, rate, u, confidence=1 - 0.05 / 5) for u in _LAPLACE_ARGUMENTS]
     ratios = [known(one.value) * (1 + one.u) for one in estimates]
     intervals = [(one.interval[0] * (1 + one.u), known(one.interval[1]) * (1 + one.u)) for one in estimates]

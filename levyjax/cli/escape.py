@@ -30,6 +30,6 @@ def render(result: dict[str, Any]) -> str:
     from levyjax.output import table
 
     columns = ("alpha", "noise_level", "learning_rate", "exited", "censored", "nonfinite", "mean_exit_time")
-    columns += ("mean_exit_time_ci95", "predicted_rate", "ratio", "ks_pvalue", "seconds")
+    columns += ("mean_exit_time_ci95", "rate", "predicted_rate", "ratio", "ks_pvalue", "seconds")
     parts = [table(result["cells"], columns)]
     return "\n\n".join(parts + ([table(result["slopes"])] if result["slopes"] else []))

@@ -22,11 +22,11 @@ def write_figure(path: Path, axes: Any) -> None:
 
 
 def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
-    """`survival.png`, and `exit_time_scaling.png` where there are several noise levels."""
+    """`survival.png` where there are samples, and `exit_time_scaling.png` where there are several noise levels."""
     rows = result["cells"]
     with style():
         axes = None
-        for row, samples in list(zip(rows, all_samples, strict=True))[:_MOST_SURVIVAL_CURVES]:
+        for row, samples in list(zip(rows, all_samples, strict=False))[:_MOST_SURVIVAL_CURVES]:
             if not row["exited"]:
                 continue
             scaled = samples.exit_time / row["mean_exit_time"]
@@ -35,12 +35,12 @@ def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSa
             write_figure(folder / "survival.png", axes)
         axes = None
         for alpha in dict.fromkeys(row["alpha"] for row in rows):
-            members = [row for row in rows if row["alpha"] == alpha and row["mean_exit_time_ci95"] is not None]
+            members = [row for row in rows if row["alpha"] == alpha and row["rate"] and all(row["rate_ci95"])]
             if len({row["noise_level"] for row in members}) > 1:
                 axes = exit_time_scaling(
                     [row["noise_level"] for row in members],
-                    [row["mean_exit_time"] for row in members],
-                    [row["mean_exit_time_ci95"] for row in members],
+                    [1 / row["rate"] for row in members],
+                    [[1 / bound for bound in reversed(row["rate_ci95"])] for row in members],
                     [1 / row["predicted_rate"] if row["predicted_rate"] else None for row in members],
                     label=f"α = {alpha}",
                     ax=axes,

@@ -18,10 +18,12 @@ from levyjax.escape import (
     ExitSamples,
     Plan,
     Prediction,
+    QuasiStationaryRate,
     exponential_fit,
     exponentiality_test,
     log_log_slope,
     predict,
+    quasi_stationary_rate,
     simulate,
 )
 from levyjax.output import progress, write_bytes, write_json
@@ -94,16 +96,53 @@ def escape_cells(config: RunConfig, folder: Path | None = None) -> dict[str, Any
     for (cell, problem), prediction in zip(problems, predictions, strict=True):
         _check_work(problem, plan, prediction, cell)
     rows, all_samples = [], []
-    with progress(plan.num_trajectories * len(problems), "exits") as bar:
+    rates_only = config.run.method == "quasi_stationary"
+    with progress(None if rates_only else plan.num_trajectories * len(problems), "exits") as bar:
         for (cell, problem), prediction in zip(problems, predictions, strict=True):
-            samples = simulate(problem, plan, config.run.seed, on_progress=bar.update)
-            rows.append({**_named(config, cell), **_row(samples, prediction)})
-            if folder is not None:
-                all_samples.append(samples)
+            if rates_only:
+                row = _rate_row(_rate(problem, plan, config), prediction)
+                bar.update(row["exited"])
+            else:
+                samples = simulate(problem, plan, config.run.seed, on_progress=bar.update)
+                row = _row(samples, prediction)
+                if folder is not None:
+                    all_samples.append(samples)
+            rows.append({**_named(config, cell), **row})
     result = {"cells": rows, "slopes": _slopes(rows)}
     if folder is not None:
         _write(folder, config, result, all_samples)
     return result
+
+
+def _rate(problem: EscapeProblem, plan: Plan, config: RunConfig) -> QuasiStationaryRate:
+    return quasi_stationary_rate(
+        problem,
+        config.run.seed,
+        relative_error=config.run.relative_error,
+        num_particles=plan.num_trajectories,
+        max_time=plan.max_time,
+        dtype=plan.dtype,
+    )
+
+
+def _rate_row(result: QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:
+    """A row of `_row` for a rate without times."""
+    return {
+        "num_trajectories": result.particles,
+        "exited": result.exits,
+        "censored": 0,
+        "nonfinite": 0,
+        "mean_exit_time": None,
+        "mean_exit_time_ci95": None,
+        "mean_exit_steps": None,
+        "rate": result.rate,
+        "rate_ci95": result.rate_ci95,
+        "predicted_rate": prediction.rate,
+        "ratio": None if not prediction.rate else result.rate / prediction.rate,
+        "ks_pvalue": None,
+        "seconds": result.seconds,
+        "steps_per_second": result.steps / result.seconds,
+    }
 
 
 def _row(samples: ExitSamples, prediction: Prediction) -> dict[str, Any]:
@@ -118,12 +157,12 @@ def _row(samples: ExitSamples, prediction: Prediction) -> dict[str, Any]:
     }
     fit = exponential_fit(times, exited) if finite.any() else None
     mean = fit.mean if fit else None
-    test = exponentiality_test(times, exited, resolution=samples.step_time) if finite.any() else None
+    test = exponentiality_test(times, exited, resolution=samples.step_time or 0.0) if finite.any() else None
     steps = float(samples.exit_step.sum(dtype=np.float64))
     return row | {
         "mean_exit_time": mean,
         "mean_exit_time_ci95": fit.mean_interval if fit else None,
-        "mean_exit_steps": None if mean is None else mean / samples.step_time,
+        "mean_exit_steps": _mean_steps(samples, mean),
         "rate": fit.rate if fit else None,
         "rate_ci95": fit.rate_interval if fit else None,
         "predicted_rate": prediction.rate,
@@ -132,6 +171,15 @@ def _row(samples: ExitSamples, prediction: Prediction) -> dict[str, Any]:
         "seconds": samples.seconds,
         "steps_per_second": steps / samples.seconds,
     }
+
+
+def _mean_steps(samples: ExitSamples, mean: float | None) -> float | None:
+    """Steps an exit; where steps differ, all steps over all exits."""
+    if mean is None:
+        return None
+    if samples.step_time is None:
+        return float(samples.exit_step.sum(dtype=np.float64)) / samples.count(ExitCode.EXITED)
+    return mean / samples.step_time
 
 
 def _slopes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -143,12 +191,18 @@ def _slopes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     slopes = []
     for _, members in groupby(sorted(rows, key=group), key=group):
         members = list(members)
-        known = [row for row in members if row["mean_exit_time"] is not None and row["exited"] > 0]
+        known = [row for row in members if row["rate"] and row["exited"] > 0]
         levels = [row["noise_level"] for row in known]
         fit = None
         if len(set(levels)) > 1:
-            errors = [row["exited"] ** -0.5 for row in known]
-            fit = log_log_slope(levels, [row["mean_exit_time"] for row in known], errors)
+            # A quasi-stationary rate has an error of its own; exit times are exponential.
+            errors = [
+                np.ptp(row["rate_ci95"]) / 3.92 / row["rate"]
+                if row["mean_exit_time"] is None
+                else row["exited"] ** -0.5
+                for row in known
+            ]
+            fit = log_log_slope(levels, [1 / row["rate"] for row in known], errors)
         slopes.append(
             {
                 "alpha": members[0]["alpha"],
@@ -174,7 +228,7 @@ def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples:
         )
         write_bytes(folder / f"samples_{index:04d}.npz", buffer.getvalue())
     record = {"config": config.to_dict(), "environment": environment(), "x64": config.run.dtype == "float64"}
-    faces = all_samples[0].face_names
+    faces = all_samples[0].face_names if all_samples else None
     write_json(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
     from levyjax.cli.figures import write_figures
 

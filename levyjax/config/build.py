@@ -83,5 +83,6 @@ def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
 def build_plan(config: RunConfig) -> Plan:
     """How the run's cells are simulated."""
     run = config.run
-    solver = solvers.Iteration() if run.method == "iteration" else solvers.Euler(run.dt)
+    made = {"iteration": solvers.Iteration, "euler": lambda: solvers.Euler(run.dt)}
+    solver = made.get(run.method, solvers.JumpAdapted)()
     return Plan(solver, run.num_trajectories, run.max_time, run.dtype)

@@ -55,8 +55,13 @@ __all__ = [
 Sweep = int | float | tuple[int | float, ...]
 Scale = float | Matrix
 
-METHODS = {"euler": "dt", "iteration": "learning_rate"}  # method -> the key that says how long a step is
-_PLANNED_METHODS = ("tamed", "jump_adapted", "quasi_stationary")
+METHODS = {  # method -> the key that says how long a step is; None where a step takes what time it needs
+    "euler": "dt",
+    "iteration": "learning_rate",
+    "jump_adapted": None,
+    "quasi_stationary": None,
+}
+_PLANNED_METHODS = ("tamed",)
 
 _alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
 _learning_rate = sweep(positive)
@@ -178,12 +183,14 @@ class RunSettings:
 
     Args:
         noise_level: the factor epsilon of dL; a list sweeps.
-        method: "euler" (steps of `dt`) or "iteration" (the optimizer itself).
+        method: "euler" (steps of `dt`), "jump_adapted" (from large jump to large jump, at a cost that hardly depends on
+            the noise level), "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or
+            "iteration" (the optimizer itself).
         dt: step in time, needed by "euler".
         dtype: "float32" or "float64".
         relative_error: a quasi-stationary run ends when its standard error is below this part of the rate.
-        num_trajectories: how many paths.
-        max_time: a path that has not left by then is censored.
+        num_trajectories: how many paths; particles for "quasi_stationary".
+        max_time: a path that has not left by then is censored; "quasi_stationary" stops then.
         seed: 0 to 2^64 - 1.
         start: default the landscape's minimum.
         zip: swept lists are paired and not crossed.

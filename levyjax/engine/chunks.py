@@ -1,7 +1,7 @@
 """Chunks of trajectories on the host: bounded memory, any number of devices, progress between calls."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -12,39 +12,61 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int32, UInt64
 
 from levyjax.engine import lanes as loop
-from levyjax.engine.lanes import ExitCode, Lanes, Process, Slots, Work, idle_lanes
+from levyjax.engine.lanes import STEPS_PER_BLOCK, ExitCode, Lanes, Process, Slots, Work, idle_lanes
 from levyjax.random import MAX_STEPS, run_key
 
 LANE_MULTIPLE = 64  # lanes come in multiples of this, so that every one of them runs in the same vector loop
-STEPS_PER_BLOCK = 32
-_LANE_ENTRIES = 1 << 16  # coordinates x lanes that keep the vector units busy and stay in the cache
-_LEAST_ENTRIES = 256
-_CHUNK = 1 << 18
-_CHUNK_ENTRIES = 1 << 25
+_TRAJECTORIES_PER_LANE = 32  # the end of a chunk then costs a seventh of it
+_NARROWING = 16  # each width is another copy of the step to compile: few
 _SECONDS_PER_CALL = 0.3
 
 
+class _Limits(NamedTuple):
+    """Rows times lanes that fill a device and that keep it filled, and trajectories a chunk."""
+
+    least: int
+    most: int
+    chunk: int
+
+
+_CPU = _Limits(1, 1 << 13, 1 << 18)  # one core: its vector units are full with the fewest lanes, its cache is small
+_ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22)
+_CHUNK_ENTRIES = 1 << 25
+
+
 class Ends(NamedTuple):
-    """How trajectories ended, in the order of their ids, and how long that took without compilation."""
+    """How trajectories ended, in the order of their ids, and what that took without compilation."""
 
     step: UInt64[np.ndarray, " n"]
     code: Int32[np.ndarray, " n"]
-    x: Float[np.ndarray, "n d"]
+    record: Float[np.ndarray, "n rows"]
     seconds: float
+    lane_steps: int  # steps times lanes, idle ones included
+    interrupted: bool
+
+
+class State(NamedTuple):
+    """A chunk between two calls."""
+
+    work: Work
+    lanes: Lanes
+    slots: Slots
 
 
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def _widths(num_trajectories: int, dimension: int, num_devices: int, chunk_size: int | None) -> tuple[int, int]:
-    """Lanes a device and slots a device."""
-    chunk = min(num_trajectories, chunk_size or max(min(_CHUNK, _CHUNK_ENTRIES // dimension), LANE_MULTIPLE))
-    slots = _round_up(-(-chunk // num_devices), LANE_MULTIPLE)
-    # Waiting for the last trajectory costs ln(lanes) mean exit times, the work itself slots/lanes of them: with few
-    # trajectories narrow lanes are faster, down to the width that keeps the vector units busy.
-    lanes = min(max(slots // 32, _LEAST_ENTRIES // dimension), max(_LANE_ENTRIES // dimension, 1))
-    return min(_round_up(lanes, LANE_MULTIPLE), slots), slots
+def _widths(num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None) -> tuple[list[int], int]:
+    """Lanes a device, in the order in which the end of a chunk narrows them, and slots a device."""
+    limits = _CPU if mesh.devices.flat[0].platform == "cpu" else _ACCELERATOR
+    chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
+    slots = _round_up(-(-chunk // mesh.size), LANE_MULTIPLE)
+    least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
+    widths = [min(max(_round_up(slots // _TRAJECTORIES_PER_LANE, LANE_MULTIPLE), least), most, slots)]
+    while widths[-1] >= _NARROWING * least:
+        widths.append(_round_up(widths[-1] // _NARROWING, LANE_MULTIPLE))
+    return widths, slots
 
 
 def _lane_spec(leaf: Any) -> PartitionSpec:
@@ -57,38 +79,33 @@ def _mesh(devices: tuple[Any, ...]) -> Mesh:
     return jax.make_mesh((len(devices),), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-@partial(jax.jit, static_argnames=("mesh", "steps_per_block"), donate_argnames=("lanes", "slots"))
-def _advance(
-    process: Process,
-    key: Any,
-    work: Work,
-    lanes: Lanes,
-    slots: Slots,
-    max_blocks: Any,
-    *,
-    mesh: Mesh,
-    steps_per_block: int,
-):
-    """`lanes.advance` on every device for its own lanes; the loops do not talk to each other."""
+@partial(jax.jit, static_argnames=("mesh", "narrower"))
+def _advance(process: Process, key: Any, state: State, max_blocks: Any, *, mesh: Mesh, narrower: tuple[int, ...]):
+    """`lanes.advance` on every device for its own lanes; the loops do not talk to each other.
 
-    def local(process: Process, key: Any, max_blocks: Any, work: Work, lanes: Lanes, slots: Slots):
-        alone = jax.tree.map(lambda leaf: leaf[0], work)
-        alone, lanes, slots = loop.advance(process, key, alone, lanes, slots, max_blocks, steps_per_block)
+    Returns blocks times lanes and the trajectories that run, for each device, and the state. The state that came in
+    stays valid, so that an interrupted call has done no harm.
+    """
+
+    def local(process: Process, key: Any, max_blocks: Any, state: State):
+        alone = jax.tree.map(lambda leaf: leaf[0], state.work)
+        spent, work, lanes, slots = loop.advance(process, key, alone, state.lanes, state.slots, max_blocks, narrower)
         running = (lanes.code == ExitCode.RUNNING).sum(dtype=jnp.int32)
-        return jax.tree.map(lambda leaf: leaf[None], (alone, running)), lanes, slots
+        spent, running, work = jax.tree.map(lambda leaf: leaf[None], (spent, running, work))
+        return spent, running, State(work, lanes, slots)
 
-    whole = PartitionSpec()
-    specs = jax.tree.map(_lane_spec, (work, lanes, slots))
-    counts = (specs[0], PartitionSpec("lanes"))
+    whole, each = PartitionSpec(), PartitionSpec("lanes")
+    specs = jax.tree.map(_lane_spec, state)
     return jax.shard_map(
-        local, mesh=mesh, in_specs=(whole, whole, whole, *specs), out_specs=(counts, *specs[1:]), check_vma=False
-    )(process, key, max_blocks, work, lanes, slots)
+        local, mesh=mesh, in_specs=(whole, whole, whole, specs), out_specs=(each, each, specs), check_vma=False
+    )(process, key, max_blocks, state)
 
 
 def _work(first: int, count: int, slots: int, num_devices: int, max_steps: int) -> Work:
-    """The ids first, first + 1, ... dealt to the devices in order."""
-    firsts = [first + device * slots for device in range(num_devices)]
-    totals = [min(max(count - device * slots, 0), slots) for device in range(num_devices)]
+    """The ids first, first + 1, ... dealt to the devices in order, to each the same number."""
+    share = min(-(-count // num_devices), slots)
+    firsts = [first + device * share for device in range(num_devices)]
+    totals = [min(max(count - device * share, 0), share) for device in range(num_devices)]
 
     def halves(values: Sequence[int]) -> tuple[jax.Array, jax.Array]:
         array = np.array(values, np.uint64)
@@ -99,7 +116,19 @@ def _work(first: int, count: int, slots: int, num_devices: int, max_steps: int) 
     return Work(*halves(firsts), jnp.asarray(totals, jnp.int32), next_slot, *halves([max_steps] * num_devices))
 
 
-def run(
+def run(process: Process, key: Any, num_trajectories: int, max_steps: int | None = None, **options: Any) -> Ends:
+    """Run trajectories to their ends; arguments as for `run_chunks`.
+
+    Returns:
+        Step, code and record of every trajectory, in the order of their ids.
+    """
+    parts = list(run_chunks(process, key, num_trajectories, max_steps, **options))
+    step, code, record = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    seconds, lane_steps = sum(part.seconds for part in parts), sum(part.lane_steps for part in parts)
+    return Ends(step, code, record, seconds, lane_steps, parts[-1].interrupted)
+
+
+def run_chunks(
     process: Process,
     key: Any,
     num_trajectories: int,
@@ -109,8 +138,9 @@ def run(
     chunk_size: int | None = None,
     devices: Sequence[Any] | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> Ends:
-    """Run trajectories to their ends.
+    keep_partial: bool = False,
+) -> Iterator[Ends]:
+    """Run trajectories to their ends, chunk by chunk, in memory that does not grow with their number.
 
     Args:
         process: what a lane runs; a pytree of device arrays in one floating type.
@@ -121,42 +151,100 @@ def run(
         chunk_size: trajectories held on the devices at once; default by memory. Changes no number.
         devices: default all local devices. Changes no number.
         on_progress: called with the number of newly ended trajectories.
+        keep_partial: on KeyboardInterrupt end with what there is: trajectories that run are censored where they
+            stand, and those that have taken no step are left out.
 
-    Returns:
-        Step, code and last point of every trajectory, in the order of their ids.
+    Yields:
+        Step, code and record of every trajectory of a chunk, in the order of their ids.
     """
     mesh = _mesh(tuple(devices or jax.local_devices()))
     max_steps = MAX_STEPS - 1 if max_steps is None else min(max_steps, MAX_STEPS - 1)
-    dimension = process.start().x.shape[0]
-    width, num_slots = _widths(num_trajectories, dimension, mesh.size, chunk_size)
+    rows = jax.eval_shape(lambda process: process.record(process.start()), process).shape[0]
+    widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size)
     words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
-    parts, seconds = [], 0.0
+    advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]))
+    on_progress, ends = on_progress or (lambda _: None), None
     for first in range(0, num_trajectories, num_slots * mesh.size):
         count = min(num_trajectories - first, num_slots * mesh.size)
         work = _work(first_id + first, count, num_slots, mesh.size, max_steps)
-        # Placed as the compiled loop returns them, so that its first call and the later ones are one program.
-        state = (work, *idle_lanes(process, width, num_slots, mesh.size))
-        specs = jax.tree.map(lambda leaf: NamedSharding(mesh, _lane_spec(leaf)), state)
-        work, lanes, slots = jax.device_put(state, specs)
-        advance = partial(_advance, process, words, mesh=mesh, steps_per_block=STEPS_PER_BLOCK)
-        (work, _), lanes, slots = jax.block_until_ready(advance(work, lanes, slots, jnp.int32(0)))  # compiles, starts
-        began = time.perf_counter()
-        slots = _finish(advance, work, lanes, slots, on_progress or (lambda _: None))
-        seconds += time.perf_counter() - began
-        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[..., :count], slots))
-    low, high, code, x = (np.concatenate([part[i] for part in parts], axis=-1) for i in range(4))
-    return Ends((high.astype(np.uint64) << np.uint64(32)) | low, code, x.T, seconds)
+        try:
+            state = _start(process, work, widths[0], num_slots, mesh)
+            ends = _run_chunk(process, advance, state, count, on_progress, keep_partial)
+        except KeyboardInterrupt:
+            if ends is None or not keep_partial:
+                raise
+            ends = Ends(ends.step[:0], ends.code[:0], ends.record[:0], 0.0, 0, True)  # between two chunks
+        yield ends
+        if ends.interrupted:
+            return
 
 
-def _finish(advance: Callable, work: Work, lanes: Lanes, slots: Slots, on_progress: Callable[[int], None]) -> Slots:
+def _start(process: Process, work: Work, width: int, num_slots: int, mesh: Mesh) -> State:
+    """A chunk at its start, placed as the compiled loop returns it, so that all calls run one program."""
+    state = State(work, *idle_lanes(process, width, num_slots, mesh.size))
+    return jax.device_put(state, jax.tree.map(lambda leaf: NamedSharding(mesh, _lane_spec(leaf)), state))
+
+
+def _run_chunk(
+    process: Process,
+    advance: Callable,
+    state: State,
+    count: int,
+    on_progress: Callable[[int], None],
+    keep_partial: bool,
+) -> Ends:
+    state = jax.block_until_ready(advance(state, jnp.int32(0))[2])  # compiles, starts
+    began = time.perf_counter()
+    state, lane_steps, interrupted = _finish(advance, state, count, on_progress, keep_partial)
+    seconds = time.perf_counter() - began
+    slots = _censor(process, state) if interrupted else state.slots
+    ends = _ends(slots, seconds, lane_steps, interrupted)
+    if len(ends.code) == 0:
+        raise KeyboardInterrupt
+    return ends
+
+
+def _finish(
+    advance: Callable, state: State, count: int, on_progress: Callable[[int], None], keep_partial: bool
+) -> tuple[State, int, bool]:
     """Call the compiled loop, for a fraction of a second at a time, until the chunk is done."""
-    blocks, ended, running = 4, 0, 1
-    while running:
-        began = time.perf_counter()
-        (work, running_each), lanes, slots = advance(work, lanes, slots, jnp.int32(blocks))
-        running = int(np.sum(running_each))
-        if time.perf_counter() - began < _SECONDS_PER_CALL:
-            blocks = min(2 * blocks, 1 << 30)
-        ended_before, ended = ended, int(np.sum(work.next)) - running
-        on_progress(ended - ended_before)
+    blocks, ended, lane_steps = 4, 0, 0
+    most = (1 << 31) // state.lanes.code.shape[0] - 1  # the loop counts blocks times lanes in 32 bits
+    try:
+        while ended < count:
+            began = time.perf_counter()
+            spent, running, moved = advance(state, jnp.int32(min(blocks, most)))
+            ended_now = int((np.asarray(moved.work.next) - np.asarray(running)).sum())
+            state = moved
+            lane_steps += sum(np.asarray(spent).tolist()) * STEPS_PER_BLOCK
+            if time.perf_counter() - began < _SECONDS_PER_CALL:
+                blocks = min(2 * blocks, most)
+            ended_before, ended = ended, ended_now
+            on_progress(ended - ended_before)
+    except KeyboardInterrupt:
+        if not keep_partial:
+            raise
+        return state, lane_steps, True
+    return state, lane_steps, False
+
+
+def _censor(process: Process, state: State) -> Slots:
+    """The slots, with those that run censored where they stand; a trajectory without a step stays out."""
+    num_devices = len(state.work.next)
+    lanes, slots = state.lanes, jax.tree.map(np.array, state.slots)
+    device = np.arange(len(lanes.slot)) // (len(lanes.slot) // num_devices)
+    steps = np.asarray(lanes.counter.low) | np.asarray(lanes.counter.high)
+    runs = (np.asarray(lanes.code) == ExitCode.RUNNING) & (steps > 0)
+    target = (device * (len(slots.code) // num_devices) + np.asarray(lanes.slot))[runs]
+    slots.low[target], slots.high[target] = np.asarray(lanes.counter.low)[runs], np.asarray(lanes.counter.high)[runs]
+    slots.code[target] = ExitCode.CENSORED
+    slots.record[:, target] = np.asarray(process.record(lanes.state))[:, runs]
     return slots
+
+
+def _ends(slots: Slots, seconds: float, lane_steps: int, interrupted: bool) -> Ends:
+    """The slots that hold a trajectory, without those that pad."""
+    kept = np.asarray(slots.code) != ExitCode.RUNNING
+    low, high, code, record = (np.asarray(leaf)[..., kept] for leaf in slots)
+    step = (high.astype(np.uint64) << np.uint64(32)) | low
+    return Ends(step, code, record.T, seconds, lane_steps, interrupted)

@@ -1,9 +1,10 @@
 """The compiled loop: lanes of trajectories that take the next one when theirs ends.
 
-A lane steps its trajectory until it exits, is censored, or leaves the finite numbers. Exits are tested at every step;
-the loop looks at its lanes every block of steps, writes finished trajectories to their slots and starts the next ids
-in their place. Random numbers are functions of (run key, trajectory id, step), so which lane runs a trajectory, how
-wide the lanes are and how many devices there are change nothing in it.
+A lane steps its trajectory until it exits, is censored, or leaves the finite numbers. That is tested at every step;
+every few steps the loop counts the lanes that stand idle, and once they have cost as much as a refill does it writes
+finished trajectories to their slots and starts the next ids in their place. When none are left, those that still run
+move together into narrower and narrower lanes. Random numbers are functions of (run key, trajectory id, step), so which
+lane runs a trajectory, how wide the lanes are and how many devices there are change nothing in it.
 """
 
 from enum import IntEnum
@@ -13,9 +14,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Int32, UInt32
+from jaxtyping import Array, Float, Int32, UInt32
 
 from levyjax.random import Counter, trajectory_key
+
+STEPS_PER_BLOCK = 8
+REFILL_STEPS = 2  # what a refill costs, in steps of all lanes
 
 
 class ExitCode(IntEnum):
@@ -29,18 +33,22 @@ class ExitCode(IntEnum):
 
 @runtime_checkable
 class Process(Protocol):
-    """What a lane runs. States are NamedTuples of arrays (coordinates, lanes) with the point in the field `x`."""
+    """What a lane runs. States are pytrees of arrays (rows, lanes)."""
 
     def start(self) -> Any:
-        """The state at time 0, one lane wide: arrays (d, 1)."""
+        """The state at time 0, one lane wide: arrays (rows, 1)."""
         ...
 
     def step(self, state: Any, counter: Counter) -> Any:
         """The state one step later."""
         ...
 
-    def inside(self, state: Any) -> Bool[Array, " lanes"]:
-        """Whether the trajectory goes on; False at NaN."""
+    def status(self, state: Any) -> Int32[Array, " lanes"]:
+        """An `ExitCode` for each lane: RUNNING, EXITED or CENSORED; not RUNNING at NaN."""
+        ...
+
+    def record(self, state: Any) -> Float[Array, "rows lanes"]:
+        """What is kept of a trajectory that has ended; it counts as NONFINITE where that is not finite."""
         ...
 
 
@@ -59,7 +67,7 @@ class Slots(NamedTuple):
     low: UInt32[Array, " slots"]
     high: UInt32[Array, " slots"]
     code: Int32[Array, " slots"]
-    x: Array  # (d, slots)
+    record: Float[Array, "rows slots"]
 
 
 class Work(NamedTuple):
@@ -87,9 +95,9 @@ def _steps_left(work: Work, counter: Counter, at_most: int) -> Int32[Array, " la
     return jnp.where(high > 0, at_most, jnp.minimum(difference, jnp.uint32(at_most)).astype(jnp.int32))
 
 
-def _run_block(process: Process, work: Work, lanes: Lanes, num_steps: int) -> Lanes:
-    """Take up to `num_steps` steps in every running lane."""
-    left = _steps_left(work, lanes.counter, num_steps + 1)
+def _run_block(process: Process, work: Work, lanes: Lanes) -> tuple[Lanes, Int32[Array, ""]]:
+    """Take up to a block of steps in every running lane, and count the steps that lanes stood idle."""
+    left = _steps_left(work, lanes.counter, STEPS_PER_BLOCK + 1)
 
     def step(index: Array, carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, code, taken = carry
@@ -98,15 +106,17 @@ def _run_block(process: Process, work: Work, lanes: Lanes, num_steps: int) -> La
         moved = process.step(state, counter)
         state = jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, state)
         taken = jnp.where(running, index + 1, taken)
-        code = jnp.where(running & (taken >= left), jnp.int32(ExitCode.CENSORED), code)
-        code = jnp.where(running & ~process.inside(state), jnp.int32(ExitCode.EXITED), code)
+        status = process.status(state)
+        at_limit = jnp.where(taken >= left, jnp.int32(ExitCode.CENSORED), status)
+        code = jnp.where(running, jnp.where(status == ExitCode.RUNNING, at_limit, status), code)
         return state, code, taken
 
-    state, code, taken = lax.fori_loop(0, num_steps, step, (lanes.state, lanes.code, jnp.zeros_like(lanes.code)))
-    finite = jnp.isfinite(state.x).all(axis=0)
+    state, code, taken = lax.fori_loop(0, STEPS_PER_BLOCK, step, (lanes.state, lanes.code, jnp.zeros_like(lanes.code)))
+    finite = jnp.isfinite(process.record(state)).all(axis=0)
     code = jnp.where((lanes.code == ExitCode.RUNNING) & ~finite, jnp.int32(ExitCode.NONFINITE), code)
     low, high = _add(lanes.counter.low, lanes.counter.high, taken)
-    return Lanes(state, lanes.slot, lanes.counter._replace(low=low, high=high), code)
+    idle = (STEPS_PER_BLOCK - taken).sum(dtype=jnp.int32)
+    return Lanes(state, lanes.slot, lanes.counter._replace(low=low, high=high), code), idle
 
 
 def _refill(process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots) -> tuple[Work, Lanes, Slots]:
@@ -118,7 +128,7 @@ def _refill(process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots) 
         slots.low.at[target].set(lanes.counter.low, mode="drop"),
         slots.high.at[target].set(lanes.counter.high, mode="drop"),
         slots.code.at[target].set(lanes.code, mode="drop"),
-        slots.x.at[:, target].set(lanes.state.x, mode="drop"),
+        slots.record.at[:, target].set(process.record(lanes.state), mode="drop"),
     )
     taken = work.next + jnp.cumsum(free.astype(jnp.int32)) - 1
     starts = free & (taken < work.total)
@@ -140,28 +150,77 @@ def _refill(process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots) 
     return work, Lanes(state, slot, counter, code), slots
 
 
-def advance(
-    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, steps_per_block: int
-) -> tuple[Work, Lanes, Slots]:
-    """Run blocks until every trajectory of the chunk has ended or `max_blocks` are done."""
-    past_end = slots.code.shape[0]
-    refill = partial(_refill, process, key)
+def _running(lanes: Lanes) -> Int32[Array, ""]:
+    return (lanes.code == ExitCode.RUNNING).sum(dtype=jnp.int32)
 
-    def pending(lanes: Lanes) -> Array:
-        return ((lanes.code != ExitCode.RUNNING) & (lanes.slot < past_end)).any()
+
+def _fill(
+    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, floor: int
+) -> tuple[Array, Work, Lanes, Slots]:
+    """Run blocks and refill until no trajectory is left to start and at most `floor` still run."""
+    dear = REFILL_STEPS * lanes.code.shape[0]
 
     def goes_on(carry: tuple[Array, Work, Lanes, Slots]) -> Array:
-        block, _, lanes, _ = carry
-        return (block < max_blocks) & (lanes.code == ExitCode.RUNNING).any()
+        block, work, lanes, _ = carry
+        return (block < max_blocks) & ((work.next < work.total) | (_running(lanes) > floor))
 
-    def block(carry: tuple[Array, Work, Lanes, Slots]) -> tuple[Array, Work, Lanes, Slots]:
+    def until_dear(carry: tuple[Array, Work, Lanes, Slots]) -> tuple[Array, Work, Lanes, Slots]:
         block, work, lanes, slots = carry
-        lanes = _run_block(process, work, lanes, steps_per_block)
-        work, lanes, slots = lax.cond(pending(lanes), refill, lambda *unchanged: unchanged, work, lanes, slots)
-        return block + 1, work, lanes, slots
+        waiting = work.next < work.total
 
-    work, lanes, slots = lax.cond(work.next == 0, refill, lambda *unchanged: unchanged, work, lanes, slots)
-    return lax.while_loop(goes_on, block, (jnp.int32(0), work, lanes, slots))[1:]
+        def goes_on(carry: tuple[Array, Array, Lanes]) -> Array:
+            block, idle, lanes = carry
+            return (block < max_blocks) & jnp.where(waiting, idle < dear, _running(lanes) > floor)
+
+        def block_of(carry: tuple[Array, Array, Lanes]) -> tuple[Array, Array, Lanes]:
+            block, idle, lanes = carry
+            lanes, more = _run_block(process, work, lanes)
+            return block + 1, jnp.where(waiting, idle + more, 0), lanes
+
+        block, _, lanes = lax.while_loop(goes_on, block_of, (block, jnp.int32(0), lanes))
+        return block, *_refill(process, key, work, lanes, slots)
+
+    return lax.while_loop(goes_on, until_dear, (jnp.int32(0), work, lanes, slots))
+
+
+def _drain(
+    process: Process, work: Work, lanes: Lanes, spent: tuple[Array, Array], max_blocks: Array, widths: tuple[int, ...]
+) -> tuple[tuple[Array, Array], Lanes]:
+    """Run what still runs, moved together into `widths[0]` lanes, then into `widths[1]`, ...
+
+    `spent` counts blocks, and blocks times lanes. More than `widths[0]` lanes run only where all blocks are spent.
+    """
+    if not widths:
+        return spent, lanes
+    width, floor = widths[0], (*widths, 0)[1]
+    order = jnp.argsort(lanes.code != ExitCode.RUNNING, stable=True)
+    lanes = jax.tree.map(lambda leaf: leaf[..., order], lanes)
+    part, rest = (
+        jax.tree.map(lambda leaf, cut=cut: leaf[..., cut], lanes) for cut in (slice(width), slice(width, None))
+    )
+
+    def goes_on(carry: tuple[Array, Lanes]) -> Array:
+        return (carry[0] < max_blocks) & (_running(carry[1]) > floor)
+
+    block, part = lax.while_loop(
+        goes_on, lambda carry: (carry[0] + 1, _run_block(process, work, carry[1])[0]), (spent[0], part)
+    )
+    spent = block, spent[1] + (block - spent[0]) * width
+    spent, part = _drain(process, work, part, spent, max_blocks, widths[1:])
+    return spent, jax.tree.map(lambda *both: jnp.concatenate(both, axis=-1), part, rest)
+
+
+def advance(
+    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, narrower: tuple[int, ...]
+) -> tuple[Array, Work, Lanes, Slots]:
+    """Run blocks until every trajectory of the chunk has ended or `max_blocks` are done; then write and start others.
+
+    Returns blocks times lanes, and what is left to do.
+    """
+    block, work, lanes, slots = _fill(process, key, work, lanes, slots, max_blocks, (*narrower, 0)[0])
+    spent = block, block * lanes.code.shape[0]
+    spent, lanes = _drain(process, work, lanes, spent, max_blocks, narrower)
+    return spent[1], *_refill(process, key, work, lanes, slots)
 
 
 @partial(jax.jit, static_argnames=("width", "num_slots", "num_devices"))
@@ -177,5 +236,6 @@ def idle_lanes(process: Process, width: int, num_slots: int, num_devices: int) -
     code = jnp.full(total, jnp.int32(ExitCode.CENSORED))
     lanes = Lanes(state, jnp.full(total, num_slots, jnp.int32), Counter(words(), words(), words(), words()), code)
     total = num_slots * num_devices
-    x = jnp.zeros((*start.x.shape[:-1], total), start.x.dtype)
-    return lanes, Slots(jnp.zeros(total, jnp.uint32), jnp.zeros(total, jnp.uint32), jnp.zeros(total, jnp.int32), x)
+    row = process.record(start)
+    record = jnp.zeros((row.shape[0], total), row.dtype)
+    return lanes, Slots(jnp.zeros(total, jnp.uint32), jnp.zeros(total, jnp.uint32), jnp.zeros(total, jnp.int32), record)

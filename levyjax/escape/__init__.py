@@ -4,6 +4,8 @@ from levyjax.engine import ExitCode
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.predict import Prediction, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
+from levyjax.escape.reference import IntervalReference, interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
 from levyjax.escape.statistics import (
     binomial_interval,
@@ -12,23 +14,31 @@ from levyjax.escape.statistics import (
     laplace_transform,
     log_log_slope,
 )
+from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
     "EscapeProblem",
     "ExitCode",
     "ExitSamples",
+    "ExitSummary",
+    "IntervalReference",
     "Plan",
     "Prediction",
+    "QuasiStationaryRate",
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
     "exponential_fit",
     "exponentiality_test",
+    "interval_reference",
     "kaplan_meier",
     "laplace_transform",
     "log_log_slope",
     "predict",
+    "quasi_stationary_rate",
     "simulate",
+    "simulate_summary",
+    "summarize",
     "unit_rate",
 ]

@@ -115,7 +115,8 @@ def _noise_level(problem: EscapeProblem, solver: Solver | None) -> float:
 
 
 def _steps(mean: float | None, problem: EscapeProblem, solver: Solver | None) -> float | None:
-    return None if mean is None or solver is None else mean / float(solver.step_time(problem))
+    step_time = None if solver is None else solver.step_time(problem)
+    return None if mean is None or step_time is None else mean / float(step_time)
 
 
 def _refused(reason: str) -> Prediction:
@@ -142,10 +143,11 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
 
 def _step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
     """What the step length does to the prediction, which is for continuous time."""
-    if solver is None or isinstance(problem.dynamics, Adam):
+    step_time = None if solver is None else solver.step_time(problem)
+    if step_time is None or isinstance(problem.dynamics, Adam):
         return []
     fastest = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max())
-    product = fastest * float(solver.step_time(problem))
+    product = fastest * float(step_time)
     if product >= 2:
         return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
     return []

@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int32
 
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
+from levyjax.engine import ExitCode
 from levyjax.random import Counter
 
 
@@ -88,13 +89,19 @@ class ExitProcess:
     def start(self) -> Any:
         problem = self.problem
         start = problem.landscape.minimum if problem.start is None else problem.start
-        return problem.dynamics.init(jnp.asarray(start, problem.noise.scale.dtype)[:, None])
+        return self.solver.init(problem, jnp.asarray(start, problem.noise.scale.dtype)[:, None])
 
     def step(self, state: Any, counter: Counter) -> Any:
         return self.solver.step(self.problem, state, counter)
 
-    def inside(self, state: Any) -> Bool[Array, " lanes"]:
-        return self.problem.basin.contains(state.x)
+    def status(self, state: Any) -> Int32[Array, " lanes"]:
+        inside = self.problem.basin.contains(state.x)
+        code = jnp.where(self.solver.expired(state), jnp.int32(ExitCode.CENSORED), jnp.int32(ExitCode.RUNNING))
+        return jnp.where(inside, code, jnp.int32(ExitCode.EXITED))
+
+    def record(self, state: Any) -> Float[Array, "rows lanes"]:
+        """The point and the parts of the solver's clock."""
+        return jnp.concatenate([state.x, *self.solver.clock(state)])
 
 
 def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:

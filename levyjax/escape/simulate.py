@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
-from levyjax.engine import ExitCode, run
+from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
-from levyjax.solvers import Iteration, Solver
+from levyjax.solvers import Iteration, JumpAdapted, Solver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Plan:
     """How to simulate: nothing here changes the law, and only the solver and the dtype change the numbers.
 
     Args:
-        solver: `Euler(dt)`, or `Iteration()` for the optimizer itself.
+        solver: `JumpAdapted()`, `Euler(dt)`, or `Iteration()` for the optimizer itself.
         num_trajectories: how many exits to sample.
         max_time: censoring time, in the SDE's time (learning_rate times iterations); inf for none.
         dtype: "float32" or "float64".
@@ -57,8 +57,10 @@ class ExitSamples:
         exit_position: (n, d) the last point: outside the basin for EXITED.
         exit_face: (n,) index into `face_names` for EXITED, -1 otherwise.
         face_names: names of the basin's faces.
-        step_time: time that one step takes.
+        step_time: time that one step takes; None where that differs from step to step.
         seconds: wall-clock time of the simulation without compilation.
+        partial: whether the simulation was interrupted; see `simulate`.
+        clock: (n,) the times, where step_time is None.
     """
 
     exit_step: UInt64[np.ndarray, " n"]
@@ -66,12 +68,17 @@ class ExitSamples:
     exit_position: Float[np.ndarray, "n d"]
     exit_face: Int[np.ndarray, " n"]
     face_names: tuple[str, ...]
-    step_time: float
+    step_time: float | None
     seconds: float
+    partial: bool = False
+    clock: Float[np.ndarray, " n"] | None = None
 
     @property
     def exit_time(self) -> Float[np.ndarray, " n"]:
-        """(n,) exit_step times step_time, in double precision."""
+        """(n,) when it ended, in double precision: exit_step times step_time, or the solver's clock."""
+        if self.step_time is None:
+            assert self.clock is not None
+            return self.clock
         return self.exit_step.astype(np.float64) * self.step_time
 
     @property
@@ -84,8 +91,8 @@ class ExitSamples:
         return int((self.exit_code == code).sum())
 
 
-def _max_steps(max_time: float, step_time: float) -> int | None:
-    if math.isinf(max_time):
+def _max_steps(max_time: float, step_time: float | None) -> int | None:
+    if math.isinf(max_time) or step_time is None:
         return None
     steps = math.floor(max_time / step_time * (1 + 1e-12))
     if steps < 1:
@@ -93,8 +100,10 @@ def _max_steps(max_time: float, step_time: float) -> int | None:
     return steps
 
 
-def _check_solver(problem: EscapeProblem, solver: Solver) -> float:
+def _check_solver(problem: EscapeProblem, solver: Solver) -> float | None:
     step_time = solver.step_time(problem)
+    if isinstance(solver, JumpAdapted):
+        return None
     if step_time is None:
         raise ValueError("The iteration needs a learning_rate.")
     if not isinstance(solver, Iteration) and getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
@@ -108,21 +117,34 @@ def _check_solver(problem: EscapeProblem, solver: Solver) -> float:
 
 
 def simulate(
-    problem: EscapeProblem, plan: Plan, key: Any, on_progress: Callable[[int], None] | None = None
+    problem: EscapeProblem,
+    plan: Plan,
+    key: Any,
+    on_progress: Callable[[int], None] | None = None,
+    *,
+    keep_partial: bool = False,
 ) -> ExitSamples:
     """Simulate first exits; trajectory i is the same to the last bit for any chunk size and number of devices.
+
+    An interrupted simulation can be used: with `keep_partial`, KeyboardInterrupt (from the keyboard or `on_progress`)
+    ends it with the trajectories that were started. Those that still run are censored where they stand. To drop them
+    would bias every mean towards short times, for long exits are the ones more often under way at a given moment. To
+    censor them does not: when a lane started a trajectory depends on those before it, not on its own exit, so its
+    censoring time is independent of its exit time, which is what `exponential_fit` and `kaplan_meier` ask for.
 
     Args:
         problem: what leaves what.
         plan: by which solver, how many, how long.
         key: an integer seed or a `jax.random.key`.
         on_progress: called with the number of newly ended trajectories.
+        keep_partial: return what there is when interrupted, marked `partial`; default raise.
 
     Returns:
         Step, time, code, point and face of every exit.
 
     Raises:
         ValueError: the solver needs what the problem has not got, or max_time is shorter than a step.
+        KeyboardInterrupt: interrupted without `keep_partial`, or before the first step.
 
     Example:
         >>> from levyjax.basins import Box
@@ -135,19 +157,57 @@ def simulate(
         >>> samples.count(ExitCode.EXITED)
         256
     """
+    return _joined(list(simulate_chunks(problem, plan, key, on_progress, keep_partial=keep_partial)))
+
+
+def simulate_chunks(
+    problem: EscapeProblem,
+    plan: Plan,
+    key: Any,
+    on_progress: Callable[[int], None] | None = None,
+    *,
+    keep_partial: bool = False,
+) -> Iterator[ExitSamples]:
+    """What `simulate` returns, chunk by chunk, in memory that does not grow with the number of trajectories."""
     step_time = _check_solver(problem, plan.solver)
     max_steps = _max_steps(plan.max_time, step_time)
+    with jax.enable_x64(True):
+        solver = plan.solver.prepare(problem, plan.max_time)
     with jax.enable_x64(plan.dtype == "float64"):
-        process = cast(ExitProcess(problem, plan.solver), jnp.dtype(plan.dtype))
-        ends = run(
-            process,
-            key,
-            plan.num_trajectories,
-            max_steps,
-            chunk_size=plan.chunk_size,
-            devices=plan.devices,
-            on_progress=on_progress,
-        )
-        face = np.where(ends.code == ExitCode.EXITED, faces(problem, ends.x), -1)
+        process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
+    chunks = run_chunks(
+        process,
+        key,
+        plan.num_trajectories,
+        max_steps,
+        chunk_size=plan.chunk_size,
+        devices=plan.devices,
+        on_progress=on_progress,
+        keep_partial=keep_partial,
+    )
+    while True:
+        with jax.enable_x64(plan.dtype == "float64"):  # not while the caller has the chunk
+            ends = next(chunks, None)
+            if ends is None:
+                return
+            samples = _samples(problem, ends, step_time)
+        yield samples
+
+
+def _samples(problem: EscapeProblem, ends: Ends, step_time: float | None) -> ExitSamples:
+    x, parts = np.split(ends.record, [problem.dimension], axis=1)
+    clock = None if step_time is not None else parts.sum(axis=1, dtype=np.float64)
+    face = np.where(ends.code == ExitCode.EXITED, faces(problem, x), -1)
     names = problem.basin.face_names(problem.dimension)
-    return ExitSamples(ends.step, ends.code, ends.x, face, names, step_time, ends.seconds)
+    return ExitSamples(ends.step, ends.code, x, face, names, step_time, ends.seconds, ends.interrupted, clock)
+
+
+def _joined(parts: list[ExitSamples]) -> ExitSamples:
+    first, last = parts[0], parts[-1]
+    names = ("exit_step", "exit_code", "exit_position", "exit_face")
+    names += () if first.clock is None else ("clock",)
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    seconds = sum(part.seconds for part in parts)
+    return ExitSamples(
+        **arrays, face_names=first.face_names, step_time=first.step_time, seconds=seconds, partial=last.partial
+    )

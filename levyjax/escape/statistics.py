@@ -19,6 +19,7 @@ __all__ = [
     "SurvivalCurve",
     "binomial_interval",
     "exponential_fit",
+    "exponential_fit_of_total",
     "kaplan_meier",
     "laplace_transform",
     "log_log_slope",
@@ -107,16 +108,24 @@ def exponential_fit(times: ArrayLike, exited: ArrayLike | None = None, *, confid
     """
     times, exited = checked_times(times, exited)
     _check_confidence(confidence)
-    total, r = float(times.sum()), int(exited.sum())
+    r = int(exited.sum())
+    return exponential_fit_of_total(float(times.sum()), r, times.size - r, confidence=confidence)
+
+
+def exponential_fit_of_total(
+    total: float, num_exited: int, num_censored: int, *, confidence: float = 0.95
+) -> ExponentialFit:
+    """`exponential_fit` from all that it needs of the times: their sum, and how many of them are exits."""
     if total == 0.0:
         raise ValueError("all times are 0: no rate fits; check that the trajectories start inside the basin")
-    tail = (1 - confidence) / 2
+    _check_confidence(confidence)
+    r, tail = num_exited, (1 - confidence) / 2
     if r == 0:
         bound = float(stats.chi2.ppf(confidence, 2) / (2 * total))
-        return ExponentialFit(None, (0.0, bound), None, (1 / bound, None), 0, times.size)
-    dof_high = 2 * r if r == times.size else 2 * r + 2
+        return ExponentialFit(None, (0.0, bound), None, (1 / bound, None), 0, num_censored)
+    dof_high = 2 * r if num_censored == 0 else 2 * r + 2
     low, high = (float(q / (2 * total)) for q in stats.chi2.ppf([tail, 1 - tail], [2 * r, dof_high]))
-    return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, times.size - r)
+    return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, num_censored)
 
 
 def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidence: float = 0.95) -> SurvivalCurve:

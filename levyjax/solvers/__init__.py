@@ -1,5 +1,6 @@
 """How one step is taken."""
 
+from levyjax.solvers.jump_adapted import JumpAdapted
 from levyjax.solvers.steps import Euler, Iteration, Solver
 
-__all__ = ["Euler", "Iteration", "Solver"]
+__all__ = ["Euler", "Iteration", "JumpAdapted", "Solver"]

@@ -17,7 +17,7 @@ from levyjax.dynamics import SGD, flow
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.stable import normal
 
-_DRIFT_PART = 0.2  # of the fastest relaxation time: how far a step goes where the jump threshold has to follow the point
+_DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
 _SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
@@ -51,7 +51,7 @@ def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*b
 
 
 def farthest(problem: Any, vectors: Float[Array, "d n"]) -> Float[Array, " n"]:
-    """max(outreach(v), outreach(-v)): no chord along v through a convex basin's point of depth s is shorter than s/this."""
+    """max(outreach(v), outreach(-v)): along v the boundary of a convex basin is at least s/this from depth s."""
     origin = jnp.asarray(problem.landscape.minimum)
     return jnp.maximum(problem.basin.gauge(origin, vectors), problem.basin.gauge(origin, -vectors))
 
@@ -103,7 +103,7 @@ class LinearFlow(NamedTuple):
 
 
 class SteppedFlow(NamedTuple):
-    """Any optimizer on any landscape: short Runge-Kutta steps, and the linearised motion near the minimum over any time."""
+    """Any optimizer on any landscape: short Runge-Kutta steps; near the minimum the linearised motion over any time."""
 
     to_modes: Any  # (n, n) real and imaginary part: rows of the inverse of the eigenvectors of the linearised flow
     from_modes: Any
@@ -156,7 +156,7 @@ class SteppedFlow(NamedTuple):
         now = velocity(state)
         return now, jax.jvp(velocity, (state,), (now,))[1]
 
-    def move(self, problem: Any, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Array) -> Any:
+    def move(self, problem: Any, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any) -> Any:
         draws = normal(bits)
         short = jnp.where(skips, 0, time)
         gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise

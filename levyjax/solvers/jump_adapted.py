@@ -58,6 +58,7 @@ class Layout(NamedTuple):
     variances: Float[Array, " d"]
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
+    max_time: Any
 
 
 @pytree
@@ -66,8 +67,8 @@ class JumpAdapted:
 
     At depth s in the basin, jumps that reach further than jump_part s of the way to the boundary are drawn one by
     one, the shorter ones are Brownian motion of the same variance (Asmussen and Rosinski 2001), and the flow between
-    is exact (gradient descent on a quadratic) or takes Runge-Kutta steps. The exit is tested before and right after each
-    jump. A step ends at the next large jump, or sooner where the small jumps would carry the point more than
+    is exact (gradient descent on a quadratic) or takes Runge-Kutta steps. The exit is tested before and right after
+    each jump. A step ends at the next large jump, or sooner where the small jumps would carry the point more than
     step_part s; near the minimum, where they do not matter, it lasts until the next large jump.
 
     On (-1, 1), F = k x^2/2, mean exit times are within 1% for alpha from 1.2 to 1.9 at any noise level. Not for
@@ -97,7 +98,7 @@ class JumpAdapted:
                 raise ValueError(f"{name} must be in (0, 1), got {float(part)}.")
             freeze(self, **{name: part})
 
-    def prepare(self, problem: Any) -> "JumpAdapted":
+    def prepare(self, problem: Any, max_time: Any = math.inf) -> "JumpAdapted":
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
@@ -118,7 +119,7 @@ class JumpAdapted:
         if problem.dimension == 1:
             ends = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray([[-1.0, 1.0]]))
         flow = make_flow(problem, split.variances)
-        layout = Layout(split.reaches, shares, rate, split.variances, ends, flow)
+        layout = Layout(split.reaches, shares, rate, split.variances, ends, flow, jnp.asarray(max_time, float))
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
     def init(self, problem: Any, x: Float[Array, "d lanes"]) -> JumpState:
@@ -135,9 +136,18 @@ class JumpAdapted:
         return outreach(problem, offset) if ends is None else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
 
     def step(self, problem: Any, state: JumpState, counter: Counter) -> JumpState:
-        leg = self.advance(problem, state.inner, counter, jnp.inf)
+        leg = self.advance(problem, state.inner, counter, self.layout.max_time - state.time[0])
         inner = jax.tree.map(lambda after, before: jnp.where(leg.jumps, after, before), leg.jumped, leg.moved)
         return JumpState(inner, *_add(state.time, state.time_low, leg.time))
+
+    def step_time(self, problem: Any) -> None:
+        return None
+
+    def clock(self, state: JumpState) -> tuple[Array, ...]:
+        return state.time, state.time_low
+
+    def expired(self, state: JumpState) -> Bool[Array, " lanes"]:
+        return state.time[0] >= self.layout.max_time
 
     def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Leg:
         """Move until the next large jump, or for as long as a step may last, at most `horizon`."""
@@ -150,7 +160,8 @@ class JumpAdapted:
         longest = jnp.minimum(longest, horizon)
         time = jnp.minimum(wait, longest)
         moved = self._move(problem, inner, counter, time, depth, skips)
-        reach = self.jump_part * depth.depth * jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
+        size = jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
+        reach = self.jump_part * depth.depth * size
         jump = self._jump(problem, reach, event, counter)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
         stays = problem.basin.contains(moved.x)

@@ -2,6 +2,9 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
 from levyjax.arrays import freeze, parameter, positive, pytree
 from levyjax.dynamics import Dynamics, Kick
 from levyjax.landscapes import Landscape
@@ -25,14 +28,30 @@ class Forces(Protocol):
 
 @runtime_checkable
 class Solver(Protocol):
-    """One step of a trajectory."""
+    """How a trajectory moves on."""
+
+    def prepare(self, forces: Forces, max_time: Any) -> "Solver":
+        """The solver with what it works out once for a problem; called under `jax.enable_x64(True)`."""
+        ...
+
+    def init(self, forces: Forces, x: Float[Array, "d lanes"]) -> Any:
+        """The state at the start, with the point in its field `x`."""
+        ...
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         """The state after the step that the counter names."""
         ...
 
     def step_time(self, forces: Forces) -> Any:
-        """How much time a step takes."""
+        """How much time a step takes; None where that differs from step to step."""
+        ...
+
+    def clock(self, state: Any) -> tuple[Array, ...]:
+        """Where steps differ, the time in two parts that add up to it, (1, lanes) each."""
+        ...
+
+    def expired(self, state: Any) -> Bool[Array, "*lanes"]:
+        """Whether max_time is over; always False where steps are counted."""
         ...
 
 
@@ -57,6 +76,18 @@ class Euler:
     def __post_init__(self) -> None:
         freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"))
 
+    def prepare(self, forces: Forces, max_time: Any) -> "Euler":
+        return self
+
+    def init(self, forces: Forces, x: Array) -> Any:
+        return forces.dynamics.init(x)
+
+    def clock(self, state: Any) -> tuple[Array, ...]:
+        return ()
+
+    def expired(self, state: Any) -> Array:
+        return jnp.bool_(False)
+
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
         return forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick)
@@ -68,6 +99,18 @@ class Euler:
 @pytree
 class Iteration:
     """The optimizer itself: one step is one iteration, and takes learning_rate of time."""
+
+    def prepare(self, forces: Forces, max_time: Any) -> "Iteration":
+        return self
+
+    def init(self, forces: Forces, x: Array) -> Any:
+        return forces.dynamics.init(x)
+
+    def clock(self, state: Any) -> tuple[Array, ...]:
+        return ()
+
+    def expired(self, state: Any) -> Array:
+        return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         kick = Kick(forces.noise, forces.noise_level, counter, 1.0)

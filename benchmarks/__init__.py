@@ -1,0 +1,13 @@
+"""The benchmarks of levyjax: one module a topic, each with `run(quick)`, run and drawn by `levyjax bench`."""
+
+TOPICS = {
+    "device": "the device, the compilers, and which rivals are here",
+    "ceilings": "what this processor can do at most: integer, float and special-function operations a second",
+    "increments": "increments a second of levyjax and its rivals, by dtype, noise and gradient",
+    "scaling": "trajectory-steps a second against the dimension and the number of trajectories",
+    "exits": "exits a second of the engine and of vmap(while_loop)",
+    "cost": "what a mean exit time to 1% costs against the noise level",
+    "work_precision": "error of mean exit times and rates against seconds, by exact values",
+    "startup": "seconds until the first result, and peak memory",
+    "tail_counts": "the far tail of the float32 sampler, counted",
+}

@@ -1,0 +1,379 @@
+"""The engine alone: lanes that are never idle for long, devices that do not talk, interruption, sums over chunks."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from levyjax.arrays import cast, pytree
+from levyjax.basins import Box
+from levyjax.dynamics import SGD, Adam
+from levyjax.engine import ExitCode, Process, chunks, lanes, run, run_chunks
+from levyjax.escape import EscapeProblem, Plan, exponential_fit, kaplan_meier, simulate, simulate_summary, summarize
+from levyjax.escape.problem import ExitProcess
+from levyjax.escape.summary import edges
+from levyjax.landscapes import Quadratic
+from levyjax.noise import Independent
+from levyjax.random import Counter, words
+from levyjax.solvers import Euler
+from levyjax.solvers.jump_adapted import JumpAdapted
+
+
+class Walk(NamedTuple):
+    """Where a memoryless trajectory stands: whether it has left, and a sum that remembers every step."""
+
+    left: Any
+    total: Any
+
+
+@pytree
+class Memoryless:
+    """Leaves with the same probability at every step: as cheap a process as there is, with exponential exits."""
+
+    probability: Any
+
+    def start(self):
+        return Walk(jnp.zeros((1, 1), jnp.float32), jnp.zeros((1, 1), jnp.float32))
+
+    def step(self, state: Walk, counter: Counter) -> Walk:
+        uniform = (words(counter, 1)[0] >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
+        return Walk((uniform < self.probability).astype(jnp.float32), state.total * jnp.float32(0.9) + uniform)
+
+    def status(self, state: Walk):
+        return jnp.where(state.left[0] > 0, jnp.int32(ExitCode.EXITED), jnp.int32(ExitCode.RUNNING))
+
+    def record(self, state: Walk):
+        return state.total
+
+
+@pytree
+class Jumps:
+    """The event-driven solver: its time is part of the state."""
+
+    problem: Any
+    solver: Any
+
+    def start(self):
+        return self.solver.init(self.problem, jnp.asarray(self.problem.landscape.minimum)[:, None])
+
+    def step(self, state, counter: Counter):
+        return self.solver.step(self.problem, state, counter)
+
+    def status(self, state):
+        inside = self.problem.basin.contains(state.x)
+        return jnp.where(inside, jnp.int32(ExitCode.RUNNING), jnp.int32(ExitCode.EXITED))
+
+    def record(self, state):
+        return jnp.concatenate([state.x, state.time, state.time_low])
+
+
+def problem_of(dynamics, dimension=2, noise_level=0.2, alpha=1.5):
+    ones = [1.0] * dimension
+    return EscapeProblem(
+        Quadratic(ones), Box([-1.0] * dimension, ones), Independent(alpha, ones), dynamics, noise_level
+    )
+
+
+def euler(dynamics, **options):
+    return cast(ExitProcess(problem_of(dynamics, **options), Euler(0.05)), jnp.float32)
+
+
+def jumps(dynamics, **options):
+    problem = problem_of(dynamics, **options)
+    with jax.enable_x64(True):
+        solver = JumpAdapted().prepare(problem)
+    return cast(Jumps(problem, solver), jnp.float32)
+
+
+def memoryless(mean_steps):
+    return Memoryless(jnp.float32(1 / mean_steps))
+
+
+def assert_same(first, second):
+    for name in ("step", "code", "record"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+@pytest.fixture
+def with_widths(monkeypatch):
+    """Runs with the given lanes, in the order in which they narrow."""
+
+    def set_widths(*widths):
+        def fixed(num_trajectories, rows, mesh, chunk_size):
+            slots = -(-num_trajectories // mesh.size)
+            return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE
+
+        monkeypatch.setattr(chunks, "_widths", fixed)
+
+    return set_widths
+
+
+class TestIdleLanes:
+    def test_processes_are_processes(self):
+        assert isinstance(memoryless(10.0), Process)
+        assert isinstance(ExitProcess(problem_of(SGD()), Euler(0.1)), Process)
+
+    @pytest.mark.parametrize(("widths", "most"), [((256,), 1.2), ((1024,), 1.2), ((1024, 64), 1.1)])
+    def test_64_trajectories_a_lane(self, with_widths, widths, most):
+        with_widths(*widths)
+        ends = run(memoryless(1000.0), 0, 64 * widths[0], devices=jax.devices()[:1])
+        assert ends.lane_steps < most * ends.step.sum()
+        assert abs(ends.step.mean() / 1000 - 1) < 4 / np.sqrt(len(ends.step))
+
+    def test_narrowing_pays_where_trajectories_are_few(self, with_widths):
+        ratios = []
+        for widths in ((1024,), (1024, 64)):
+            with_widths(*widths)
+            ends = run(memoryless(500.0), 0, 4096, devices=jax.devices()[:1])
+            ratios.append(ends.lane_steps / ends.step.sum())
+        assert ratios[0] > 2
+        assert ratios[1] < 1.6
+
+    def test_default_widths(self):
+        for count in (4096, 65536, 1 << 18):
+            ends = run(memoryless(200.0), 0, count, devices=jax.devices()[:1])
+            assert ends.lane_steps < 1.2 * ends.step.sum(), count
+
+    @pytest.mark.parametrize("make", [euler, jumps])
+    @pytest.mark.parametrize("dynamics", [SGD(), Adam()])
+    def test_bits_are_those_of_a_run_without_refill(self, with_widths, make, dynamics):
+        """Lanes for all, none taken over: each trajectory alone in its lane, and narrowing, and several devices."""
+        process, count = make(dynamics), 1024
+        with_widths(count)
+        plain = run(process, 5, count, devices=jax.devices()[:1])
+        for widths, devices in (((64,), 1), ((256, 64), 2)):
+            with_widths(*widths)
+            assert_same(plain, run(process, 5, count, devices=jax.devices()[:devices]))
+
+    def test_an_uneven_chunk_is_dealt_evenly(self):
+        work = chunks._work(10, 130, 1024, 4, 100)
+        assert work.total.tolist() == [33, 33, 33, 31]
+        assert work.first_low.tolist() == [10, 43, 76, 109]
+
+
+class TestDevices:
+    def lowered(self, process, num_devices):
+        mesh = chunks._mesh(tuple(jax.devices()[:num_devices]))
+        state = chunks._start(process, chunks._work(0, 1024, 256, num_devices, 100), 128, 256, mesh)
+        key = (jnp.uint32(0), jnp.uint32(0))
+        return chunks._advance.lower(process, key, state, jnp.int32(4), mesh=mesh, narrower=(64,))
+
+    @pytest.mark.parametrize("make", [euler, jumps])
+    def test_no_collectives(self, make):
+        """An all-reduce in a loop whose number of rounds differs between devices would wait for ever."""
+        text = self.lowered(make(SGD()), 4).compile().as_text()
+        assert "while" in text
+        for word in ("all-reduce", "all-gather", "all-to-all", "collective-", "reduce-scatter", "send(", "recv("):
+            assert word not in text, word
+
+    def test_bits_do_not_depend_on_the_number_of_devices(self):
+        process = euler(SGD())
+        reference, *others = [run(process, 1, 1500, devices=jax.devices()[:count]) for count in (1, 2, 4)]
+        for other in others:
+            assert_same(reference, other)
+
+    @pytest.mark.slow
+    def test_bits_on_eight_devices(self, tmp_path):
+        code = (
+            "import sys; sys.path.insert(0, 'tests')\n"
+            "import jax, numpy as np\n"
+            "from test_engine import euler, run, Adam\n"
+            "assert len(jax.devices()) == 8\n"
+            "np.save(sys.argv[1], run(euler(Adam()), 1, 1500).record)"
+        )
+        environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+        subprocess.run([sys.executable, "-c", code, tmp_path / "eight.npy"], env=environment, check=True)
+        reference = run(euler(Adam()), 1, 1500, devices=jax.devices()[:1])
+        np.testing.assert_array_equal(np.load(tmp_path / "eight.npy"), reference.record)
+
+    @pytest.mark.parametrize("platform", ["tpu", "cuda"])
+    @pytest.mark.parametrize("make", [euler, jumps])
+    @pytest.mark.parametrize("dynamics", [SGD(), Adam()])
+    def test_lowers_for_accelerators(self, platform, make, dynamics):
+        process = make(dynamics)
+        work = jax.tree.map(lambda leaf: leaf[0], chunks._work(0, 1024, 1024, 1, 100))
+        state = lanes.idle_lanes(process, 256, 1024, 1)
+
+        def advance(process, key, work, state, max_blocks):
+            return lanes.advance(process, key, work, *state, max_blocks, (64,))
+
+        leaves, tree = jax.tree.flatten((process, (jnp.uint32(0), jnp.uint32(0)), work, state, jnp.int32(1)))
+        function = jax.jit(lambda *leaves: jax.tree.leaves(advance(*jax.tree.unflatten(tree, leaves))))
+        exported = jax.export.export(function, platforms=[platform])(*leaves)
+        assert exported.platforms == (platform,)
+
+
+class TestCompilation:
+    def test_a_sweep_traces_the_step_once(self):
+        traces = []
+
+        @pytree
+        class Counted:
+            process: Any
+
+            def start(self):
+                return self.process.start()
+
+            def step(self, state, counter):
+                traces.append(1)
+                return self.process.step(state, counter)
+
+            def status(self, state):
+                return self.process.status(state)
+
+            def record(self, state):
+                return self.process.record(state)
+
+        def process(alpha, noise_level, learning_rate, dt):
+            problem = problem_of(Adam(learning_rate, variant="corrected"), noise_level=noise_level, alpha=alpha)
+            return cast(Counted(ExitProcess(problem, Euler(dt))), jnp.float32)
+
+        run(process(1.5, 0.2, 0.1, 0.05), 0, 64, 10)
+        first = len(traces)
+        for alpha, level, rate, dt in (
+            (1.2, 0.2, 0.1, 0.05),
+            (1.5, 0.1, 0.1, 0.05),
+            (1.5, 0.2, 0.2, 0.05),
+            (1.9, 1, 1, 1),
+        ):
+            run(process(alpha, level, rate, dt), 1, 64, 10)
+        assert 0 < first == len(traces)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("make", [euler, jumps])
+    def test_the_first_call_is_short(self, make):
+        chunks._advance.clear_cache()
+        began = time.perf_counter()
+        run(make(Adam()), 0, 256)
+        assert time.perf_counter() - began < 20
+
+
+class TestInterruption:
+    def interrupted(self, after, **options):
+        def on_progress(ended):
+            nonlocal after
+            after -= ended
+            if after < 0:
+                raise KeyboardInterrupt
+
+        return {"on_progress": on_progress, **options}
+
+    def test_raises_unless_asked(self):
+        with pytest.raises(KeyboardInterrupt):
+            run(memoryless(1000.0), 0, 4096, **self.interrupted(100))
+
+    def test_nothing_done_raises(self, monkeypatch):
+        def stop(*arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(chunks, "_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(memoryless(1000.0), 0, 64, keep_partial=True)
+
+    def test_what_has_ended_is_kept_and_what_runs_is_censored(self):
+        whole = run(memoryless(300.0), 0, 1 << 14)
+        options = self.interrupted(2000, keep_partial=True)
+        ends = run(memoryless(300.0), 0, 1 << 14, devices=jax.devices()[:1], **options)
+        count = len(ends.code)
+        exited, censored = ends.code == ExitCode.EXITED, ends.code == ExitCode.CENSORED
+        assert ends.interrupted
+        assert not whole.interrupted
+        assert 2000 < count < 1 << 14
+        assert np.all(exited | censored)
+        assert 0 < censored.sum() <= 512  # lanes
+        np.testing.assert_array_equal(ends.step[exited], whole.step[:count][exited])
+        np.testing.assert_array_equal(ends.record[exited], whole.record[:count][exited])
+        assert np.all(ends.step[censored] < whole.step[:count][censored])
+        assert np.all(ends.step[censored] > 0)
+
+    def test_the_estimate_is_not_biased(self):
+        """Interrupted early, when half of what was started still runs: dropping those would halve the mean."""
+        exits, total, dropped, seeds = 0, 0, [], 60
+        for seed in range(seeds):
+            options = self.interrupted(60, keep_partial=True, devices=jax.devices()[:1])
+            ends = run(memoryless(300.0), seed, 1 << 14, **options)
+            exited = ends.code == ExitCode.EXITED
+            exits, total = exits + exited.sum(), total + ends.step.sum()
+            dropped.append(ends.step[exited].mean())
+        assert np.mean(dropped) < 200
+        assert abs(total / exits / 300 - 1) < 4 / np.sqrt(exits)
+
+    def test_between_chunks_and_in_a_later_one(self):
+        options = {"chunk_size": 256, "devices": jax.devices()[:1]}
+        parts = run_chunks(memoryless(50.0), 0, 1024, **self.interrupted(600, keep_partial=True, **options))
+        ends = list(parts)
+        assert [part.interrupted for part in ends] == [False, False, True]
+        whole = run(memoryless(50.0), 0, 1024, **options)
+        np.testing.assert_array_equal(ends[1].step, whole.step[256:512])
+
+    def test_samples_are_marked_and_estimated(self):
+        problem = problem_of(SGD(), noise_level=0.02)
+        plan = Plan(Euler(0.05), 4096, devices=jax.devices()[:1])
+        samples = simulate(problem, plan, 0, **self.interrupted(500, keep_partial=True))
+        assert samples.partial
+        fit = exponential_fit(samples.exit_time, samples.exited)
+        whole = simulate(problem, plan, 0)
+        assert not whole.partial
+        assert fit.num_censored > 0
+        assert abs(fit.rate * whole.exit_time.mean() - 1) < 4 / np.sqrt(fit.num_exited)
+
+
+class TestSummary:
+    plan = Plan(Euler(0.05), 3000, max_time=60.0)
+
+    def test_equals_the_samples(self):
+        problem = problem_of(SGD(), noise_level=0.05)
+        samples = simulate(problem, self.plan, 0)
+        chunked = Plan(Euler(0.05), 3000, max_time=60.0, chunk_size=512)
+        for summary in (summarize(samples), simulate_summary(problem, chunked, 0)):
+            for code in ExitCode:
+                assert summary.count(code) == samples.count(code)
+            assert summary.total_steps == samples.exit_step.sum()
+            faces = np.bincount(samples.exit_face[samples.exited], minlength=4)
+            np.testing.assert_array_equal(summary.face_counts, faces)
+            fit = exponential_fit(samples.exit_time, samples.exited)
+            ours = summary.exponential_fit()
+            assert (ours.num_exited, ours.num_censored) == (fit.num_exited, fit.num_censored)
+            assert ours.rate == pytest.approx(fit.rate, rel=1e-12)
+            assert ours.rate_interval == pytest.approx(fit.rate_interval, rel=1e-12)
+            squares = (samples.exit_time[samples.exited] ** 2).sum()
+            assert summary.total_squared_time == pytest.approx(squares, rel=1e-12)
+
+    def test_survival_and_quantiles_are_within_a_bin(self):
+        samples = simulate(problem_of(SGD(), noise_level=0.1), self.plan, 0)
+        summary, curve = summarize(samples), kaplan_meier(samples.exit_time, samples.exited)
+        for time_, survival in zip(edges()[1:], summary.survival(), strict=True):
+            index = np.searchsorted(curve.times, time_, side="left") - 1  # exits just before the edge
+            assert survival == pytest.approx(curve.survival[index], abs=0.01) or time_ > 59
+        for probability in (0.1, 0.5):
+            exact = curve.times[np.searchsorted(-curve.survival, probability - 1)]
+            assert summary.quantile(probability) == pytest.approx(exact, rel=0.025)
+        assert summary.quantile(1 - curve.survival[-1] / 2) == np.inf
+
+    def test_merges_exactly(self):
+        problem = problem_of(SGD(), noise_level=0.1)
+        first, second, third = (summarize(simulate(problem, self.plan, seed)) for seed in range(3))
+        for name in ("counts", "face_counts", "exit_histogram", "censored_histogram", "total_steps"):
+            merged = [getattr(whole, name) for whole in ((first + second) + third, first + (second + third))]
+            np.testing.assert_array_equal(*merged)
+        with pytest.raises(ValueError, match="different basins"):
+            first + summarize(simulate(problem_of(SGD(), 1, 0.5), self.plan, 0))
+
+    def test_memory_does_not_grow(self):
+        """Two million exits keep 16 bytes each as samples, and would show."""
+        problem = problem_of(SGD(), 2, noise_level=2.0)
+
+        def peak(count):
+            summary = simulate_summary(problem, Plan(Euler(0.05), count, chunk_size=1 << 14), 0)
+            assert summary.counts.sum() == count
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        before = peak(1 << 16)
+        assert peak(2_000_000) < before + (20 << 10)
