@@ -53,27 +53,6 @@ class Memoryless:
         return state.total
 
 
-@pytree
-class Jumps:
-    """The event-driven solver: its time is part of the state."""
-
-    problem: Any
-    solver: Any
-
-    def start(self):
-        return self.solver.init(self.problem, jnp.asarray(self.problem.landscape.minimum)[:, None])
-
-    def step(self, state, counter: Counter):
-        return self.solver.step(self.problem, state, counter)
-
-    def status(self, state):
-        inside = self.problem.basin.contains(state.x)
-        return jnp.where(inside, jnp.int32(ExitCode.RUNNING), jnp.int32(ExitCode.EXITED))
-
-    def record(self, state):
-        return jnp.concatenate([state.x, state.time, state.time_low])
-
-
 def problem_of(dynamics, dimension=2, noise_level=0.2, alpha=1.5):
     ones = [1.0] * dimension
     return EscapeProblem(
@@ -89,7 +68,7 @@ def jumps(dynamics, **options):
     problem = problem_of(dynamics, **options)
     with jax.enable_x64(True):
         solver = JumpAdapted().prepare(problem)
-    return cast(Jumps(problem, solver), jnp.float32)
+    return cast(ExitProcess(problem, solver), jnp.float32)
 
 
 def memoryless(mean_steps):
@@ -106,7 +85,7 @@ def with_widths(monkeypatch):
     """Runs with the given lanes, in the order in which they narrow."""
 
     def set_widths(*widths):
-        def fixed(num_trajectories, rows, mesh, chunk_size):
+        def fixed(num_trajectories, rows, mesh, chunk_size, narrowing):
             slots = -(-num_trajectories // mesh.size)
             return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE
 
@@ -137,9 +116,10 @@ class TestIdleLanes:
         assert ratios[1] < 1.6
 
     def test_default_widths(self):
-        for count in (4096, 65536, 1 << 18):
-            ends = run(memoryless(200.0), 0, count, devices=jax.devices()[:1])
-            assert ends.lane_steps < 1.2 * ends.step.sum(), count
+        """Seven mean exits with all lanes full, ln 16 until a sixteenth of them run: 1.3 at most; 1.1 in a full chunk."""
+        for count, most in ((4096, 1.25), (65536, 1.35), (1 << 18, 1.15)):
+            ends = run(memoryless(2000.0), 0, count, devices=jax.devices()[:1])
+            assert ends.lane_steps < most * ends.step.sum(), count
 
     @pytest.mark.parametrize("make", [euler, jumps])
     @pytest.mark.parametrize("dynamics", [SGD(), Adam()])

@@ -11,13 +11,14 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int32, UInt64
 
+from levyjax.arrays import jit
 from levyjax.engine import lanes as loop
 from levyjax.engine.lanes import STEPS_PER_BLOCK, ExitCode, Lanes, Process, Slots, Work, idle_lanes
 from levyjax.random import MAX_STEPS, run_key
 
 LANE_MULTIPLE = 64  # lanes come in multiples of this, so that every one of them runs in the same vector loop
-_TRAJECTORIES_PER_LANE = 32  # the end of a chunk then costs a seventh of it
-_NARROWING = 16  # each width is another copy of the step to compile: few
+_TRAJECTORIES_PER_LANE = 16  # the end of a chunk then costs a third of it
+_TRAJECTORIES_PER_NARROWING_LANE, _NARROWING = 8, 16  # and here a quarter
 _SECONDS_PER_CALL = 0.3
 
 
@@ -57,16 +58,18 @@ def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def _widths(num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None) -> tuple[list[int], int]:
+def _widths(
+    num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None, narrowing: bool
+) -> tuple[list[int], int]:
     """Lanes a device, in the order in which the end of a chunk narrows them, and slots a device."""
     limits = _CPU if mesh.devices.flat[0].platform == "cpu" else _ACCELERATOR
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
     slots = _round_up(-(-chunk // mesh.size), LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
-    widths = [min(max(_round_up(slots // _TRAJECTORIES_PER_LANE, LANE_MULTIPLE), least), most, slots)]
-    while widths[-1] >= _NARROWING * least:
-        widths.append(_round_up(widths[-1] // _NARROWING, LANE_MULTIPLE))
-    return widths, slots
+    share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
+    width = min(max(_round_up(slots // share, LANE_MULTIPLE), least), most, slots)
+    narrow = max(_round_up(width // _NARROWING, LANE_MULTIPLE), least)
+    return [width, narrow] if narrowing and narrow <= width // 4 else [width], slots
 
 
 def _lane_spec(leaf: Any) -> PartitionSpec:
@@ -79,7 +82,7 @@ def _mesh(devices: tuple[Any, ...]) -> Mesh:
     return jax.make_mesh((len(devices),), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-@partial(jax.jit, static_argnames=("mesh", "narrower"))
+@partial(jit, static_argnames=("mesh", "narrower"))
 def _advance(process: Process, key: Any, state: State, max_blocks: Any, *, mesh: Mesh, narrower: tuple[int, ...]):
     """`lanes.advance` on every device for its own lanes; the loops do not talk to each other.
 
@@ -137,6 +140,7 @@ def run_chunks(
     first_id: int = 0,
     chunk_size: int | None = None,
     devices: Sequence[Any] | None = None,
+    narrowing: bool = True,
     on_progress: Callable[[int], None] | None = None,
     keep_partial: bool = False,
 ) -> Iterator[Ends]:
@@ -150,6 +154,8 @@ def run_chunks(
         first_id: id of the first trajectory.
         chunk_size: trajectories held on the devices at once; default by memory. Changes no number.
         devices: default all local devices. Changes no number.
+        narrowing: whether the last trajectories of a chunk run in fewer lanes, by a second copy of the step, which
+            has to be compiled; it pays where a trajectory has many steps. Changes no number.
         on_progress: called with the number of newly ended trajectories.
         keep_partial: on KeyboardInterrupt end with what there is: trajectories that run are censored where they
             stand, and those that have taken no step are left out.
@@ -160,7 +166,7 @@ def run_chunks(
     mesh = _mesh(tuple(devices or jax.local_devices()))
     max_steps = MAX_STEPS - 1 if max_steps is None else min(max_steps, MAX_STEPS - 1)
     rows = jax.eval_shape(lambda process: process.record(process.start()), process).shape[0]
-    widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size)
+    widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size, narrowing)
     words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
     advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]))
     on_progress, ends = on_progress or (lambda _: None), None

@@ -22,7 +22,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
-from levyjax.arrays import cast, column, pytree
+from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.dynamics import SGD
 from levyjax.escape.predict import unit_rate
@@ -251,7 +251,7 @@ def _round(system: System, particles: Particles, _: None) -> tuple[Particles, Ta
     return Particles(state, course.counter, particles.round + 1), course.tally
 
 
-@partial(jax.jit, static_argnames="num_rounds")
+@partial(jit, static_argnames="num_rounds")
 def _batch(system: System, particles: Particles, num_rounds: int) -> tuple[Particles, Tally]:
     particles, tallies = lax.scan(partial(_round, system), particles, length=num_rounds)
     return particles, jax.tree.map(lambda leaf: leaf.sum(axis=0), tallies)

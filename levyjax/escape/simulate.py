@@ -182,6 +182,7 @@ def simulate_chunks(
         max_steps,
         chunk_size=plan.chunk_size,
         devices=plan.devices,
+        narrowing=step_time is not None,
         on_progress=on_progress,
         keep_partial=keep_partial,
     )
