@@ -116,7 +116,7 @@ class TestIdleLanes:
         assert ratios[1] < 1.6
 
     def test_default_widths(self):
-        """Seven mean exits with all lanes full, ln 16 until a sixteenth of them run: 1.3 at most; 1.1 in a full chunk."""
+        """Seven mean exits with all lanes full, and ln 16 until a sixteenth of them run."""
         for count, most in ((4096, 1.25), (65536, 1.35), (1 << 18, 1.15)):
             ends = run(memoryless(2000.0), 0, count, devices=jax.devices()[:1])
             assert ends.lane_steps < most * ends.step.sum(), count
@@ -267,7 +267,7 @@ class TestInterruption:
         assert not whole.interrupted
         assert 2000 < count < 1 << 14
         assert np.all(exited | censored)
-        assert 0 < censored.sum() <= 512  # lanes
+        assert 0 < censored.sum() <= 2048  # lanes
         np.testing.assert_array_equal(ends.step[exited], whole.step[:count][exited])
         np.testing.assert_array_equal(ends.record[exited], whole.record[:count][exited])
         assert np.all(ends.step[censored] < whole.step[:count][censored])
