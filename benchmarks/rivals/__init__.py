@@ -16,6 +16,7 @@ Run = Callable[[], Any]
 MODULES = (
     "levyjax_engine",
     "c_program",
+    "c_avx2",
     "numba_loop",
     "jax_scan",
     "jax_logarithms",

@@ -13,9 +13,10 @@ import numpy as np
 
 from . import Run, Unavailable, Work, refuse_other_than
 
-NAME, SHARE = "C program (gcc -O3, OpenMP, SIMD)", 1
+NAME, SHARE = "C program (gcc -O3, OpenMP, widest SIMD)", 1
 SOURCES = Path(__file__).parent / "c"
-FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
+WIDEST, AVX2 = ("-march=native", "-mprefer-vector-width=512"), ("-mavx2", "-mfma", "-mprefer-vector-width=256")
 MAX_DIMENSION = 64
 
 
@@ -26,14 +27,13 @@ def _folder() -> Path:
     return folder
 
 
-def _flags(compiler: str) -> list[str]:
-    """The flags that this compiler knows; the vector width is one of x86 only."""
-    known = subprocess.run([compiler, FLAGS[2], "-E", "-x", "c", os.devnull], capture_output=True).returncode == 0
-    return [flag for flag in FLAGS if known or flag != FLAGS[2]]
+def _known(compiler: str, flag: str) -> bool:
+    """Whether this compiler has the flag; vector widths are x86's."""
+    return subprocess.run([compiler, flag, "-E", "-x", "c", os.devnull], capture_output=True).returncode == 0
 
 
 @functools.cache
-def library(rounds: int = 20, name: str = "stable_steps") -> ctypes.CDLL:
+def library(rounds: int = 20, name: str = "stable_steps", vectors: tuple[str, ...] = WIDEST) -> ctypes.CDLL:
     """Compile a program of this folder if need be, and load it.
 
     Raises:
@@ -43,11 +43,12 @@ def library(rounds: int = 20, name: str = "stable_steps") -> ctypes.CDLL:
     if compiler is None:
         raise Unavailable("There is no gcc, so that the C program cannot be compiled.")
     source = SOURCES / f"{name}.c"
-    text = source.read_bytes() + (SOURCES / "stable.h").read_bytes() + repr((FLAGS, rounds)).encode()
+    text = source.read_bytes() + (SOURCES / "stable.h").read_bytes() + repr((FLAGS, vectors, rounds)).encode()
     path = _folder() / f"{name}_{hashlib.sha256(text).hexdigest()[:16]}.so"
     if not path.exists():
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        command = [compiler, *_flags(compiler), f"-DROUNDS={rounds}", str(source), "-o", str(partial)]
+        flags = [flag for flag in FLAGS + vectors if _known(compiler, flag)]
+        command = [compiler, *flags, f"-DROUNDS={rounds}", str(source), "-o", str(partial)]
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
             raise Unavailable(f"gcc refused the C program: {' '.join(made.stderr.split())[:200]}")
@@ -62,12 +63,12 @@ def words(key: tuple[int, int], counter: tuple[int, int], rounds: int = 20) -> t
     return int(out[0]), int(out[1])
 
 
-def increments(work: Work, *, seed: int = 0, rounds: int = 20) -> Run:
+def increments(work: Work, *, seed: int = 0, rounds: int = 20, vectors: tuple[str, ...] = WIDEST) -> Run:
     """The work as a function; its points are levyjax's for the same seed, to rounding, if rounds is 20."""
     refuse_other_than(work, NAME, dtype=("float32",), noise=("independent",), gradient=("diagonal",))
     if work.dimension > MAX_DIMENSION:
         raise Unavailable(f"The C program is written for at most {MAX_DIMENSION} dimensions.")
-    program = library(rounds)
+    program = library(rounds, vectors=vectors)
     points = np.zeros((work.dimension, work.lanes), np.float32)
     taken = np.zeros(work.lanes, np.int32)
     numbers = (work.alpha, work.dt, work.kick, work.bound)
