@@ -139,7 +139,7 @@ REFUSED = [
     ({"landscape__kind": 3}, "[landscape] kind = 3 is unknown"),
     ({"basin__kind": "torus"}, '"half_space"'),
     ({"dynamics__kind": "SGD"}, 'did you mean "sgd"?'),
-    ({"dynamics__kind": "momentum"}, "not available in this version"),
+    ({"dynamics__kind": "rmsprop"}, "not available in this version"),
     ({"noise__kind": "student_t"}, "not available in this version"),
     ({"nose": {}}, "did you mean"),
     ({"alpha": 1.5}, "It belongs under [noise]"),

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 from levyjax.arrays import cast
 from levyjax.claims.averaging import spike_cap
-from levyjax.dynamics import SGD, Adam, AdamState, Kick
+from levyjax.dynamics import SGD, Adam, AdamState, Kick, Momentum, flow
 from levyjax.noise import Independent
 from levyjax.random import Counter, Stream
 
@@ -22,13 +22,13 @@ def counter(step, lanes=1, key=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("ours", [SGD(0.1), Adam(0.01)])
+@pytest.mark.parametrize("ours", [SGD(0.1), Adam(0.01), Momentum(0.02, 0.9)])
 def test_iteration_is_optax_on_shared_noise(ours, dtype):
     """To 1e-6 over 200 steps with stable noise: in float64 the paths, in float32 each step (its rounding adds up)."""
     curvature, level = np.array([1.0, 0.1]), 0.3
     with jax.enable_x64(dtype == "float64"):
         dynamics, noise = cast((ours, NOISE), jnp.dtype(dtype))
-        theirs = optax.sgd(0.1) if isinstance(ours, SGD) else optax.adam(0.01)
+        theirs = {SGD: optax.sgd(0.1), Adam: optax.adam(0.01), Momentum: optax.sgd(0.02, momentum=0.9)}[type(ours)]
         k = jnp.asarray(curvature, dtype)
         state = dynamics.init(jnp.asarray([[0.7], [-0.4]], dtype))
         x = state.x[:, 0]
@@ -139,3 +139,49 @@ def test_stationary_law_of_v():
 def test_bad_arguments(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+class TestMomentum:
+    def test_sde_is_heavy_ball(self):
+        """x'' + b x' + b k x/(1 - beta) = 0: by the Runge-Kutta flow, and by the SDE's own steps to first order."""
+        momentum, k, start = Momentum(0.1, 0.9), 2.0, 0.7
+        b = float(momentum.rate())
+        turn = np.sqrt(b * k / 0.1 - b**2 / 4)
+        times = np.arange(1, 401) * 0.01
+        exact = start * np.exp(-b * times / 2) * (np.cos(turn * times) + b / (2 * turn) * np.sin(turn * times))
+        with jax.enable_x64(True):
+            dynamics, noise = cast((momentum, Independent(1.5, [1.0])), jnp.float64)
+            state = rough = dynamics.init(jnp.full((1, 1), start))
+            path, rough_path = [], []
+            for _ in times:
+                state = flow(dynamics, lambda x: k * x, noise, state, 0.01)
+                rough = dynamics.sde_step(rough, k * rough.x, Kick(noise, 0.0, counter(0), 0.01))
+                path.append(float(state.x[0, 0]))
+                rough_path.append(float(rough.x[0, 0]))
+        np.testing.assert_allclose(path, exact, atol=1e-6)
+        np.testing.assert_allclose(rough_path, exact, atol=0.05)
+
+    def test_euler_step_of_one_learning_rate_is_the_iteration(self):
+        momentum, noise = cast((Momentum(0.1, 0.9), NOISE), jnp.float32)
+        state = momentum.init(jnp.ones((2, 5), jnp.float32))._replace(m=jnp.full((2, 5), 0.3, jnp.float32))
+        sde = momentum.sde_step(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
+        own = momentum.iterate(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
+        for mine, theirs in zip(sde, own, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+    def test_a_jump_goes_as_far_as_its_map_says(self):
+        """On a flat landscape, epsilon y/(1 - beta) in all."""
+        momentum, noise = cast((Momentum(0.1, 0.8), NOISE), jnp.float32)
+        jump = jnp.asarray([[0.3], [-0.1]], jnp.float32)
+        state = momentum.displace(momentum.rest(jnp.zeros((2, 1), jnp.float32), noise), jump)
+        far = momentum.jump_maps(noise)[0][:, None] * jump
+        np.testing.assert_allclose(momentum.thrown(jnp.zeros((2, 1), jnp.float32), far, noise).m, state.m, rtol=1e-6)
+        for _ in range(400):
+            state = flow(momentum, jnp.zeros_like, noise, state, jnp.float32(0.025))
+        np.testing.assert_allclose(state.x, far, rtol=1e-5)
+
+    def test_needs_a_learning_rate(self):
+        with pytest.raises(ValueError, match="learning_rate"):
+            Momentum(None)
+        with pytest.raises(ValueError, match=r"beta must be in \[0, 1\)"):
+            Momentum(0.1, 1.0)

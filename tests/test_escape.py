@@ -15,13 +15,13 @@ import pytest
 from scipy import integrate, special
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
-from levyjax.dynamics import SGD, Adam
+from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import chunks
 from levyjax.escape import EscapeProblem, ExitCode, Plan, bias_constant, predict, simulate, unit_rate
 from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
-from levyjax.solvers import Euler, Iteration
+from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.stable import radial_tail_constant, tail_constant
 
 KAPPA = 800.0  # the limit's bias is c/kappa, 0.4% at alpha = 1.8 and less below
@@ -226,6 +226,25 @@ class TestPredictionAgainstSimulation:
         samples = simulate(problem, Plan(Euler(0.1), 2000), 1)
         assert prediction.rate_error < 0.01 * prediction.rate
         assert abs(z_of_ratio(samples, prediction.rate)) < 4
+
+    @pytest.mark.parametrize("beta", [0.5, 0.9])
+    def test_momentum(self, beta):
+        """Its SDE by large jumps, and the iteration, each against the rate of its own noise-free motion."""
+        momentum, level = Momentum(0.1, beta), 0.01 * (1 - beta)
+        problem = interval(noise_level=level, dynamics=momentum)
+        samples = simulate(problem, Plan(JumpAdapted(), 8192), 2)
+        assert abs(z_of_ratio(samples, predict(problem).rate)) < 4
+        problem = interval(noise_level=level * 0.1 ** (-1 / 3), dynamics=momentum)
+        samples = simulate(problem, Plan(Iteration(), 2048), 2)
+        assert abs(z_of_ratio(samples, predict(problem, Iteration()).rate)) < 4
+
+    def test_momentum_without_memory_is_sgd(self):
+        """At beta = 0 the iteration is SGD, to the rate's last digits and the path's rounding."""
+        problems = [interval(noise_level=0.05, dynamics=dynamics) for dynamics in (SGD(0.3), Momentum(0.3, 0.0))]
+        rates = [predict(problem, Iteration()).rate for problem in problems]
+        assert rates[0] == pytest.approx(rates[1], rel=1e-6)
+        steps = [simulate(problem, Plan(Iteration(), 512), 0).exit_step for problem in problems]
+        assert (steps[0] == steps[1]).mean() > 0.99
 
     def test_flow_out_set_of_an_asymmetric_interval(self):
         """Momentum overshoots: with the flow-out set the ratio is right, with the naive one it is far off."""

@@ -37,6 +37,8 @@ def _dynamics(config: RunConfig, learning_rate: float | None) -> Any:
     part: Any = config.dynamics
     if isinstance(part, schema.SgdConfig):
         return dynamics.SGD(learning_rate)
+    if isinstance(part, schema.MomentumConfig):
+        return dynamics.Momentum(learning_rate, part.beta)
     return dynamics.Adam(
         learning_rate,
         part.beta1,

@@ -43,6 +43,7 @@ __all__ = [
     "GaussianConfig",
     "HalfSpaceConfig",
     "IndependentConfig",
+    "MomentumConfig",
     "NoiseConfig",
     "QuadraticConfig",
     "RotationalConfig",
@@ -104,6 +105,23 @@ class SgdConfig:
     @property
     def uses_learning_rate(self) -> str | None:
         return None
+
+
+@table("dynamics", "momentum")
+class MomentumConfig:
+    """Heavy ball, as the SDE of (x, m) or as the iteration m <- beta m + g, x <- x - learning_rate m.
+
+    Args:
+        learning_rate: needed by every method; a list sweeps.
+        beta: how much of the trace an iteration keeps.
+    """
+
+    learning_rate: Sweep | None = key(_learning_rate, default=None)
+    beta: float = key(_beta, default=0.9)
+
+    @property
+    def uses_learning_rate(self) -> str | None:
+        return '[dynamics] kind = "momentum"'
 
 
 @table("dynamics", "adam")

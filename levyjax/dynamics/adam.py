@@ -157,6 +157,9 @@ class Adam:
     def displace(self, state: AdamState, amount: Array) -> AdamState:
         return state._replace(x=state.x + self._inverse_q(state) * amount)
 
+    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> AdamState:
+        return self.rest(x + jump, noise)
+
     def _inverse_q(self, state: AdamState, omega: Any = 1) -> Array:
         """1/Q, (d, *batch)."""
         if self.variant == "frozen":

@@ -56,8 +56,15 @@ class Dynamics(Protocol):
         """The state after the noise epsilon A L has moved by `amount`, long after the start."""
         ...
 
+    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> Any:
+        """The state of an optimizer at rest at x, right after a jump that moves it by `jump` (through `jump_maps`)."""
+        ...
+
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
-        """What multiplies a jump of A L on its way into x at rest: one diagonal, or samples of its stationary law."""
+        """What multiplies a jump of A L on its way into x at rest: one diagonal, or samples of its stationary law.
+
+        Where noise enters x through a momentum, the whole way that a jump would take it on a flat landscape.
+        """
         ...
 
 

@@ -60,6 +60,9 @@ class SGD:
     def displace(self, state: SGDState, amount: Array) -> SGDState:
         return SGDState(state.x + amount)
 
+    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> SGDState:
+        return SGDState(x + jump)
+
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         return jnp.ones((1, noise.scale.shape[0]), jnp.asarray(noise.scale).dtype)
 

@@ -9,77 +9,105 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
-from levyjax.dynamics import flow
+from levyjax.dynamics import SGD, Adam, Momentum, flow
 from levyjax.escape.problem import EscapeProblem
 
-_BISECTIONS = 30
+_BISECTIONS, _DOUBLINGS = 30, 20
 _MAX_FLOW_STEPS = 20_000
 _STEP = 0.02  # of the fastest relaxation
 _RELAXED = 12.0  # e-foldings of the slowest one
 
 
-def relaxation_rates(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> Array:
-    """Real parts (negated) of the eigenvalues of the linearised noise-free dynamics at the minimum, ascending.
+def relaxation_spectrum(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> np.ndarray:
+    """Eigenvalues (negated) of the linearised noise-free dynamics at the minimum, complex where it turns.
 
     For SGD these are the Hessian's eigenvalues; for Adam at rest those of dx = -Q^-1 m dt, dm = b1 (H x - m) dt, with
-    1/Q the median of `maps` (its `jump_maps`).
+    1/Q the median of `maps` (its `jump_maps`); for momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta.
     """
-    hessian = problem.landscape.hessian()
+    hessian = np.asarray(problem.landscape.hessian())
     dynamics = problem.dynamics
-    if not hasattr(dynamics, "rates"):
-        return jnp.linalg.eigvalsh(hessian)
-    inverse_q = jnp.diag(jnp.median(maps, axis=0))
-    b1 = dynamics.rates()[0]
-    identity = jnp.eye(hessian.shape[0])
-    system = np.block([[0 * identity, -inverse_q], [b1 * hessian, -b1 * identity]])
-    return jnp.sort(jnp.asarray(-np.real(np.linalg.eigvals(np.asarray(system)))))
+    if isinstance(dynamics, SGD):
+        return np.linalg.eigvalsh(hessian)
+    inverse_q = np.diag(np.median(np.asarray(maps), axis=0))
+    b1 = float(dynamics.rate() if isinstance(dynamics, Momentum) else dynamics.rates()[0])
+    identity = np.eye(len(hessian))
+    return -np.linalg.eigvals(np.block([[0 * identity, -inverse_q], [b1 * hessian, -b1 * identity]]))
 
 
-def _leaves(problem: EscapeProblem, points: Float[Array, "d rays"], dt: Any, num_steps: Any) -> Bool[Array, " rays"]:
-    """Whether the noise-free flow from rest at each point ever leaves the basin."""
+def _leaves(problem: EscapeProblem, jumps: Float[Array, "d rays"], dt: Any, num_steps: Any) -> Bool[Array, " rays"]:
+    """Whether the noise-free flow from rest at the minimum, after each jump, ever leaves the basin.
+
+    With dt None the flow is momentum's iteration.
+    """
+    dynamics, gradient = problem.dynamics, problem.landscape.gradient
 
     def step(_: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
         state, left = carry
-        state = flow(problem.dynamics, problem.landscape.gradient, problem.noise, state, dt)
+        if dt is None:
+            state = dynamics.coast(state, gradient(state.x))
+        else:
+            state = flow(dynamics, gradient, problem.noise, state, dt)
         return state, left | ~problem.basin.contains(state.x)
 
-    state = problem.dynamics.rest(points, problem.noise)
-    return lax.fori_loop(0, num_steps, step, (state, ~problem.basin.contains(points)))[1]
+    origin = column(jnp.asarray(problem.landscape.minimum), jumps)
+    state = dynamics.thrown(origin, jumps, problem.noise)
+    if dt is None:
+        state = state._replace(x=state.x - dynamics.learning_rate * state.m)
+    return lax.fori_loop(0, num_steps, step, (state, ~problem.basin.contains(state.x)))[1]
 
 
 @jax.jit
-def _flow_out(problem: EscapeProblem, directions: Array, gauge: Array, dt: Array, num_steps: Array) -> Array:
-    origin = column(jnp.asarray(problem.landscape.minimum), directions)
+def _flow_out(problem: EscapeProblem, directions: Array, gauge: Array, dt: Any, num_steps: Array) -> Array:
     reach = jnp.where(gauge > 0, 1 / jnp.where(gauge > 0, gauge, 1), 0)
+
+    def leaves(length: Array) -> Array:
+        return (gauge > 0) & _leaves(problem, length * directions, dt, num_steps)
 
     def bisect(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        left = _leaves(problem, origin + middle * directions, dt, num_steps)
+        left = leaves(middle)
         return jnp.where(left, low, middle), jnp.where(left, middle, high)
 
-    edge = reach * (1 - 1e-6)
-    unsafe = (gauge > 0) & _leaves(problem, origin + edge * directions, dt, num_steps)
+    def farther(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        stays = ~leaves(high)
+        return jnp.where(stays, high, low), jnp.where(stays, 2 * high, high)
+
+    below, above = leaves(reach * (1 - 1e-6)), leaves(reach * (1 + 1e-6))
+    moved = (gauge > 0) & (below | ~above)  # elsewhere the boundary itself is the edge
 
     def search(_: None) -> Array:
-        return lax.fori_loop(0, _BISECTIONS, bisect, (jnp.zeros_like(reach), edge))[1]
+        bracket = jnp.where(below, 0, reach), jnp.where(below, reach, 2 * reach)
+        bracket = lax.fori_loop(0, _DOUBLINGS, farther, bracket)
+        return lax.fori_loop(0, _BISECTIONS, bisect, bracket)[1]
 
-    shortest = lax.cond(unsafe.any(), search, lambda _: edge, None)
-    return jnp.where(unsafe, 1 / jnp.where(unsafe, shortest, 1), gauge)
+    shortest = lax.cond(moved.any(), search, lambda _: reach, None)
+    return jnp.where(moved, 1 / jnp.where(moved, shortest, 1), gauge)
 
 
 def flow_out_gauge(
-    problem: EscapeProblem, directions: Float[Array, "d rays"], gauge: Float[Array, " rays"], rates: Array
+    problem: EscapeProblem,
+    directions: Float[Array, "d rays"],
+    gauge: Float[Array, " rays"],
+    spectrum: np.ndarray,
+    iterated: bool = False,
 ) -> Float[Array, " rays"]:
-    """1/t at the shortest jump x* + t direction from which the noise-free flow ever leaves the basin.
+    """1/t at the shortest jump by t times a direction from rest after which the noise-free flow ever leaves the basin.
 
-    Equal to `gauge` where the flow keeps the basin (gradient descent in a sublevel set); larger where momentum
-    overshoots or a gradient line crosses the boundary. The set of such jumps is taken to be a half-line on each ray.
+    Equal to `gauge` where noise moves x itself and the flow keeps the basin (gradient descent in a sublevel set),
+    larger where momentum overshoots or a gradient line crosses the boundary, smaller where noise enters a momentum that
+    is pulled back on its way. With `iterated` the flow of momentum is its own iteration. The set of such jumps is taken
+    to be a half-line on each ray.
     """
-    moving = np.asarray(rates)[np.asarray(rates) > 0]
+    moving = np.asarray(spectrum).real
+    moving = moving[moving > 0]
     if moving.size == 0:
         return gauge
-    fastest = max(float(moving.max()), float(getattr(problem.dynamics, "rates", lambda: (0.0,))()[0]))
-    dt = _STEP / fastest
-    num_steps = min(int(_RELAXED / float(moving.min()) / dt) + 1, _MAX_FLOW_STEPS)
-    return _flow_out(problem, directions, gauge, jnp.asarray(dt), jnp.asarray(num_steps))
+    fastest = float(np.abs(spectrum).max())
+    if isinstance(problem.dynamics, Adam):
+        fastest = max(fastest, float(problem.dynamics.rates()[0]))
+    iterated &= isinstance(problem.dynamics, Momentum)
+    dt = float(problem.dynamics.learning_rate) if iterated else _STEP / fastest
+    num_steps = jnp.asarray(min(int(_RELAXED / float(moving.min()) / dt) + 1, _MAX_FLOW_STEPS))
+    return _flow_out(problem, directions, gauge, None if iterated else jnp.asarray(dt), num_steps)

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import as_matrix, column
 from levyjax.basins import Ball, Box, HalfSpace
-from levyjax.dynamics import Adam
+from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.escape.brownian import brownian_interval, driftless_ball
-from levyjax.escape.flow import flow_out_gauge, relaxation_rates
+from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import adam_noise_level_limit, limit_reasons
 from levyjax.noise import Independent, Rotational, sde_noise_level
@@ -21,6 +21,7 @@ from levyjax.solvers import Iteration, Solver
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _FLOW_RAYS = 512
+_CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +129,9 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     level = _noise_level(problem, solver)
     names = problem.basin.face_names(problem.dimension)
     mean = above = None
-    if isinstance(problem.dynamics, Adam):
-        return _refused("alpha = 2 has no jumps, and no formula is known for Adam under Gaussian noise.")
+    if not isinstance(problem.dynamics, SGD):
+        name = type(problem.dynamics).__name__
+        return _refused(f"alpha = 2 has no jumps, and no formula is known for {name} under Gaussian noise.")
     if problem.dimension == 1 and (solution := brownian_interval(problem, level)) is not None:
         mean, above = solution
     elif problem.dimension > 1:
@@ -144,7 +146,7 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
 def _step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
     """What the step length does to the prediction, which is for continuous time."""
     step_time = None if solver is None else solver.step_time(problem)
-    if step_time is None or isinstance(problem.dynamics, Adam):
+    if step_time is None or not isinstance(problem.dynamics, SGD):
         return []
     fastest = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max())
     product = fastest * float(step_time)
@@ -177,18 +179,21 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     alpha, level = float(problem.noise.alpha), _noise_level(problem, solver)
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = _rays(problem, maps)
-    rates = relaxation_rates(problem, maps)
-    slowest = float(rates[0]) if rates[0] > 0 else 0.0
+    spectrum = relaxation_spectrum(problem, maps)
+    slowest = max(float(spectrum.real.min()), 0.0)
     reasons, invariant = [], True
     step = max(1, rays.gauge.shape[0] // _FLOW_RAYS) if rays.gauge.shape[0] > _FLOW_RAYS else 1
-    gauge = flow_out_gauge(problem, rays.directions[:, ::step], rays.gauge[::step], rates)
-    if bool((gauge > rays.gauge[::step] * (1 + 1e-5)).any()):
+    gauge = flow_out_gauge(
+        problem, rays.directions[:, ::step], rays.gauge[::step], spectrum, isinstance(solver, Iteration)
+    )
+    if bool((jnp.abs(gauge - rays.gauge[::step]) > rays.gauge[::step] * 1e-5).any()):
         exact = step == 1
         weights = rays.weights if exact else rays.weights[::step] * step
         rays = _Rays(rays.directions[:, ::step], weights, gauge, 0)
         invariant = exact
+        cause = "Noise enters the momentum" if isinstance(problem.dynamics, Momentum) else _CROSSED
         reasons.append(
-            "The noise-free flow leaves this basin from inside it: the rate counts every jump after which it does"
+            f"{cause}: the rate counts every jump after which the noise-free flow leaves"
             + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
         )
     parts = np.asarray(rays.contributions(alpha))

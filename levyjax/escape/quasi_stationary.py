@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 
 from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
-from levyjax.dynamics import SGD
+from levyjax.dynamics import SGD, Momentum
 from levyjax.escape.predict import unit_rate
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import JumpRays, Rotational
@@ -111,10 +111,10 @@ class System:
 
 def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
     ends = solver.layout.ends
-    if float(problem.noise.alpha) == 2 or (ends is None and isinstance(problem.basin, Sublevel)):
-        return None
+    if isinstance(problem.dynamics, Momentum) or float(problem.noise.alpha) == 2:
+        return None  # no jump leaves the basin at once
     if ends is None:
-        return problem.basin
+        return None if isinstance(problem.basin, Sublevel) else problem.basin
     center, (below, above) = float(problem.landscape.minimum[0]), np.asarray(ends)
     with np.errstate(divide="ignore"):
         return Box(center - 1 / np.array([below]), center + 1 / np.array([above]))

@@ -1,0 +1,90 @@
+"""Gradient descent with momentum: Polyak's heavy ball."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from levyjax.arrays import concrete, freeze, parameter, pytree
+from levyjax.dynamics.base import Kick
+from levyjax.dynamics.sgd import checked_learning_rate
+from levyjax.noise import Noise
+
+
+class MomentumState(NamedTuple):
+    """Where momentum stands: the point and the trace of past gradients, each (d, *batch)."""
+
+    x: Float[Array, "d *batch"]
+    m: Float[Array, "d *batch"]
+
+
+@pytree
+class Momentum:
+    """Iteration, with g~ = g + epsilon A u: m <- beta m + g~; x <- x - eta m. It is optax.sgd(eta, momentum=beta).
+
+    SDE: dm = (g - (1 - beta) m)/eta dt - (epsilon/eta) A dL; dx = -m dt. Noise enters the trace; a jump y of A L moves
+    x by epsilon y/(1 - beta) in all on a flat landscape, and less where the gradient pulls back. Its Euler step of
+    length eta is the iteration (with -u for u, which has the same law). Where SGD has eta, both have eta/(1 - beta).
+
+    Args:
+        learning_rate: eta.
+        beta: in [0, 1).
+
+    Raises:
+        ValueError: a learning rate that is not positive, or a beta outside [0, 1).
+
+    Source:
+        Polyak 1964.
+
+    Example:
+        >>> float(Momentum(0.1, 0.75).rate())
+        2.5
+    """
+
+    learning_rate: Any
+    beta: Any = 0.9
+
+    def __post_init__(self) -> None:
+        beta = parameter(self.beta, "beta", ndim=(0,))
+        if concrete(beta) and not 0 <= float(beta) < 1:
+            raise ValueError(f"beta must be in [0, 1), got {float(beta)}.")
+        if self.learning_rate is None:
+            raise ValueError("Momentum needs a learning_rate, in its SDE too: the trace forgets at (1 - beta)/eta.")
+        freeze(self, learning_rate=checked_learning_rate(self.learning_rate), beta=beta)
+
+    def rate(self) -> Any:
+        """(1 - beta)/eta, at which the trace forgets."""
+        return (1 - self.beta) / self.learning_rate
+
+    def init(self, x: Float[Array, "d *batch"]) -> MomentumState:
+        return MomentumState(x, jnp.zeros_like(x))
+
+    def sde_step(self, state: MomentumState, gradient: Array, kick: Kick) -> MomentumState:
+        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
+        pull = gradient - (1 - self.beta) * state.m
+        m = state.m + (pull * kick.dt - jump) / self.learning_rate
+        return MomentumState(state.x - m * kick.dt, m)
+
+    def iterate(self, state: MomentumState, gradient: Array, kick: Kick) -> MomentumState:
+        return self.coast(state, gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0))
+
+    def coast(self, state: MomentumState, gradient: Array) -> MomentumState:
+        """One iteration with this gradient, noise or not."""
+        m = self.beta * state.m + gradient
+        return MomentumState(state.x - self.learning_rate * m, m)
+
+    def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> MomentumState:
+        return self.init(x)
+
+    def drift(self, state: MomentumState, gradient: Array, noise: Noise) -> MomentumState:
+        return MomentumState(-state.m, (gradient - (1 - self.beta) * state.m) / self.learning_rate)
+
+    def displace(self, state: MomentumState, amount: Array) -> MomentumState:
+        return state._replace(m=state.m - amount / self.learning_rate)
+
+    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> MomentumState:
+        return MomentumState(x + 0 * jump, -self.rate() * jump)
+
+    def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
+        scale = jnp.asarray(noise.scale)
+        return jnp.full((1, scale.shape[0]), 1 / (1 - self.beta), scale.dtype)
