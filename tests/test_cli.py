@@ -327,3 +327,57 @@ def test_table_and_progress(capsys):
     with progress(3, "steps") as bar:
         bar.update(3)
     assert capsys.readouterr().err == ""
+
+
+def _cells(capsys, argv, status=0):
+    assert main([*argv, "--json"]) == status
+    return json.loads(capsys.readouterr().out)
+
+
+def test_methods_whose_cost_does_not_grow(tmp_path, capsys):
+    """The same keys from a sampler of exits and from one of rates, whose times are null."""
+    path = tmp_path / "run.toml"
+    swept = RUN.replace("noise_level = 0.1\ndt = 0.05", 'noise_level = [1e-2, 1e-4]\nmethod = "METHOD"')
+    rows = {}
+    for method in ("jump_adapted", "quasi_stationary"):
+        path.write_text(swept.replace("METHOD", method) + "num_trajectories = 1024\nrelative_error = 0.01\n")
+        result = _cells(capsys, ["escape", str(path), "--out", str(tmp_path / method)])
+        rows[method] = result["cells"]
+        assert result["slopes"][0]["slope"] == pytest.approx(-1.5, abs=0.05)
+        assert (tmp_path / method / "exit_time_scaling.png").stat().st_size > 0
+    times, rates = rows["jump_adapted"], rows["quasi_stationary"]
+    for time_row, rate_row in zip(times, rates, strict=True):
+        assert set(time_row) == set(rate_row)
+        assert rate_row["mean_exit_time"] is rate_row["ks_pvalue"] is rate_row["mean_exit_steps"] is None
+        assert rate_row["rate_ci95"][0] < rate_row["rate"] < rate_row["rate_ci95"][1]
+        assert rate_row["ratio"] == pytest.approx(rate_row["rate"] / rate_row["predicted_rate"])
+        assert time_row["mean_exit_steps"] < 100
+        assert abs(time_row["rate"] / rate_row["rate"] - 1) < 5 / 1024**0.5
+    assert rates[1]["ratio"] == pytest.approx(1, abs=0.03)
+
+
+def test_interrupted_run_keeps_what_it_has(tmp_path, capsys, monkeypatch):
+    import levyjax.cli.study as study
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return False
+
+        def update(self, ended):
+            if ended > 100:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "progress", lambda total, desc: Bar())
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("noise_level = 0.1", "noise_level = [0.05, 0.04]") + "num_trajectories = 20000\n")
+    result = _cells(capsys, ["escape", str(path), "--out", str(tmp_path / "out")], status=130)
+    assert result["interrupted"]
+    assert len(result["cells"]) == 1
+    row = result["cells"][0]
+    assert row["exited"] > 100
+    assert row["censored"] > 0
+    assert row["num_trajectories"] == row["exited"] + row["censored"] < 20_000
+    assert np.load(tmp_path / "out" / "samples_0000.npz")["exit_time"].shape == (row["num_trajectories"],)

@@ -77,6 +77,8 @@ def _run(argv: list[str]) -> int:
     result = module.run(args)
     render = None if getattr(args, "json", False) else getattr(module, "render", None)
     _write((render(result) if render else to_json(result)) + "\n")
+    if isinstance(result, dict) and result.get("interrupted"):
+        raise KeyboardInterrupt
     failure = module.failure(result) if hasattr(module, "failure") else None
     return _fail(failure, 2) if failure else 0
 

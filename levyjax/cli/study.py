@@ -87,6 +87,10 @@ def escape_cells(config: RunConfig, folder: Path | None = None) -> dict[str, Any
         config: the run.
         folder: where to write samples, record and figures; default nowhere.
 
+    Returns:
+        The cells and slopes; after KeyboardInterrupt "interrupted" and those that there are, the last of them with
+        fewer trajectories.
+
     Raises:
         ValueError: a cell that would not end.
     """
@@ -96,19 +100,22 @@ def escape_cells(config: RunConfig, folder: Path | None = None) -> dict[str, Any
     for (cell, problem), prediction in zip(problems, predictions, strict=True):
         _check_work(problem, plan, prediction, cell)
     rows, all_samples = [], []
-    rates_only = config.run.method == "quasi_stationary"
+    rates_only, interrupted = config.run.method == "quasi_stationary", False
     with progress(None if rates_only else plan.num_trajectories * len(problems), "exits") as bar:
         for (cell, problem), prediction in zip(problems, predictions, strict=True):
             if rates_only:
                 row = _rate_row(_rate(problem, plan, config), prediction)
                 bar.update(row["exited"])
             else:
-                samples = simulate(problem, plan, config.run.seed, on_progress=bar.update)
+                samples = simulate(problem, plan, config.run.seed, on_progress=bar.update, keep_partial=True)
                 row = _row(samples, prediction)
+                interrupted = samples.partial
                 if folder is not None:
                     all_samples.append(samples)
             rows.append({**_named(config, cell), **row})
-    result = {"cells": rows, "slopes": _slopes(rows)}
+            if interrupted:
+                break
+    result = {"cells": rows, "slopes": _slopes(rows)} | ({"interrupted": True} if interrupted else {})
     if folder is not None:
         _write(folder, config, result, all_samples)
     return result
