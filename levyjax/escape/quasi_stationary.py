@@ -202,9 +202,9 @@ def _step(system: System, course: _Course) -> _Course:
     tally = Tally(
         tally.measure + jnp.where(running, measure, 0),
         tally.time + time,
-        tally.counted + counted,
-        tally.exits + exits,
-        tally.steps + running,
+        tally.counted + counted.astype(jnp.int32),
+        tally.exits + exits.astype(jnp.int32),
+        tally.steps + running.astype(jnp.int32),
     )
     return _Course(state, counter, clock, alive & ~exits, tally)
 
@@ -213,7 +213,7 @@ def _replace(state: Any, alive: Bool[Array, " particles"], counter: Counter, ind
     """Every particle that left takes the state of one that lives, drawn uniformly."""
     uniform = _uniform(counter._replace(low=jnp.broadcast_to(index, counter.low.shape)), 1, jnp.float32)
     living = jnp.argsort(~alive, stable=True)
-    chosen = (uniform * alive.sum()).astype(jnp.int32)
+    chosen = (uniform * alive.sum().astype(jnp.float32)).astype(jnp.int32)
     source = jnp.where(alive, jnp.arange(alive.shape[0]), living[chosen])
     return jax.tree.map(lambda leaf: leaf[..., source], state)
 
