@@ -474,15 +474,7 @@ RATES = {
 }
 
 
-NO_GRADIENT = pytest.mark.xfail(
-    strict=True, reason="first_crossing's scan and bisection carry no derivative: gradients of the gauge are wrong"
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=NO_GRADIENT if name in ("sublevel well", "sublevel function") else ()) for name in RATES],
-)
+@pytest.mark.parametrize("name", RATES)
 def test_unit_rate_is_differentiable_in_every_parameter(name):
     """Against central differences, each leaf along one direction."""
     with jax.enable_x64(True):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -57,18 +58,25 @@ _SCAN_STEPS, _BISECTIONS = 400, 60
 
 
 def first_crossing(
-    excess: Callable[[Array], Array], minimum: Any, direction: Float[Array, "d *batch"], reach: tuple[float, float]
+    excess: Callable[[Array], Array],
+    minimum: Any,
+    direction: Float[Array, "d *batch"],
+    reach: tuple[float, float],
+    inside: Callable[[Array], Array] | None = None,
 ) -> Float[Array, "*batch"]:
     """1/t at the first sign change of `excess` along x* + t direction, by a geometric scan and bisection.
 
-    Two crossings closer than 7% of their distance from x* (the scan's step) may be taken for none.
+    Two crossings closer than 7% of their distance from x* (the scan's step) may be taken for none. The derivative is
+    that of the implicit function.
 
     Args:
         excess: F - F(x*) - height, negative inside, on points (d, *batch).
         minimum: x*, (d,).
         direction: rays (d, *batch).
         reach: shortest and longest distance looked at.
+        inside: where the sign of `excess` is not the whole truth, whether points are inside.
     """
+    inside = inside or (lambda x: excess(x) < 0)
     length = jnp.maximum(jnp.sqrt((direction**2).sum(axis=0)), jnp.finfo(direction.dtype).tiny)
     unit = direction / length
     centre = column(minimum, direction)
@@ -77,7 +85,7 @@ def first_crossing(
     def scan(index: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         low, high, found = carry
         distance = reach[0] * ratio ** jnp.asarray(index, direction.dtype)
-        outside = ~(excess(centre + distance * unit) < 0)
+        outside = ~inside(centre + distance * unit)
         high = jnp.where(outside & ~found, distance, high)
         found = found | outside
         return jnp.where(found, low, distance), high, found
@@ -88,8 +96,15 @@ def first_crossing(
     def bisect(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        inside = excess(centre + middle * unit) < 0
-        return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+        stays = inside(centre + middle * unit)
+        return jnp.where(stays, middle, low), jnp.where(stays, high, middle)
 
     low, high = lax.fori_loop(0, _BISECTIONS, bisect, (low, high))
-    return jnp.where(found, length / jnp.where(found, high, 1), 0)
+    way = lax.stop_gradient(jnp.where(found, high, 1) / length)
+
+    def along(way: Array) -> Array:
+        return excess(centre + way * direction)
+
+    value, slope = jax.jvp(along, (way,), (jnp.ones_like(way),))
+    way = way - (value - lax.stop_gradient(value)) / lax.stop_gradient(jnp.where(found & (slope != 0), slope, 1))
+    return jnp.where(found, 1 / way, 0)

@@ -73,9 +73,10 @@ class DoubleWell:
         return (self.value(x) < height) & same_side
 
     def sublevel_gauge(self, direction: Float[Array, "d *batch"], height: Any) -> Float[Array, "*batch"]:
-        minimum = self.minimum
-
         def excess(x: Array) -> Array:
-            return jnp.where(self.in_sublevel(x, height), -1.0, 1.0)
+            return self.value(x) - height
 
-        return first_crossing(excess, minimum, direction, (1e-5, 1e5))
+        def inside(x: Array) -> Array:
+            return self.in_sublevel(x, height)
+
+        return first_crossing(excess, self.minimum, direction, (1e-5, 1e5), inside)
