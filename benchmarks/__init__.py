@@ -8,6 +8,7 @@ TOPICS = {
     "exits": "exits a second of the engine and of vmap(while_loop)",
     "cost": "what a mean exit time to 1% costs against the noise level",
     "work_precision": "error of mean exit times and rates against seconds, by exact values",
+    "agreement": "mean exit times by four methods, and why they differ where they do",
     "startup": "seconds until the first result, and peak memory",
     "tail_counts": "the far tail of the float32 sampler, counted",
 }

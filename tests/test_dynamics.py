@@ -33,11 +33,15 @@ def test_iteration_is_optax_on_shared_noise(ours, dtype):
         state = dynamics.init(jnp.asarray([[0.7], [-0.4]], dtype))
         x = state.x[:, 0]
         opt_state = theirs.init(x)
+
+        @jax.jit
+        def iterate(state, at):
+            kick = Kick(noise, jnp.asarray(level, dtype), at, 1.0)
+            return dynamics.iterate(state, k[:, None] * state.x, kick), noise.increment(at, 1.0)[:, 0]
+
         for step in range(200):
-            kick = Kick(noise, jnp.asarray(level, dtype), counter(step), 1.0)
-            u = noise.increment(kick.counter, 1.0)[:, 0]
             before, x_before = state.x[:, 0], x
-            state = dynamics.iterate(state, k[:, None] * state.x, kick)
+            state, u = iterate(state, counter(step))
             with jax.numpy_dtype_promotion("standard"):
                 updates, opt_state = theirs.update(k * x + jnp.asarray(level, dtype) * u, opt_state, x)
                 x = optax.apply_updates(x, updates)
@@ -153,9 +157,10 @@ class TestMomentum:
             dynamics, noise = cast((momentum, Independent(1.5, [1.0])), jnp.float64)
             state = rough = dynamics.init(jnp.full((1, 1), start))
             path, rough_path = [], []
+            fine = jax.jit(lambda state: flow(dynamics, lambda x: k * x, noise, state, 0.01))
+            coarse = jax.jit(lambda state: dynamics.sde_step(state, k * state.x, Kick(noise, 0.0, counter(0), 0.01)))
             for _ in times:
-                state = flow(dynamics, lambda x: k * x, noise, state, 0.01)
-                rough = dynamics.sde_step(rough, k * rough.x, Kick(noise, 0.0, counter(0), 0.01))
+                state, rough = fine(state), coarse(rough)
                 path.append(float(state.x[0, 0]))
                 rough_path.append(float(rough.x[0, 0]))
         np.testing.assert_allclose(path, exact, atol=1e-6)
@@ -176,8 +181,9 @@ class TestMomentum:
         state = momentum.displace(momentum.rest(jnp.zeros((2, 1), jnp.float32), noise), jump)
         far = momentum.jump_maps(noise)[0][:, None] * jump
         np.testing.assert_allclose(momentum.thrown(jnp.zeros((2, 1), jnp.float32), far, noise).m, state.m, rtol=1e-6)
+        step = jax.jit(lambda state: flow(momentum, jnp.zeros_like, noise, state, jnp.float32(0.025)))
         for _ in range(400):
-            state = flow(momentum, jnp.zeros_like, noise, state, jnp.float32(0.025))
+            state = step(state)
         np.testing.assert_allclose(state.x, far, rtol=1e-5)
 
     def test_needs_a_learning_rate(self):

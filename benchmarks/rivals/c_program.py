@@ -15,7 +15,7 @@ from . import Run, Unavailable, Work, refuse_other_than
 
 NAME, SHARE = "C program (gcc -O3, OpenMP, widest SIMD)", 1
 SOURCES = Path(__file__).parent / "c"
-FLAGS = ("-O3", "-ffast-math", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O3", "-ffast-math", "-fopenmp", "-fPIC", "-c")
 WIDEST, AVX2 = ("-march=native", "-mprefer-vector-width=512"), ("-mavx2", "-mfma", "-mprefer-vector-width=256")
 MAX_DIMENSION = 64
 
@@ -30,6 +30,12 @@ def _folder() -> Path:
 def _known(compiler: str, flag: str) -> bool:
     """Whether this compiler has the flag; vector widths are x86's."""
     return subprocess.run([compiler, flag, "-E", "-x", "c", os.devnull], capture_output=True).returncode == 0
+
+
+def _run(command: list[str]) -> None:
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise Unavailable(f"gcc refused the C program: {' '.join(made.stderr.split())[:200]}")
 
 
 @functools.cache
@@ -48,10 +54,11 @@ def library(rounds: int = 20, name: str = "stable_steps", vectors: tuple[str, ..
     if not path.exists():
         partial = path.with_suffix(f".{os.getpid()}.partial")
         flags = [flag for flag in FLAGS + vectors if _known(compiler, flag)]
-        command = [compiler, *flags, f"-DROUNDS={rounds}", str(source), "-o", str(partial)]
-        made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
-            raise Unavailable(f"gcc refused the C program: {' '.join(made.stderr.split())[:200]}")
+        made = partial.with_suffix(".o")
+        _run([compiler, *flags, f"-DROUNDS={rounds}", str(source), "-o", str(made)])
+        # Linked without -ffast-math, which would have the library flush denormal numbers in the whole process.
+        _run([compiler, "-shared", "-fopenmp", str(made), "-o", str(partial), "-lm"])
+        made.unlink()
         partial.replace(path)
     return ctypes.CDLL(str(path))
 

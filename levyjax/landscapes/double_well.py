@@ -52,8 +52,9 @@ class DoubleWell:
 
     @property
     def minimum(self) -> Any:
-        first = jnp.asarray(self.width)[None] * self._sign
-        return jnp.concatenate([first, jnp.zeros(self.curvature.shape[0], first.dtype)])
+        library = np if concrete(self.width) else jnp
+        first = library.reshape(self.width, (1,)) * self._sign
+        return library.concatenate([first, library.zeros(self.curvature.shape[0], first.dtype)])
 
     def value(self, x: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
         well = self.barrier * ((x[0] / self.width) ** 2 - 1) ** 2

@@ -21,8 +21,8 @@ _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the j
 _SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
-_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1)
-_NONLINEAR_ZONE = 0.05
+_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1, 0.05)
+_KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not linear in any of them: the minimum is a kink
 _LINEAR_ERROR = 0.02
 _SETTLED = 0.1
 
@@ -208,15 +208,15 @@ def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearF
     diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
     spread = mixing @ variances / (2 * np.maximum(decay, 1e-300))
     reach = farthest(problem, jnp.asarray(np.eye(len(decay)) if on_axes else basis))
-    least = _least_power(problem, _size(reach**2 * spread), decay.min())
+    least = _least_power(problem, _size(reach**2 * spread), decay.min(), _SKIP_SPREAD)
     return LinearFlow(basis, decay, np.diag(mixing) if diagonal else mixing, diffusion, least, decay.min())
 
 
-def _least_power(problem: Any, spread: Any, slowest: float) -> float:
+def _least_power(problem: Any, spread: Any, slowest: float, most: float) -> float:
     """depth^alpha from which the stationary spread of the small jumps is a small part of the depth."""
     if slowest <= 0 or float(problem.noise.alpha) == 2:
         return math.inf
-    return float(spread) / _SKIP_SPREAD**2
+    return float(spread) / most**2
 
 
 def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
@@ -270,6 +270,7 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
     sizes, axes = np.linalg.eigh(covariance)
     root = axes * np.sqrt(np.maximum(sizes, 0))
     spread = _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2)
+    zone = _linear_zone(problem)
     return SteppedFlow(
         np.stack([inverse.real, inverse.imag]),
         np.stack([vectors.real, vectors.imag]),
@@ -277,16 +278,16 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
         values.imag,
         np.asarray(sum(parts)),
         root,
-        _linear_zone(problem),
+        zone or _LINEAR_ZONES[-1],
         diffusion,
-        _least_power(problem, spread, slowest),
+        _least_power(problem, spread, slowest, _SKIP_SPREAD if zone else _KINKED_SPREAD),
         slowest,
         fastest,
     )
 
 
-def _linear_zone(problem: Any) -> float:
-    """How far the gradient stays linear, as a part of the way to the boundary."""
+def _linear_zone(problem: Any) -> float | None:
+    """How far the gradient stays linear, as a part of the way to the boundary; None if nowhere."""
     minimum = jnp.asarray(problem.landscape.minimum)
     rays = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
     rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
@@ -298,4 +299,4 @@ def _linear_zone(problem: Any) -> float:
         error = problem.landscape.gradient(minimum[:, None] + zone * rays) - linear
         if bool(((error**2).sum(axis=0) <= _LINEAR_ERROR**2 * (linear**2).sum(axis=0)).all()):
             return zone
-    return _NONLINEAR_ZONE
+    return None
