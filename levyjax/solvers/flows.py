@@ -21,8 +21,9 @@ _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the j
 _SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
-_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1, 0.05)
-_KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not linear in any of them: the minimum is a kink
+_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1)
+_NONLINEAR_ZONE, _SMOOTH_ZONE = 0.05, 1e-3
+_KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not even linear in the last: a kink
 _LINEAR_ERROR = 0.02
 _SETTLED = 0.1
 
@@ -278,7 +279,7 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
         values.imag,
         np.asarray(sum(parts)),
         root,
-        zone or _LINEAR_ZONES[-1],
+        zone or _NONLINEAR_ZONE,
         diffusion,
         _least_power(problem, spread, slowest, _SKIP_SPREAD if zone else _KINKED_SPREAD),
         slowest,
@@ -287,16 +288,20 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
 
 
 def _linear_zone(problem: Any) -> float | None:
-    """How far the gradient stays linear, as a part of the way to the boundary; None if nowhere."""
+    """How far the gradient stays linear, as a part of the way to the boundary; None at a kink."""
     minimum = jnp.asarray(problem.landscape.minimum)
     rays = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
     rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
     reach = problem.basin.gauge(minimum, rays)
     rays = rays[:, reach > 0] / reach[reach > 0]
     hessian = problem.landscape.hessian()
+
+    def linear(zone: float) -> bool:
+        expected = hessian @ (zone * rays)
+        error = problem.landscape.gradient(minimum[:, None] + zone * rays) - expected
+        return bool(((error**2).sum(axis=0) <= _LINEAR_ERROR**2 * (expected**2).sum(axis=0)).all())
+
     for zone in _LINEAR_ZONES:
-        linear = hessian @ (zone * rays)
-        error = problem.landscape.gradient(minimum[:, None] + zone * rays) - linear
-        if bool(((error**2).sum(axis=0) <= _LINEAR_ERROR**2 * (linear**2).sum(axis=0)).all()):
+        if linear(zone):
             return zone
-    return None
+    return _NONLINEAR_ZONE if linear(_SMOOTH_ZONE) else None
