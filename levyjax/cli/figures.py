@@ -40,7 +40,7 @@ def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSa
                 axes = exit_time_scaling(
                     [row["noise_level"] for row in members],
                     [1 / row["rate"] for row in members],
-                    [[1 / bound for bound in reversed(row["rate_ci95"])] for row in members],
+                    [(1 / row["rate_ci95"][1], 1 / row["rate_ci95"][0]) for row in members],
                     [1 / row["predicted_rate"] if row["predicted_rate"] else None for row in members],
                     label=f"α = {alpha}",
                     ax=axes,

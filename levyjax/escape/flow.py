@@ -100,7 +100,7 @@ def flow_out_gauge(
     is pulled back on its way. With `iterated` the flow of momentum is its own iteration. The set of such jumps is taken
     to be a half-line on each ray.
     """
-    moving = np.asarray(spectrum).real
+    moving = np.real(spectrum)
     moving = moving[moving > 0]
     if moving.size == 0:
         return gauge

@@ -180,7 +180,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = _rays(problem, maps)
     spectrum = relaxation_spectrum(problem, maps)
-    slowest = max(float(spectrum.real.min()), 0.0)
+    slowest = max(float(np.real(spectrum).min()), 0.0)
     reasons, invariant = [], True
     step = max(1, rays.gauge.shape[0] // _FLOW_RAYS) if rays.gauge.shape[0] > _FLOW_RAYS else 1
     gauge = flow_out_gauge(

@@ -300,7 +300,7 @@ class _Ledger:
         error = math.sqrt((residual**2).sum() * count / max(count - 1, 1)) / total.time
         if total.counted < _RARE:
             error = math.hypot(error, math.sqrt(total.counted + 1) / total.time)
-        return float(rate), error
+        return float(rate), float(error)
 
 
 def quasi_stationary_rate(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -263,6 +263,12 @@ def _advection(drifted: _Drifted, space: _Space, sizes: np.ndarray, degree: int,
     return space.values.T @ block_diag(list(blocks), format="csr") @ space.slopes
 
 
+def _leading(operator: Any, start: np.ndarray) -> tuple[float, np.ndarray]:
+    """The largest eigenvalue of a positive operator, which is real, and its vector."""
+    values, vectors = cast(tuple[np.ndarray, np.ndarray], eigs(operator, k=1, v0=start))
+    return float(np.real(values[0])), np.real(vectors[:, 0])
+
+
 def _galerkin(drifted: _Drifted, degree: int) -> _Solution:
     """Solve for alpha < 2 on graded elements of one degree."""
     neglected = 10.0 ** -(7 + degree / 2)
@@ -288,11 +294,12 @@ def _galerkin(drifted: _Drifted, degree: int) -> _Solution:
 
     time = solve(space.load[keep])
     above = solve(-form[keep, count])
-    inverse = LinearOperator((len(keep), len(keep)), matvec=lambda v: solve(mass @ np.ravel(v), 1), dtype=float)
-    value, vector = eigs(inverse, k=1, v0=time)
-    density = vector[:, 0].real
+    operator: Any = LinearOperator  # its stub knows the subclass's arguments only
+    inverse = operator((len(keep), len(keep)), matvec=lambda v: solve(mass @ np.ravel(v), 1), dtype=float)
+    value, vector = _leading(inverse, time)
+    density = vector
     density /= density @ space.load[keep]
-    return _Solution(sizes, coefficients(time), coefficients(above, lift), coefficients(density), 1 / value[0].real)
+    return _Solution(sizes, coefficients(time), coefficients(above, lift), coefficients(density), 1 / value)
 
 
 def _brownian(drifted: _Drifted, degree: int) -> _Solution:
@@ -319,12 +326,12 @@ def _brownian(drifted: _Drifted, degree: int) -> _Solution:
     from_high = log_below[:, None] + (log_above + log_speed) - log_total
     green = np.exp(np.where(lower != 0, from_low - top, -np.inf)) * lower
     green += np.exp(np.where(upper != 0, from_high - top, -np.inf)) * upper
-    value, vector = eigs(green, k=1, v0=green.sum(axis=1))
-    density = vector[:, 0].real * np.exp(log_speed - log_speed.max())
+    value, vector = _leading(green, green.sum(axis=1))
+    density = vector * np.exp(log_speed - log_speed.max())
     density /= (density * tiled) @ lengths
     grids = [green.sum(axis=1) * math.exp(top), np.exp(log_below - log_total), density]
     time, above, density = (grid.reshape(-1, count) @ to_legendre for grid in grids)
-    return _Solution(sizes, time, above, density, math.exp(-top) / value[0].real)
+    return _Solution(sizes, time, above, density, math.exp(-top) / value)
 
 
 def _integrals(nodes: np.ndarray, count: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -37,10 +37,13 @@ class Gaussian:
 
     scale: Any
 
-    alpha: ClassVar[float] = 2.0
-
     def __post_init__(self) -> None:
         freeze(self, scale=check_scale(self.scale))
+
+    @property
+    def alpha(self) -> float:
+        """2."""
+        return 2.0
 
     def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
         bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)

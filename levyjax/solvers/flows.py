@@ -138,7 +138,8 @@ class SteppedFlow(NamedTuple):
         calm = depth.power >= self.least_power
         skips = (ever <= self.zone) & calm & self._settled(problem, state)
         velocity, change = self._motion(problem, state)
-        norm, change_norm = (sum((leaf**2).sum(axis=0) for leaf in parts) for parts in (velocity, change))
+        norm, change_norm = (jnp.concatenate(list(parts)) for parts in (velocity, change))
+        norm, change_norm = (norm**2).sum(axis=0), (change_norm**2).sum(axis=0)
         tiny = jnp.finfo(norm.dtype).tiny
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
         ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
@@ -203,14 +204,23 @@ def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | Stepp
 def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearFlow:
     hessian = np.asarray(problem.landscape.hessian())
     on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
-    decay, basis = (np.diag(hessian), None) if on_axes else np.linalg.eigh(hessian)
+    decay, basis = np.linalg.eigh(hessian)
+    if on_axes:
+        decay, basis = np.diag(hessian), np.eye(len(hessian))
     columns = _columns(problem)
     mixing = (columns if on_axes else basis.T @ columns) ** 2
     diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
     spread = mixing @ variances / (2 * np.maximum(decay, 1e-300))
-    reach = farthest(problem, jnp.asarray(np.eye(len(decay)) if on_axes else basis))
+    reach = farthest(problem, jnp.asarray(basis))
     least = _least_power(problem, _size(reach**2 * spread), decay.min(), _SKIP_SPREAD)
-    return LinearFlow(basis, decay, np.diag(mixing) if diagonal else mixing, diffusion, least, decay.min())
+    return LinearFlow(
+        None if on_axes else basis,
+        jnp.asarray(decay),
+        np.diag(mixing) if diagonal else mixing,
+        diffusion,
+        least,
+        decay.min(),
+    )
 
 
 def _least_power(problem: Any, spread: Any, slowest: float, most: float) -> float:
@@ -261,9 +271,9 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
         nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-6 * np.abs(system).max()
         values, vectors = np.linalg.eig(system + nudge * (system != 0))
     inverse = np.linalg.inv(vectors)
-    slowest, fastest = float(values.real.min()), float(np.abs(values).max())
+    slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
     dimension = problem.dimension
-    parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (vectors.real, vectors.imag)]
+    parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (np.real(vectors), np.imag(vectors))]
     covariance = np.zeros_like(system)
     if slowest > 0:
         covariance = scipy.linalg.solve_continuous_lyapunov(system, spreads * variances @ spreads.T)
@@ -273,12 +283,12 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
     spread = _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2)
     zone = _linear_zone(problem)
     return SteppedFlow(
-        np.stack([inverse.real, inverse.imag]),
-        np.stack([vectors.real, vectors.imag]),
-        values.real,
-        values.imag,
-        np.asarray(sum(parts)),
-        root,
+        np.stack([np.real(inverse), np.imag(inverse)]),
+        np.stack([np.real(vectors), np.imag(vectors)]),
+        jnp.asarray(np.real(values)),
+        jnp.asarray(np.imag(values)),
+        parts[0] + parts[1],
+        jnp.asarray(root),
         zone or _NONLINEAR_ZONE,
         diffusion,
         _least_power(problem, spread, slowest, _SKIP_SPREAD if zone else _KINKED_SPREAD),
