@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import legendre
 from scipy.linalg import lu_factor, lu_solve
-from scipy.sparse import block_diag, csr_array, diags_array
+from scipy.sparse import block_diag, coo_array, csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, eigs
 from scipy.special import gamma
 
@@ -260,7 +260,7 @@ def _advection(drifted: _Drifted, space: _Space, sizes: np.ndarray, degree: int,
         drift *= from_low * from_high / (from_low + zone) / (from_high + zone)
     polynomials = legendre.legvander(2 * nodes - 1, degree)
     blocks = np.einsum("en,nl,nk->elk", drift * weights, polynomials, polynomials[:, :-1], optimize=True)
-    return space.values.T @ block_diag(list(blocks), format="csr") @ space.slopes
+    return space.values.T @ block_diag([coo_array(block) for block in blocks], format="csr") @ space.slopes
 
 
 def _leading(operator: Any, start: np.ndarray) -> tuple[float, np.ndarray]:

@@ -82,8 +82,8 @@ def small_jump_variance(alpha: Any, dimension: Any = 1) -> Any:
         into Gamma(2 - alpha/2).
 
     Example:
-        >>> float(small_jump_variance(2.0)), float(small_jump_variance(1.0).round(6))
-        (2.0, 0.63662)
+        >>> [round(float(small_jump_variance(alpha)), 6) for alpha in (2.0, 1.0)]
+        [2.0, 0.63662]
     """
     np_, special = _namespace(alpha, dimension)
     alpha = np_.asarray(alpha)
