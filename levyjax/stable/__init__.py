@@ -1,16 +1,9 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
-from levyjax.stable.sampling import (
-    draw_words,
-    exponential,
-    isotropic,
-    normal,
-    positive,
-    sample,
-    sample_isotropic,
-    symmetric,
-)
+from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
+from levyjax.stable.skewed import skewed
+from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
     "draw_words",
@@ -20,7 +13,10 @@ __all__ = [
     "positive",
     "radial_tail_constant",
     "sample",
+    "sample_elliptical",
     "sample_isotropic",
+    "sample_positive",
+    "skewed",
     "small_jump_variance",
     "symmetric",
     "tail_constant",
