@@ -3,6 +3,13 @@
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
+from levyjax.stable.tempered import (
+    relativistic_characteristic_function,
+    sample_relativistic,
+    sample_tempered,
+    tempered_characteristic_function,
+)
+from levyjax.stable.truncated import sample_truncated
 from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
@@ -12,12 +19,17 @@ __all__ = [
     "normal",
     "positive",
     "radial_tail_constant",
+    "relativistic_characteristic_function",
     "sample",
     "sample_elliptical",
     "sample_isotropic",
     "sample_positive",
+    "sample_relativistic",
+    "sample_tempered",
+    "sample_truncated",
     "skewed",
     "small_jump_variance",
     "symmetric",
     "tail_constant",
+    "tempered_characteristic_function",
 ]

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from levyjax.random import Counter, Stream, run_key
 from levyjax.stable.skewed import skewed
-from levyjax.stable.variates import draw_words, isotropic, positive, symmetric
+from levyjax.stable.variates import Words, draw_words, isotropic, positive, symmetric
 
 
 def check_range(name: str, value: Any, low: float, high: float, brackets: str) -> None:
@@ -47,44 +47,42 @@ def _check(alpha: Any, dtype: Any) -> None:
     check_range("alpha", alpha, 0, 2, "(]")
 
 
-def _counters(key: tuple[Any, Any], size: int) -> Counter:
-    key0, key1 = (jnp.asarray(word, jnp.uint32) for word in key)
+def entry_words(key: tuple[Any, Any], num_coordinates: int, shape: tuple[int, ...], stream: int, dtype: Any) -> Words:
+    """The words of `num_coordinates` variates for each entry of `shape`: arrays of shape (num_coordinates, *shape)."""
+    size = math.prod(shape)
     index = jnp.arange(size, dtype=jnp.uint32)
-    return Counter(jnp.broadcast_to(key0, (size,)), jnp.broadcast_to(key1, (size,)), index, jnp.zeros_like(index))
+    key0, key1 = (jnp.broadcast_to(jnp.asarray(word, jnp.uint32), (size,)) for word in key)
+    bits = draw_words(Counter(key0, key1, index, jnp.zeros_like(index)), num_coordinates, stream, dtype)
+    return tuple(word.reshape(num_coordinates, *shape) for word in bits)
+
+
+def _one_variate(key: tuple[Any, Any], shape: tuple[int, ...], dtype: Any) -> Words:
+    return tuple(word[0] for word in entry_words(key, 1, shape, Stream.NOISE, dtype))
 
 
 @partial(jax.jit, static_argnames=("shape", "dtype"))
 def _sample(key: tuple[Any, Any], alpha: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    bits = draw_words(_counters(key, math.prod(shape)), 1, Stream.NOISE, dtype)
-    return symmetric(tuple(word.reshape(shape) for word in bits), jnp.asarray(alpha, dtype))
-
-
-@partial(jax.jit, static_argnames=("dimension", "shape", "dtype"))
-def _sample_isotropic(key: tuple[Any, Any], alpha: Array, dimension: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    counters = _counters(key, math.prod(shape))
-    bits = draw_words(counters, dimension, Stream.NOISE, dtype)
-    radial = draw_words(counters, 1, Stream.RADIUS, dtype)
-    vectors = isotropic(
-        tuple(word.reshape(dimension, *shape) for word in bits),
-        tuple(word.reshape(1, *shape) for word in radial),
-        jnp.asarray(alpha, dtype),
-    )
-    return jnp.moveaxis(vectors, 0, -1)
+    return symmetric(_one_variate(key, shape, dtype), jnp.asarray(alpha, dtype))
 
 
 @partial(jax.jit, static_argnames=("parametrization", "shape", "dtype"))
 def _sample_skewed(
     key: tuple[Any, Any], alpha: Array, beta: Array, parametrization: str, shape: tuple[int, ...], dtype: Any
 ) -> Array:
-    bits = draw_words(_counters(key, math.prod(shape)), 1, Stream.NOISE, dtype)
-    words = tuple(word.reshape(shape) for word in bits)
-    return skewed(words, jnp.asarray(alpha, dtype), jnp.asarray(beta, dtype), parametrization)
+    bits = _one_variate(key, shape, dtype)
+    return skewed(bits, jnp.asarray(alpha, dtype), jnp.asarray(beta, dtype), parametrization)
 
 
 @partial(jax.jit, static_argnames=("shape", "dtype"))
 def _sample_positive(key: tuple[Any, Any], index: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    bits = draw_words(_counters(key, math.prod(shape)), 1, Stream.NOISE, dtype)
-    return positive(tuple(word.reshape(shape) for word in bits), jnp.asarray(index, dtype))
+    return positive(_one_variate(key, shape, dtype), jnp.asarray(index, dtype))
+
+
+@partial(jax.jit, static_argnames=("dimension", "shape", "dtype"))
+def _sample_isotropic(key: tuple[Any, Any], alpha: Array, dimension: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    bits = entry_words(key, dimension, shape, Stream.NOISE, dtype)
+    radial = entry_words(key, 1, shape, Stream.RADIUS, dtype)
+    return jnp.moveaxis(isotropic(bits, radial, jnp.asarray(alpha, dtype)), 0, -1)
 
 
 def sample(
