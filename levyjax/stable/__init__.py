@@ -1,6 +1,7 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
+from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
 from levyjax.stable.tempered import (
@@ -16,8 +17,11 @@ __all__ = [
     "draw_words",
     "exponential",
     "isotropic",
+    "isotropic_logpdf",
+    "isotropic_pdf",
     "normal",
     "positive",
+    "radial_pdf",
     "radial_tail_constant",
     "relativistic_characteristic_function",
     "sample",
