@@ -293,7 +293,6 @@ class TestRadialDensity:
             (30, 1.8, 20.0, -85.57974407668185),
             (100, 0.5, 20.0, -214.63541358759596),
             (100, 1.8, 20.0, -214.12700719445664),
-            (100, 1.95, 50.0, -296.02649186583375),
         ],
     )
     def test_series_in_high_precision(self, dimension, alpha, r, log_density):

@@ -49,11 +49,11 @@ def _log_sine(z: Array) -> Array:
 def _log_moment(s: Array, alpha: Array, dimension: int) -> Array:
     """log E R^s, continued past its poles, for Im s > 0."""
     right, alpha = s.real > 0, alpha.astype(s.dtype)
-    t, u = jnp.where(right, s, 1), jnp.where(right, 1, s)
-    reflected = _log_gamma(t / 2) - _log_gamma(t / alpha) + _log_sine(s / 2) - _log_sine(s / alpha)
-    direct = _log_gamma(1 - u / alpha) - _log_gamma(1 - u / 2)
-    scale = s * math.log(2) + _log_gamma((dimension + s) / 2) - math.lgamma(dimension / 2)
-    return scale + jnp.where(right, reflected, direct)
+    upper = jnp.where(right, s / 2, 1 - s / alpha)
+    lower = jnp.where(right, s / alpha, 1 - s / 2)
+    radius, upper, lower = _log_gamma(jnp.stack([(dimension + s) / 2, upper, lower]))
+    reflection = jnp.where(right, _log_sine(s / 2) - _log_sine(s / alpha), 0)
+    return s * math.log(2) + radius - math.lgamma(dimension / 2) + upper - lower + reflection
 
 
 def _lines(alpha: Array, dimension: int) -> tuple[Array, np.ndarray]:

@@ -15,7 +15,7 @@ from levyjax.stable.skewed import skewed
 from levyjax.stable.variates import Words, draw_words, isotropic, positive, symmetric
 
 
-def check_range(name: str, value: Any, low: float, high: float, brackets: str) -> None:
+def check_range(name: str, value: Any, low: int | float, high: int | float, brackets: str) -> None:
     """Refuse numbers outside an interval; `brackets` such as "(]" say which of its ends belong to it.
 
     Raises:
