@@ -7,7 +7,8 @@ R = |X| has E R^s = 2^s Gamma((d+s)/2) Gamma(1 - s/alpha)/(Gamma(d/2) Gamma(1 - 
 an integrand that falls off like exp(-pi |Im s|/(2 alpha)) and takes the trapezoidal rule with exponential convergence.
 Its poles are those of the two series of the law: s = n alpha, n >= 1, of the tail, and s = -d - 2m, m >= 0, of the
 origin. The line may pass them when their residues, the series' terms, are added, and then the integral is the series'
-remainder. Of some fixed lines each r takes the one where the integrand is smallest: nothing cancels, near or far.
+remainder. Of some fixed lines each r takes the one where the largest of the integrand and these terms is smallest: little cancels,
+near or far.
 """
 
 import math
@@ -24,7 +25,6 @@ from levyjax.stable.sampling import check_range
 
 _TAIL_TERMS = 48
 _ORIGIN_TERMS = 8
-_COUNT = 320
 _SHIFT = 18  # the complex gamma function's argument has a real part above 1/2 - _ORIGIN_TERMS
 # B_2k/(2k (2k - 1)): Stirling's series.
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
@@ -93,7 +93,7 @@ def _origin_terms(x: Array, alpha: Array, dimension: int) -> tuple[Array, np.nda
 
 def _nodes(alpha: Array, dimension: int) -> Array:
     """Midpoints t of the trapezoidal rule, spaced by alpha/8: a quarter of the nearest pole's distance."""
-    count = _COUNT + 40 * math.ceil(math.sqrt(dimension))
+    count = 320 + 40 * math.ceil(math.sqrt(dimension))
     return alpha / 8 * (np.arange(count) + 0.5).astype(alpha.dtype)
 
 
@@ -103,16 +103,16 @@ def _log_density(r: Array, alpha: Array, dimension: int) -> Array:
     fixed = jax.lax.stop_gradient(alpha)
     lines, passed_poles = _lines(fixed, dimension)
     heights = _log_moment(jax.lax.complex(lines, jnp.broadcast_to(fixed / 4, lines.shape)), fixed, dimension).real
-    heights = jax.lax.stop_gradient(heights - (lines + dimension) * x)
-    best = jnp.argmin(heights)
-    height, c = heights[best], lines[best]
-
+    heights -= (lines + dimension) * x
     tail_size, sine = _tail_terms(x, alpha, dimension)
     origin_size, sign = _origin_terms(x, alpha, dimension)
     sizes, signs = jnp.concatenate([tail_size, origin_size]), jnp.concatenate([sine, sign])
+    terms = sizes + jnp.log(jnp.abs(signs))
+    heights = jnp.maximum(heights, jnp.where(passed_poles, terms, -jnp.inf).max(axis=1))
+    best = jnp.argmin(jax.lax.stop_gradient(heights))
+    largest, c = jax.lax.stop_gradient(heights[best]), lines[best]
     passed = jnp.asarray(passed_poles)[best]
-    sizes, signs = jnp.where(passed, sizes, height), jnp.where(passed, signs, 0)
-    largest = jax.lax.stop_gradient(jnp.maximum(height, sizes.max()))
+    sizes, signs = jnp.where(passed, sizes, largest), jnp.where(passed, signs, 0)
 
     t = _nodes(fixed, dimension)
     s = jax.lax.complex(jnp.broadcast_to(c, t.shape), t)
