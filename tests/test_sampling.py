@@ -258,6 +258,10 @@ class TestTruncated:
         draws = np.asarray(stable.sample_truncated(29, alpha, bound, (50_000,)), np.float64)
         assert stats.ks_2samp(draws, plain[np.abs(plain) <= bound]).pvalue > 1e-5
 
+    def test_small_alpha(self):
+        draws = np.asarray(stable.sample_truncated(32, 0.1, 4e-7, (10_000,)))
+        assert np.isfinite(draws).all()
+
     def test_tiny_bounds_and_batches(self):
         draws = np.asarray(stable.sample_truncated(30, 1.5, jnp.asarray([1e-20, 1e-3, 1.0, jnp.inf])))
         assert np.isfinite(draws).all()

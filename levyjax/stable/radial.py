@@ -7,8 +7,8 @@ R = |X| has E R^s = 2^s Gamma((d+s)/2) Gamma(1 - s/alpha)/(Gamma(d/2) Gamma(1 - 
 an integrand that falls off like exp(-pi |Im s|/(2 alpha)) and takes the trapezoidal rule with exponential convergence.
 Its poles are those of the two series of the law: s = n alpha, n >= 1, of the tail, and s = -d - 2m, m >= 0, of the
 origin. The line may pass them when their residues, the series' terms, are added, and then the integral is the series'
-remainder. Of some fixed lines each r takes the one where the largest of the integrand and these terms is smallest: little cancels,
-near or far.
+remainder. Of some fixed lines each r takes the one where the largest of the integrand and these terms is smallest:
+little cancels, near or far.
 """
 
 import math
