@@ -107,9 +107,9 @@ class TestSkewed:
 
     @pytest.mark.parametrize("alpha", [1.0, 1.0001, 1.3, 1.8])
     def test_light_side_has_no_fat_tail(self, alpha):
-        """The light tail at -7 is below 1e-11 for alpha <= 1.3 and 2e-6 at 1.8 and -9: no draw, false alarm 1e-5."""
+        """Chernoff with E exp(-s S1) = exp(s^alpha/|cos(pi alpha/2)|): exp(-30) at 1.8, less below; false alarm 4e-7."""
         draws = np.asarray(stable.sample(17, alpha, (1 << 22,), beta=1.0))
-        assert draws.min() > (-11 if alpha > 1.5 else -7)
+        assert draws.min() > (-9 if alpha > 1.5 else -6)
 
     @pytest.mark.parametrize("probability", [1e-3, 1e-5])
     @pytest.mark.parametrize(("alpha", "beta"), [(0.7, 0.5), (1.0, -0.5), (1.5, 0.8)])
@@ -145,7 +145,7 @@ class TestSkewed:
 def check_tails(alpha, beta, probability, size):
     """Exact binomial tests of both tails at level 1e-5 each, the levels from the first term of the tail of S0.
 
-    The next terms change P(X > x) by a part of order P, or P log P, of itself, which is allowed for.
+    The next terms change P(X > x) by a part of order P, or P log P, of itself, which is allowed for by 20 P.
     """
     counts, chunk = np.zeros(2, int), min(size, 1 << 22)
     sides = [1 + beta, 1 - beta]
@@ -155,7 +155,7 @@ def check_tails(alpha, beta, probability, size):
     for key in keys:
         draws = np.asarray(stable.sample(key, alpha, (chunk,), beta=beta), np.float64)
         counts += (draws > levels[0] - shift).sum(), (-draws > levels[1] + shift).sum()
-    slack = 30 * math.sqrt(probability) if probability > 1e-6 else 0.02
+    slack = 1e-4 + 20 * probability
     for side, count in zip(sides, counts, strict=True):
         if side > 0:
             low = stats.binom.cdf(count, size, probability * (1 - slack))
