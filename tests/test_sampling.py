@@ -107,7 +107,7 @@ class TestSkewed:
 
     @pytest.mark.parametrize("alpha", [1.0, 1.0001, 1.3, 1.8])
     def test_light_side_has_no_fat_tail(self, alpha):
-        """Chernoff with E exp(-s S1) = exp(s^alpha/|cos(pi alpha/2)|): exp(-30) at 1.8, less below; false alarm 4e-7."""
+        """Chernoff, E exp(-s S1) = exp(s^alpha/|cos(pi alpha/2)|): exp(-30) at 1.8, less below; false alarm 4e-7."""
         draws = np.asarray(stable.sample(17, alpha, (1 << 22,), beta=1.0))
         assert draws.min() > (-9 if alpha > 1.5 else -6)
 
@@ -142,25 +142,37 @@ class TestSkewed:
             stable.sample(0, 1.5, (3,), beta=0.5, parametrization="S2")
 
 
-def check_tails(alpha, beta, probability, size):
-    """Exact binomial tests of both tails at level 1e-5 each, the levels from the first term of the tail of S0.
+def upper_tail(x, alpha, beta):
+    """P(X > x) of S1 by the first terms of its series in x^-alpha, and the size of the last as their error.
 
-    The next terms change P(X > x) by a part of order P, or P log P, of itself, which is allowed for by 20 P.
+    At alpha = 1 the first term alone; the next one is a shift of x by (2/pi) log x, which is taken as the error.
     """
-    counts, chunk = np.zeros(2, int), min(size, 1 << 22)
-    sides = [1 + beta, 1 - beta]
+    if alpha == 1:
+        first = (1 + beta) / (math.pi * x)
+        return first, first * (1 + math.log(x)) / x
+    k, zeta = np.arange(1, 5), beta * math.tan(math.pi * alpha / 2)
+    sines = np.sin(k * (math.pi * alpha / 2 + math.atan(zeta))) * (1 + zeta**2) ** (k / 2)
+    terms = (-1.0) ** (k + 1) * special.gamma(alpha * k) / special.factorial(k) * sines * x ** (-alpha * k) / math.pi
+    return terms.sum(), np.abs(terms[-1])
+
+
+def check_tails(alpha, beta, probability, size):
+    """Exact binomial tests of both tails at level 1e-5 each, at levels where the first term of the tail is P."""
+    chunk = 1 << 22
+    signs = [sign for sign in (1, -1) if 1 + sign * beta > 0]
+    constant = float(stable.tail_constant(alpha)) / alpha / probability
+    levels = {sign: ((1 + sign * beta) * constant) ** (1 / alpha) for sign in signs}
     shift = beta * math.tan(math.pi * alpha / 2) if alpha != 1 else 0
-    levels = [(s * float(stable.tail_constant(alpha)) / alpha / probability) ** (1 / alpha) for s in sides]
-    keys = range(1000, 1000 + size // chunk)
-    for key in keys:
+    counts = dict.fromkeys(signs, 0)
+    for key in range(1000, 1000 + size // chunk):
         draws = np.asarray(stable.sample(key, alpha, (chunk,), beta=beta), np.float64)
-        counts += (draws > levels[0] - shift).sum(), (-draws > levels[1] + shift).sum()
-    slack = 1e-4 + 20 * probability
-    for side, count in zip(sides, counts, strict=True):
-        if side > 0:
-            low = stats.binom.cdf(count, size, probability * (1 - slack))
-            high = stats.binom.sf(count - 1, size, probability * (1 + slack))
-            assert min(low, high) > 1e-5
+        for sign in signs:
+            counts[sign] += int((sign * (draws + shift) > levels[sign]).sum())
+    for sign in signs:
+        tail, error = upper_tail(levels[sign], alpha, sign * beta)
+        low = stats.binom.cdf(counts[sign], size, tail - error)
+        high = stats.binom.sf(counts[sign] - 1, size, tail + error)
+        assert min(low, high) > 1e-5
 
 
 def check_slope(draw, at):
