@@ -82,7 +82,7 @@ class TestSkewed:
             draws = np.asarray(stable.sample(15, near, (100_000,), beta=beta), np.float64)
             assert (np.abs(draws - at_one) / (1 + np.abs(at_one))).max() < 1e-4
 
-    @pytest.mark.parametrize("alpha", [0.4, 0.97, 0.9999, 1.0, 1.0001, 1.03, 1.6])
+    @pytest.mark.parametrize("alpha", [0.4, 0.97, 0.9999, 1.0001, 1.6])
     @pytest.mark.parametrize("beta", [-1.0, -0.4, 1.0])
     def test_float32_agrees_with_float64(self, alpha, beta):
         single = np.asarray(stable.sample(16, alpha, (50_000,), beta=jnp.float32(beta)), np.float64)
@@ -216,7 +216,7 @@ class TestTempered:
     def test_relativistic_law(self):
         """|z| < 6, 21 times: false alarm 4e-8."""
         for alpha, tempering in ((0.5, 0.1), (1.0, 1.0), (1.5, 2.0), (1.9, 0.5), (1.2, 20.0), (2.0, 1.0), (1.5, 0.0)):
-            draws = stable.sample_relativistic(23, alpha, tempering, (100_000,))
+            draws = stable.sample_relativistic(23, alpha, tempering, (50_000,))
             for w in (0.3, 1.0, 3.0):
                 expected = stable.relativistic_characteristic_function(jnp.float32(w), alpha, tempering)
                 assert wave_deviations(draws, w, complex(expected)) < 6
@@ -224,7 +224,7 @@ class TestTempered:
     def test_tempered_law(self):
         """|z| < 6, 18 times: false alarm 4e-8."""
         for alpha, tempering in ((0.2, 1.0), (0.5, 0.1), (0.8, 1.0), (0.95, 3.0), (0.7, 30.0), (0.5, 0.0)):
-            draws = stable.sample_tempered(24, alpha, tempering, (100_000,))
+            draws = stable.sample_tempered(24, alpha, tempering, (50_000,))
             for w in (0.3, 1.0, 3.0):
                 expected = stable.tempered_characteristic_function(jnp.float32(w), alpha, tempering)
                 assert wave_deviations(draws, w, complex(expected)) < 6
@@ -285,7 +285,7 @@ class TestTruncated:
 
 
 class TestRadialDensity:
-    @pytest.mark.parametrize("dimension", [1, 2, 3, 10, 30, 100])
+    @pytest.mark.parametrize("dimension", [1, 3, 100, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 10, 30))])
     def test_cauchy_and_gauss(self, dimension):
         with jax.enable_x64(True):
             r = np.concatenate([[0.0], np.geomspace(1e-6, 1e8, 40)])
