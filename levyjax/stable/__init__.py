@@ -1,27 +1,39 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
-from levyjax.stable.sampling import (
-    draw_words,
-    exponential,
-    isotropic,
-    normal,
-    positive,
-    sample,
-    sample_isotropic,
-    symmetric,
+from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
+from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
+from levyjax.stable.skewed import skewed
+from levyjax.stable.tempered import (
+    relativistic_characteristic_function,
+    sample_relativistic,
+    sample_tempered,
+    tempered_characteristic_function,
 )
+from levyjax.stable.truncated import sample_truncated
+from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
     "draw_words",
     "exponential",
     "isotropic",
+    "isotropic_logpdf",
+    "isotropic_pdf",
     "normal",
     "positive",
+    "radial_pdf",
     "radial_tail_constant",
+    "relativistic_characteristic_function",
     "sample",
+    "sample_elliptical",
     "sample_isotropic",
+    "sample_positive",
+    "sample_relativistic",
+    "sample_tempered",
+    "sample_truncated",
+    "skewed",
     "small_jump_variance",
     "symmetric",
     "tail_constant",
+    "tempered_characteristic_function",
 ]
