@@ -227,7 +227,7 @@ class TestPredictionAgainstSimulation:
         assert prediction.rate_error < 0.01 * prediction.rate
         assert abs(z_of_ratio(samples, prediction.rate)) < 4
 
-    @pytest.mark.parametrize("beta", [0.5, 0.9])
+    @pytest.mark.parametrize("beta", [pytest.param(0.5, marks=pytest.mark.slow), 0.9])
     def test_momentum(self, beta):
         """Its SDE by large jumps, and the iteration, each against the rate of its own noise-free motion."""
         momentum, level = Momentum(0.1, beta), 0.01 * (1 - beta)
@@ -303,7 +303,7 @@ class TestPrediction:
         quadratic_forms = np.diag(scale.T @ matrix @ scale) / 1.4
         assert predict(problem).rate == pytest.approx(2 * weight * (quadratic_forms ** (alpha / 2)).sum(), rel=1e-6)
 
-    @pytest.mark.parametrize("dimension", [1, 2, 3, 5])
+    @pytest.mark.parametrize("dimension", [1, 2, pytest.param(3, marks=pytest.mark.slow), 5])
     def test_rotational_half_space_and_ball(self, dimension):
         """Closed form, quadrature (d <= 3, below 1e-4) and Sobol points (d > 3, within 5 standard errors)."""
         alpha, noise = 1.3, Rotational(1.3, [1.0] * dimension)
