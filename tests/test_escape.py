@@ -3,6 +3,7 @@
 False alarms: a |z| < 4 test fails by chance with probability 6.3e-5 a cell.
 """
 
+import dataclasses
 import math
 import resource
 import subprocess
@@ -17,7 +18,16 @@ from scipy import integrate, special
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import chunks
-from levyjax.escape import EscapeProblem, ExitCode, Plan, bias_constant, predict, simulate, unit_rate
+from levyjax.escape import (
+    EscapeProblem,
+    ExitCode,
+    Plan,
+    bias_constant,
+    predict,
+    quasi_stationary_rate,
+    simulate,
+    unit_rate,
+)
 from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
@@ -237,6 +247,18 @@ class TestPredictionAgainstSimulation:
         problem = interval(noise_level=level * 0.1 ** (-1 / 3), dynamics=momentum)
         samples = simulate(problem, Plan(Iteration(), 2048), 2)
         assert abs(z_of_ratio(samples, predict(problem, Iteration()).rate)) < 4
+
+    def test_jump_away_from_the_only_wall_comes_back_beyond_it(self):
+        """Underdamped: after a jump the other way the heavy ball overshoots by r, which adds r^alpha to the rate."""
+        first = interval(noise_level=0.002, dynamics=Momentum(0.1, 0.9))
+        problem = dataclasses.replace(first, basin=HalfSpace([1.0], 1.0))
+        damping = math.sqrt(1 / 10) / 2
+        overshoot = math.exp(-math.pi * damping / math.sqrt(1 - damping**2))
+        walled = dataclasses.replace(problem, basin=Box([-1e9], [1.0]))
+        assert predict(walled).rate == pytest.approx(predict(problem).rate, rel=1e-4)
+        found = quasi_stationary_rate(problem, relative_error=5e-3)
+        assert abs(found.rate / predict(problem).rate - 1) < 0.01 + 4 * found.standard_error / found.rate
+        assert predict(problem).rate == pytest.approx(predict(first).rate / 2 * (1 + overshoot**1.5), rel=2e-3)
 
     def test_momentum_without_memory_is_sgd(self):
         """At beta = 0 the iteration is SGD, to the rate's last digits and the path's rounding."""

@@ -276,6 +276,15 @@ class TestQuasiStationaryRate:
         found = quasi_stationary_rate(problem, 2, relative_error=2e-3)
         assert abs(found.rate / exact - 1) < 0.005 + 4 * found.standard_error / exact
 
+    @pytest.mark.parametrize("dimension", [12, slow(100)])
+    def test_many_coordinates_cost_one_ray_each_step(self, dimension):
+        ones = np.ones(dimension)
+        noise = Independent(1.5, np.linspace(0.5, 1.5, dimension))
+        problem = EscapeProblem(Quadratic(ones), Box(-ones, 2 * ones), noise, SGD(), 1e-3)
+        found, prediction = quasi_stationary_rate(problem, 13, relative_error=1e-3), predict(problem)
+        assert prediction.kappa > 1e4
+        assert abs(found.rate / prediction.rate - 1) < 1e-3 + 4 * found.standard_error / prediction.rate
+
     @pytest.mark.slow
     @pytest.mark.parametrize("noise", [Independent, Rotational])
     def test_small_noise_limit_in_a_box(self, noise):
