@@ -1,16 +1,30 @@
 """Tail indices of noise: estimators with intervals, checks of what they assume, and an audit with a verdict."""
 
 from levyjax.tails.audit import TailAudit, audit
-from levyjax.tails.block import block_log_moment, per_coordinate
+from levyjax.tails.block import block_log_moment, block_log_moment_as_published, per_coordinate
+from levyjax.tails.estimators import COLUMN_METHODS, METHODS, estimate, estimate_columns
+from levyjax.tails.extremes import HillPlot, hill, hill_plot, moment
 from levyjax.tails.io import load
-from levyjax.tails.laws import LawFit, fit_law
-from levyjax.tails.moments import characteristic_function, hill, log_moment, stable_scale
+from levyjax.tails.laws import LAWS, LawFit, fit_law
+from levyjax.tails.likelihood import maximum_likelihood
+from levyjax.tails.moments import (
+    characteristic_function,
+    fractional_moment,
+    koutrouvelis,
+    log_moment,
+    mcculloch,
+    stable_scale,
+)
 from levyjax.tails.pooling import Pooled, pool
 from levyjax.tails.sweep import BlockLengthSweep, ShuffleTest, block_length_sweep, extrapolate_alpha, shuffle_test
 from levyjax.tails.values import TailEstimate
 
 __all__ = [
+    "COLUMN_METHODS",
+    "LAWS",
+    "METHODS",
     "BlockLengthSweep",
+    "HillPlot",
     "LawFit",
     "Pooled",
     "ShuffleTest",
@@ -19,12 +33,21 @@ __all__ = [
     "audit",
     "block_length_sweep",
     "block_log_moment",
+    "block_log_moment_as_published",
     "characteristic_function",
+    "estimate",
+    "estimate_columns",
     "extrapolate_alpha",
     "fit_law",
+    "fractional_moment",
     "hill",
+    "hill_plot",
+    "koutrouvelis",
     "load",
     "log_moment",
+    "maximum_likelihood",
+    "mcculloch",
+    "moment",
     "per_coordinate",
     "pool",
     "shuffle_test",

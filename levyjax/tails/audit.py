@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from levyjax.tails.block import block_log_moment, per_coordinate
-from levyjax.tails.decision import by_hill, compare_laws
-from levyjax.tails.moments import characteristic_function, hill, log_moment
+from levyjax.tails.decision import decide
+from levyjax.tails.extremes import hill
+from levyjax.tails.large import part_of
+from levyjax.tails.moments import characteristic_function, log_moment
 from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, Pooled, largest_tie, pool
 from levyjax.tails.sweep import BlockLengthSweep, block_length_sweep, shuffle_test
-from levyjax.tails.values import TailEstimate, check_values
+from levyjax.tails.values import TailEstimate, check_shape, check_values
 
 VERDICTS = ("stable", "heavy_tailed", "finite_variance", "undecided")
 MINIMUM_FOR_VERDICT = 500  # below this the laws cannot be told apart
@@ -73,9 +75,10 @@ def audit(data: Any, *, center: bool = True, seed: int = 0) -> TailAudit:
         >>> audit(laplace).verdict
         'finite_variance'
     """
-    data = check_values(data)
+    part, taken = part_of(check_shape(data))
+    data = check_values(part)
     pooled = pool(data, center=center, seed=seed)
-    values, notes, tests = pooled.values, list(pooled.notes), {}
+    values, notes, tests = pooled.values, [*taken, *pooled.notes], {}
     if pooled.row_variance_ratio is not None:
         tests["rows"] = {"variance_ratio": pooled.row_variance_ratio}
     estimates = _estimates(pooled, data, center)
@@ -93,7 +96,7 @@ def audit(data: Any, *, center: bool = True, seed: int = 0) -> TailAudit:
     if (tie := largest_tie(values)) > LARGEST_TIE:
         notes.append(f"{tie:.0%} of the values are equal: the data are rounded or discrete, and no density fits them.")
         return TailAudit(estimates, tests, "undecided", tuple(notes))
-    verdict = compare_laws(values, tests, notes) or by_hill(values, estimates, sweep, notes)
+    verdict = decide(values, tests, notes)
     return TailAudit(estimates, tests, verdict, tuple(notes))
 
 
