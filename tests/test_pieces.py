@@ -424,7 +424,9 @@ ESTIMATORS = {  # what each says of data, without the unit of the data
     "shuffle_test": lambda x: tails.shuffle_test(x, num_shuffles=19).shuffled,
     "stable_scale": lambda x: tails.stable_scale(x, 1.5) / np.abs(x).max(),
 }
-NOT_OF_DATA = {"extrapolate_alpha", "load"}
+NOT_OF_DATA = {"accumulate", "combine", "extrapolate_alpha", "finish", "law_quantiles", "load", "start_stream"} | {
+    "tail_probability"
+}
 
 
 class TestTails:
@@ -457,6 +459,7 @@ class TestTails:
         x = heavy()
         results = [tails.hill(x), tails.fit_law(x, "gaussian"), tails.block_length_sweep(x), tails.pool(x)]
         results += [tails.shuffle_test(x, num_shuffles=19), tails.audit(x[:400]), tails.hill_plot(x)]
+        results += [tails.start_stream("log_moment")]
         assert {type(result).__name__ for result in results} == {
             name for name in tails.__all__ if not name.islower() and not name.isupper()
         }

@@ -5,7 +5,7 @@ from levyjax.tails.block import block_log_moment, block_log_moment_as_published,
 from levyjax.tails.estimators import COLUMN_METHODS, METHODS, estimate, estimate_columns
 from levyjax.tails.extremes import HillPlot, hill, hill_plot, moment
 from levyjax.tails.io import load
-from levyjax.tails.laws import LAWS, LawFit, fit_law
+from levyjax.tails.laws import LAWS, LawFit, fit_law, law_quantiles, tail_probability
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import (
     characteristic_function,
@@ -16,6 +16,7 @@ from levyjax.tails.moments import (
     stable_scale,
 )
 from levyjax.tails.pooling import Pooled, pool
+from levyjax.tails.streaming import STREAMED, TailStream, accumulate, combine, finish, start_stream
 from levyjax.tails.sweep import BlockLengthSweep, ShuffleTest, block_length_sweep, extrapolate_alpha, shuffle_test
 from levyjax.tails.values import TailEstimate
 
@@ -23,6 +24,7 @@ __all__ = [
     "COLUMN_METHODS",
     "LAWS",
     "METHODS",
+    "STREAMED",
     "BlockLengthSweep",
     "HillPlot",
     "LawFit",
@@ -30,19 +32,24 @@ __all__ = [
     "ShuffleTest",
     "TailAudit",
     "TailEstimate",
+    "TailStream",
+    "accumulate",
     "audit",
     "block_length_sweep",
     "block_log_moment",
     "block_log_moment_as_published",
     "characteristic_function",
+    "combine",
     "estimate",
     "estimate_columns",
     "extrapolate_alpha",
+    "finish",
     "fit_law",
     "fractional_moment",
     "hill",
     "hill_plot",
     "koutrouvelis",
+    "law_quantiles",
     "load",
     "log_moment",
     "maximum_likelihood",
@@ -52,4 +59,6 @@ __all__ = [
     "pool",
     "shuffle_test",
     "stable_scale",
+    "start_stream",
+    "tail_probability",
 ]

@@ -64,7 +64,7 @@ def decide(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str:
 
 def _rivals(data: np.ndarray) -> list[Rival]:
     """All laws fitted; what they foretell is found for those that are not far behind."""
-    values = Standardized.of(data)
+    values = Standardized.of(data, center=False)
     fits = [fit_standard(values.z, name) for name in _RIVALS]
     rivals = [_rival(in_units(values, name, fit), data.size) for name, fit in zip(_RIVALS, fits, strict=True)]
     best = max(rival.score for rival in rivals)
@@ -141,6 +141,12 @@ def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], no
     if flexible and tail.says == against:
         notes.append("That speaks against the best law's verdict.")
         return "undecided"
+    slope, interval = (tests.get("batch_size", {}).get(name) for name in ("slope", "interval"))
+    if verdict == "stable" and slope is not None:
+        error = (interval[1] - interval[0]) / 3.92
+        if abs(slope - (1 / best.fit.shape - 1)) > _SUMS_DIFFER * error + 0.02:
+            notes.append("The noise falls with the batch size otherwise than under a stable law of this index.")
+            return "undecided"
     if verdict == "stable" and abs(tests.get("aggregation", {}).get("z", 0.0)) > _SUMS_DIFFER:
         notes.append("The index of sums differs from that of the values, which no stable law allows.")
         return "undecided"
@@ -159,7 +165,7 @@ def tail_text(tail: FarTail) -> str:
     """The far tail as a sentence."""
     low, high = tail.interval
     part = f"{tail.num_tail} largest values are straight on log axes" if tail.num_tail else "tail is nowhere straight"
-    trend = ", and it rises outwards, faster than any power law" if tail.rising else ""
+    trend = ", and it rises outwards, as that of a tail lighter than a power law" if tail.rising else ""
     return f"The {part}: Hill's index is {tail.alpha:.2f} [{low:.2f}, {high:.2f}], outermost {tail.outer:.2f}{trend}."
 
 

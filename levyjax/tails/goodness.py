@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-_LOG_SIZES = np.linspace(-25.0, 60.0, 6_801)
+LOG_SIZES = np.linspace(-25.0, 60.0, 6_801)
 
 
 _FAR_OUT = (10, 40)  # values expected beyond the levels at which the values are counted
@@ -29,10 +29,10 @@ def goodness(z: np.ndarray, logpdf: Callable[[np.ndarray], np.ndarray], name: st
         Anderson and Darling 1954. The counts are of values beyond the levels where 10 and 40 are expected, which A^2
         hardly notices if they are missing.
     """
-    log_tail = np.interp(np.log(np.maximum(np.abs(z), 1e-10)), _LOG_SIZES, _log_tail(logpdf))  # log P(X > |z|)
-    distance = anderson_darling(z, log_tail)
+    tail = np.interp(np.log(np.maximum(np.abs(z), 1e-10)), LOG_SIZES, log_tail(logpdf))  # log P(X > |z|)
+    distance = anderson_darling(z, tail)
     expected = [count for count in _FAR_OUT if count < z.size / 10]
-    counts = [int((log_tail < math.log(count / 2 / z.size)).sum()) for count in expected]
+    counts = [int((tail < math.log(count / 2 / z.size)).sum()) for count in expected]
     tails = [_two_sided(found, count) for found, count in zip(counts, expected, strict=True)]
     return distance, min(1.0, 3 * min(p_value(distance, name, shape), *tails, 1.0))
 
@@ -64,11 +64,11 @@ def _two_sided(found: int, expected: float) -> float:
     return float(min(1.0, 2 * min(stats.poisson.cdf(found, expected), stats.poisson.sf(found - 1, expected))))
 
 
-def _log_tail(logpdf: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def log_tail(logpdf: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """log P(X > e^v) on the grid of v: the density summed from the far end, so that small tails are exact."""
     with np.errstate(over="ignore", under="ignore"):
-        mass = np.exp(logpdf(np.exp(_LOG_SIZES)) + _LOG_SIZES)
-    pieces = (mass[1:] + mass[:-1]) / 2 * (_LOG_SIZES[1] - _LOG_SIZES[0])
+        mass = np.exp(logpdf(np.exp(LOG_SIZES)) + LOG_SIZES)
+    pieces = (mass[1:] + mass[:-1]) / 2 * (LOG_SIZES[1] - LOG_SIZES[0])
     tail = np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
     return np.log(np.maximum(tail / tail[0] / 2, 1e-300))
 

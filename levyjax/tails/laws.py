@@ -16,7 +16,7 @@ from scipy.interpolate import make_interp_spline
 
 from levyjax.tails import density
 from levyjax.tails.fitting import Logpdf, maximise
-from levyjax.tails.goodness import goodness
+from levyjax.tails.goodness import LOG_SIZES, goodness, log_tail
 from levyjax.tails.mixture import fit_mixture, mixture_logpdf
 from levyjax.tails.values import centred, check_values
 
@@ -171,11 +171,11 @@ class Standardized:
     unit: float
 
     @staticmethod
-    def of(data: Any) -> "Standardized":
-        """Refuses data of which half are equal."""
+    def of(data: Any, *, center: bool = True) -> "Standardized":
+        """Around the middle, or around 0; refuses data of which half are equal."""
         raw = check_values(data).ravel()
         size = float(np.abs(raw).max())
-        values = centred(raw, center=True, keep_zeros=False)
+        values = centred(raw, center, keep_zeros=False)
         unit = float(np.median(np.abs(values)))
         if unit == 0:
             raise ValueError("data has half of its values equal, so no density fits it. Leave the zeros out.")
@@ -261,3 +261,54 @@ def _held_out(z: np.ndarray, name: str, fitted: StandardFit) -> float:
         other = fit_standard(z[~out], name, fitted.at)
         total += float(other.logpdf((z[out] - other.location) / other.scale).sum()) - out.sum() * math.log(other.scale)
     return total
+
+
+def tail_probability(fit: LawFit, sizes: Any) -> np.ndarray:
+    """P(|X - location| > u) under a fitted law.
+
+    Args:
+        fit: of `fit_law`.
+        sizes: u > 0, in the unit of the data.
+
+    Returns:
+        float64 of the shape of sizes.
+
+    Example:
+        >>> cauchy = fit_law(np.random.default_rng(0).standard_cauchy(10_000), "student_t")
+        >>> bool(abs(tail_probability(cauchy, 100.0) - 0.0064) < 0.001)
+        True
+    """
+    logs = np.log(np.asarray(sizes, dtype=np.float64) / fit.scale)
+    return 2 * np.exp(np.interp(logs, LOG_SIZES, log_tail(_logpdf_of(fit))))
+
+
+def law_quantiles(fit: LawFit, probabilities: Any) -> np.ndarray:
+    """Quantiles of a fitted law, in the unit of the data.
+
+    Args:
+        fit: of `fit_law`.
+        probabilities: in (0, 1).
+
+    Returns:
+        float64 of their shape.
+
+    Example:
+        >>> gaussian = fit_law(np.random.default_rng(0).normal(size=10_000), "gaussian")
+        >>> bool(abs(law_quantiles(gaussian, 0.975) - 1.96) < 0.05)
+        True
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    tail = np.log(np.minimum(p, 1 - p))
+    falling = log_tail(_logpdf_of(fit))
+    sizes = np.exp(np.interp(-tail, -falling, LOG_SIZES))
+    return fit.location + fit.scale * np.sign(p - 0.5) * np.where(p == 0.5, 0.0, sizes)
+
+
+def _logpdf_of(fit: LawFit) -> Callable[[np.ndarray], np.ndarray]:
+    """The log density of a fit, of location 0 and scale 1."""
+    if fit.name == "gaussian":
+        return _normal
+    if fit.name == "gaussian_mixture":
+        return functools.partial(mixture_logpdf, parts=np.array(fit.shape))
+    shape = [density.logit(fit.shape)] if fit.name == "stable" else np.log(np.atleast_1d(fit.shape))
+    return functools.partial(_LAWS[fit.name].logpdf, shape=np.asarray(shape))
