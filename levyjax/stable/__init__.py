@@ -1,6 +1,7 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
+from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
 from levyjax.stable.sampling import (
     draw_words,
     exponential,
@@ -13,14 +14,21 @@ from levyjax.stable.sampling import (
 )
 
 __all__ = [
+    "cdf",
+    "characteristic_function",
     "draw_words",
     "exponential",
     "isotropic",
+    "logpdf",
+    "logsf",
     "normal",
+    "pdf",
     "positive",
     "radial_tail_constant",
     "sample",
     "sample_isotropic",
+    "score",
+    "sf",
     "small_jump_variance",
     "symmetric",
     "tail_constant",
