@@ -83,7 +83,7 @@ def hill_plot(
     k, index = _pair(num_tail, alpha)
     with panel(ax) as axes:
         axes.axhline(2.0, color=INK, linewidth=0.7)
-        axes.annotate(r"$\alpha = 2$", (k[0], 2.0), (2, 2), textcoords="offset points", fontsize="small")
+        axes.annotate(r"$\alpha = 2$", (k[-1], 2.0), (0, 2), textcoords="offset points", fontsize="small", ha="right")
         axes.plot(k, index, color=BLUE, label="Hill")
         if interval is not None:
             low, high = np.asarray(interval, dtype=np.float64).T

@@ -136,10 +136,11 @@ def _leader(rivals: list[Rival], verdict: str) -> Rival:
 def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], notes: list[str]) -> str:
     """The verdict unless the far tail, or for a stable law the index of sums, speaks clearly against it."""
     notes.append(tail_text(tail))
-    against = {"finite_variance": "below", "heavy_tailed": "above"}.get(verdict)
-    flexible = best.fit.name in ("gaussian_mixture", "student_t_heavy", "generalised_t_heavy")
-    if flexible and tail.says == against:
+    if verdict == "heavy_tailed" and tail.says == "above":
         notes.append("That speaks against the best law's verdict.")
+        return "undecided"
+    if best.fit.name == "gaussian_mixture" and tail.says != "above":
+        notes.append("That does not bear out a finite variance, and a mixture of Gaussians fits many laws.")
         return "undecided"
     slope, interval = (tests.get("batch_size", {}).get(name) for name in ("slope", "interval"))
     if verdict == "stable" and slope is not None:

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
+from levyjax.tails import columns
+
 _PARTS = (2.5, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 _FEWEST = 25
 _STRAIGHT = 1.321  # 5% critical value of A^2 for an exponential law with fitted mean (Stephens 1974)
@@ -21,6 +23,7 @@ class FarTail:
         outer: Hill's index of the outermost values, an eighth of k (25 at least).
         rising: whether the index grows outwards, from a tenth of the values to one of five parts further out, by more
             than three standard errors: a tail lighter than a power law.
+        light: whether the moment estimate of the outermost hundredth (50 values at least) is clearly above 2.
     """
 
     num_tail: int
@@ -28,13 +31,14 @@ class FarTail:
     interval: tuple[float, float]
     outer: float
     rising: bool
+    light: bool
 
     @property
     def says(self) -> str | None:
         """ "above" or "below" 2 if the interval and the outer index agree on that, else None."""
-        if self.rising and self.outer > 2:
+        if self.outer > 2 and (self.rising or self.interval[0] > 2):
             return "above"
-        if self.interval[0] > 2 and self.outer > 2:
+        if self.light and self.interval[1] > 2:
             return "above"
         return "below" if self.num_tail and self.interval[1] < 2 and self.outer < 2.5 and not self.rising else None
 
@@ -65,7 +69,16 @@ def far_tail(values: np.ndarray) -> FarTail:
     inner, steps = _hill(logs, tenth), [tenth // 2**j for j in range(2, 7) if tenth // 2**j >= 15]
     rising = any(_hill(logs, count) - inner > 3 * inner / np.sqrt(count) for count in steps)
     low, high = _hill(logs, k) * stats.chi2.ppf([0.025, 0.975], 2 * k) / (2 * k)
-    return FarTail(chosen, _hill(logs, k), (float(low), float(high)), outer, rising)
+    return FarTail(chosen, _hill(logs, k), (float(low), float(high)), outer, rising, _light(logs))
+
+
+def _light(logs: np.ndarray) -> bool:
+    k = max(2 * _FEWEST, logs.size // 100)
+    if k >= logs.size:
+        return False
+    sizes = np.exp(logs - logs[0])[:, None]
+    _, low, _ = columns.moment(sizes, np, num_tail=k)
+    return bool(low[0] > 2)
 
 
 def _hill(logs: np.ndarray, k: int) -> float:
