@@ -77,8 +77,9 @@ def _write_figures(folder: Path, data: Any, result: dict[str, Any], center: bool
     from levyjax import plots, tails
     from levyjax.cli.figures import write_figure
     from levyjax.tails.large import part_of
+    from levyjax.tails.values import check_values
 
-    values = tails.pool(tails.values.check_values(part_of(data)[0]), center=center, seed=seed).values
+    values = tails.pool(check_values(part_of(data)[0]), center=center, seed=seed).values
     tests = result["tests"]
     with plots.style():
         for name, axes in _figures(values, result["estimates"], tests):
@@ -138,4 +139,4 @@ def _label(fit: Any) -> str:
     text |= {"lognormal_scales": "lognormal scales", "gaussian_mixture": "Gaussian mixture", "gaussian": "Gaussian"}
     if name == "generalised_t":
         return f"{text[name]}, index {fit.shape[1]:.2f}"
-    return text.get(name, name) + (f", {number} = {fit.shape:.3g}" if number else "")
+    return str(text.get(name, name)) + (f", {number} = {fit.shape:.3g}" if number else "")

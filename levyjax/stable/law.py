@@ -194,8 +194,8 @@ def logpdf(
         As `pdf`.
 
     Example:
-        >>> round(float(logpdf(200.0, 2.0)) + 200**2 / 4 + math.log(4 * math.pi) / 2, 2)
-        0.0
+        >>> round(float(logpdf(200.0, 2.0)) / (200**2 / 4 + math.log(4 * math.pi) / 2), 5)
+        -1.0
     """
     return evaluate("logpdf", x, alpha, beta, loc, scale, parametrization)
 
