@@ -32,10 +32,14 @@ Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displa
 
 
 class Depth(NamedTuple):
-    """How deep points are inside: 1 at the minimum, 0 at the boundary; `power` is depth^alpha."""
+    """How deep points are inside for the jumps: 1 at the minimum, 0 at the boundary; `power` is depth^alpha.
+
+    `room` is the way that is left to the boundary, which is less where a jump does not take the point there at once.
+    """
 
     depth: Float[Array, " lanes"]
     power: Float[Array, " lanes"]
+    room: Float[Array, " lanes"]
 
 
 def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
@@ -145,9 +149,9 @@ class SteppedFlow(NamedTuple):
         tiny = jnp.finfo(norm.dtype).tiny
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
         ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
-        outward = jnp.maximum(reach(ahead) - (1 - depth.depth), tiny) * rate / 0.01
+        outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
-        short = jnp.maximum(_OUTWARD_PART * depth.depth / outward, _SHORTEST_PART / rate)
+        short = jnp.maximum(_OUTWARD_PART * depth.room / outward, _SHORTEST_PART / rate)
         short = jnp.minimum(short, jnp.where(calm, _CALM_PART / rate, careful))
         return jnp.where(skips, jnp.inf, short)
 

@@ -15,7 +15,9 @@ from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
 _LOG2_E = 1 / math.log(2)
-_LEAST_DEPTH = 1e-3  # the jump threshold follows the point no closer to the boundary than this
+# The jump threshold follows the point no closer to the boundary than this: where jumps move it at once, and where they
+# push a momentum, which takes it there in time.
+_LEAST_DEPTH, _LEAST_DEPTH_OF_A_PUSH = 1e-3, 0.1
 # This solver has no radial factors and no mini-batches: their streams time and size its jumps, and aim them.
 _EVENT, _AIM = Stream.RADIUS, Stream.GRADIENT
 
@@ -54,6 +56,7 @@ class Layout(NamedTuple):
     s^-alpha times these, variances s^(2 - alpha) times.
     """
 
+    least_depth: float
     reaches: Float[Array, " axes"]  # of a jump of length 1 on each axis
     shares: Float[Array, " axes"]  # of the axes in the long jumps, summed up
     rate: Any
@@ -121,7 +124,16 @@ class JumpAdapted:
         if problem.dimension == 1:
             ends = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray([[-1.0, 1.0]]))
         flow = make_flow(problem, split.variances)
-        layout = Layout(split.reaches, shares, rate, split.variances, ends, flow, jnp.asarray(max_time, float))
+        layout = Layout(
+            _least_depth(problem),
+            split.reaches,
+            shares,
+            rate,
+            split.variances,
+            ends,
+            flow,
+            jnp.asarray(max_time, float),
+        )
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
     def init(self, problem: Any, x: Float[Array, "d lanes"]) -> JumpState:
@@ -130,8 +142,9 @@ class JumpAdapted:
 
     def depth(self, problem: Any, x: Float[Array, "d lanes"]) -> Depth:
         """How deep points are inside."""
-        depth = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
-        return Depth(depth, exp2(problem.noise.alpha * log2(depth)))
+        room = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
+        depth = jnp.maximum(room, jnp.asarray(self.layout.least_depth, x.dtype))
+        return Depth(depth, exp2(problem.noise.alpha * log2(depth)), room)
 
     def _reach(self, problem: Any, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
         ends = self.layout.ends
@@ -186,6 +199,13 @@ class JumpAdapted:
         index = jnp.arange(self.layout.reaches.shape[0], dtype=jnp.int32)[:, None]
         length = jnp.where(index == axis, reach / column(self.layout.reaches, event[0]), 0).sum(axis=0)
         return length * problem.noise.jump_direction(counter, axis, _AIM)
+
+
+def _least_depth(problem: Any) -> float:
+    """By whether a jump moves the point itself."""
+    rest = problem.dynamics.rest(jnp.asarray(problem.landscape.minimum), problem.noise)
+    moved = problem.dynamics.displace(rest, jnp.ones_like(rest.x))
+    return _LEAST_DEPTH if bool((moved.x != rest.x).any()) else _LEAST_DEPTH_OF_A_PUSH
 
 
 def _add(time: Array, low: Array, amount: Array) -> tuple[Array, Array]:
