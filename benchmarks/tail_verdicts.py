@@ -108,7 +108,7 @@ def verdicts(name: str, n: int, repeats: int) -> dict[str, Any]:
 
 def run(quick: bool) -> dict[str, Any]:
     """A row for each law at n = 10,000; the laws that have to be right also at n = 2,000 and 100."""
-    repeats, more = (2, 2) if quick else (200, 50)
+    repeats, more = (2, 2) if quick else (200, 25)
     rows = [verdicts(name, 10_000, repeats) for name in LAWS]
     rows += [verdicts(name, 10_000, more) for name in FURTHER]
     rows += [verdicts(name, n, more) for n in (2_000, 100) for name in LAWS]

@@ -142,9 +142,11 @@ def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> n
 def _symmetric(values: np.ndarray, center: bool, notes: list[str]) -> np.ndarray:
     """The values, around the centre that makes the two sides most alike, or differences of pairs if none does.
 
-    The middle is wide of the mark where the law has a sharp peak, the median where it has a gap: both are tried.
+    The middle is wide of the mark where the law has a sharp peak or a gap, the median where it has a gap, and the
+    point between two quantiles where it has a peak: all are tried.
     """
-    shifts = [0.0, *([float(np.median(values))] if center else [])]
+    quantiles = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
+    shifts = [0.0, *(((quantiles + quantiles[::-1]) / 2)[:3].tolist() if center else [])]
     p_values = [_alike(values - shift) for shift in shifts]
     best = int(np.argmax(p_values))
     if p_values[best] > _ASYMMETRIC:
