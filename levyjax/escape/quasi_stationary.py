@@ -34,7 +34,7 @@ from levyjax.dynamics import SGD, Momentum
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.predict import unit_rate
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise import Independent, JumpRays, Rotational
+from levyjax.noise import ALL_RAYS, Independent, JumpRays, Rotational
 from levyjax.random import Counter, Stream, run_key, trajectory_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 from levyjax.stable import tail_constant
@@ -160,7 +160,7 @@ def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
     with jax.enable_x64(True):
         solver = solver.prepare(problem)
         basin, limit = _chords(problem, solver), None
-        if basin is not None and isinstance(problem.noise, Rotational) and isinstance(problem.dynamics, SGD):
+        if basin is not None and (isinstance(problem.noise, Rotational) or problem.dimension > ALL_RAYS):
             limit = float(problem.noise_level) ** float(problem.noise.alpha) * float(unit_rate(problem))
         return System(problem, solver, basin, limit, _overshoots(problem, basin is not None))
 
@@ -214,7 +214,8 @@ def _measured(system: System, seen: Lookout, inside: Array, leg: Leg, counter: C
     problem, solver = system.problem, system.solver
     rays = problem.noise.jump_rays(counter, _RAYS)
     part = jnp.maximum(solver.jump_part * leg.depth.depth, _FLOOR)
-    longest = part / column(solver.layout.reaches, seen.state.x)
+    reaches = solver.layout.reaches
+    longest = part / (column(reaches, seen.state.x) if rays.axis is None else reaches[rays.axis])
     least, more = _exit_measure(system, seen.state, longest, rays)
     return leg.time * least + seen.weight * jnp.where(inside, more, -least)
 
