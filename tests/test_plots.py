@@ -34,6 +34,19 @@ FIGURES = {
     "block_length_sweep": lambda **kw: plots.block_length_sweep(
         [10, 100, 1000], [1.3, 1.6, 1.7], [(1.2, 1.4), (1.5, 1.7), (1.5, 1.9)], **kw
     ),
+    "ccdf_with_laws": lambda **kw: plots.ccdf_with_laws(
+        np.tan(np.linspace(-1.57, 1.57, 999)), {"Cauchy": ([1.0, 100.0], [0.5, 0.0064])}, **kw
+    ),
+    "hill_plot": lambda **kw: plots.hill_plot(
+        [10, 100, 1000], [1.4, 1.5, 1.6], [(1, 2), (1.3, 1.7), (1.5, 1.7)], [np.inf, 1.5, 1.4], chosen=100, **kw
+    ),
+    "quantile_plot": lambda **kw: plots.quantile_plot(
+        np.arange(-50.0, 50.0), {"uniform": 100 * plots.plotted_levels(100) - 50}, **kw
+    ),
+    "characteristic_plot": lambda **kw: plots.characteristic_plot(RNG_TIMES, 1.5, 3.0, **kw),
+    "aggregation_plot": lambda **kw: plots.aggregation_plot(
+        [1, 2, 4], [1.2, 1.5, 1.7], [(1, 1.4), (1.4, 1.6), (1.5, 2)], **kw
+    ),
     "ratio_forest": lambda **kw: plots.ratio_forest(
         ["a", "b", "c", "d"], [1.0, 1.5, None, 2.0], [(0.9, 1.1), (1.4, 1.6), None, (1.2, None)], **kw
     ),
