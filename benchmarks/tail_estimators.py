@@ -63,3 +63,27 @@ def run(quick: bool) -> dict[str, Any]:
             count = 2 * repeats if method == "maximum_likelihood" and n == max(SIZES) else repeats
             rows += [study(method, alpha, n, count) for alpha in alphas]
     return {"rows": rows, "quick": quick}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The rows as the tables of docs/tail_estimators.md: one for each sample size and index."""
+    parts = []
+    for n in sorted({row["n"] for row in result["rows"]}):
+        for alpha in sorted({row["alpha"] for row in result["rows"]}):
+            rows = [row for row in result["rows"] if (row["n"], row["alpha"]) == (n, alpha)]
+            bound = rows[0]["bound"]
+            title = f"n = {n:,}, alpha = {alpha:g}" + (f"; the bound is {bound:g}" if bound else "")
+            lines = [f"| {title} | bias | √n · rms error | coverage of 95% | ms |", "|---|---|---|---|---|"]
+            lines += [_line(row) for row in rows]
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(row: dict[str, Any]) -> str:
+    cells = [
+        f"{row['bias']:+.4f}",
+        f"{row['sqrt_n_error']:.3f}",
+        f"{100 * row['coverage']:.1f}%",
+        f"{row['milliseconds']:.1f}",
+    ]
+    return f"| {row['method']} | {' | '.join(cells)} |"

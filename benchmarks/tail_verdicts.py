@@ -113,3 +113,12 @@ def run(quick: bool) -> dict[str, Any]:
     rows += [verdicts(name, 10_000, more) for name in FURTHER]
     rows += [verdicts(name, n, more) for n in (2_000, 100) for name in LAWS]
     return {"rows": rows, "quick": quick}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The rows as the tables of docs/tail_estimators.md."""
+    lines = ["| law | n | expected | right | undecided | wrong |", "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        counts = " | ".join(f"{row[name]}" for name in ("right", "undecided", "wrong"))
+        lines.append(f"| {row['law']} | {row['n']:,} | {row['expected']} | {counts} |")
+    return "\n".join(lines) + "\n"

@@ -77,8 +77,9 @@ def _write_figures(folder: Path, data: Any, result: dict[str, Any], center: bool
     from levyjax import plots, tails
     from levyjax.cli.figures import write_figure
     from levyjax.tails.large import part_of
+    from levyjax.tails.values import check_values
 
-    values = tails.pool(tails.values.check_values(part_of(data)[0]), center=center, seed=seed).values
+    values = tails.pool(check_values(part_of(data)[0]), center=center, seed=seed).values
     tests = result["tests"]
     with plots.style():
         for name, axes in _figures(values, result["estimates"], tests):
@@ -133,9 +134,10 @@ def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
 def _label(fit: Any) -> str:
     """The law in the few words that a legend has room for."""
     name = fit.name.removesuffix("_heavy").removesuffix("_finite")
-    number = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}.get(name)
-    text = {"student_t": "Student t", "generalised_t": "generalised t", "generalised_normal": "generalised normal"}
-    text |= {"lognormal_scales": "lognormal scales", "gaussian_mixture": "Gaussian mixture", "gaussian": "Gaussian"}
+    if name in ("gaussian", "gaussian_mixture"):
+        return {"gaussian": "Gaussian", "gaussian_mixture": "Gaussian mixture"}[name]
     if name == "generalised_t":
-        return f"{text[name]}, index {fit.shape[1]:.2f}"
-    return text.get(name, name) + (f", {number} = {fit.shape:.3g}" if number else "")
+        return f"generalised t, index {fit.shape[1]:.2f}"
+    symbol = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}[name]
+    title = {"student_t": "Student t"}.get(name, name.replace("_", " "))
+    return f"{title}, {symbol} = {fit.shape:.3g}"

@@ -119,8 +119,8 @@ def _read_csv(path: Path, name: str) -> np.ndarray:
 
 def _read_parquet(path: Path, name: str) -> np.ndarray:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # pyright: ignore[reportMissingImports]
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError(f'{name} needs pyarrow. Install it with pip install "levyjax[io]", or save an .npy.') from None
     try:

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import special
 
 _BINS = 500
 _SMALLEST = 1e-3  # of the values' median size: smaller scales would follow single values
@@ -16,7 +15,8 @@ def mixture_logpdf(x: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Log density of sum_k weight_k N(0, scale_k^2) at x, parts (k, 2) of weights and scales."""
     weights, scales = parts.T
     exponents = np.log(weights / scales) - (x[..., None] / scales) ** 2 / 2
-    return special.logsumexp(exponents, axis=-1) - math.log(2 * math.pi) / 2
+    largest = exponents.max(axis=-1)
+    return largest + np.log(np.exp(exponents - largest[..., None]).sum(axis=-1)) - math.log(2 * math.pi) / 2
 
 
 def fit_mixture(z: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:

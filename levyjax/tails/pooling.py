@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -166,7 +167,8 @@ def _alike(values: np.ndarray) -> float:
     if min(above.size, below.size) <= MINIMUM_VALUES:
         return 0.0
     sides = stats.binomtest(above.size, above.size + below.size).pvalue
-    return float(min(sides, stats.ks_2samp(above, below, method="asymp").pvalue))
+    sizes: Any = stats.ks_2samp(above, below, method="asymp")
+    return float(min(sides, sizes.pvalue))
 
 
 def largest_tie(values: np.ndarray) -> float:
