@@ -105,15 +105,21 @@ def _figures(values: Any, estimates: dict[str, Any], tests: dict[str, Any]) -> A
         yield "ccdf", plots.ccdf_with_laws(values - fits[next(iter(fits))].location, curves)
         levels = plots.plotted_levels(values.size)
         yield "qq", plots.quantile_plot(values, {n: tails.law_quantiles(f, levels) for n, f in list(fits.items())[:2]})
-    if sweep := tests.get("block_length_sweep"):
+    sweep, sums = tests.get("block_length_sweep", {}), tests.get("aggregation", {})
+    if _finite(sweep):
         yield "block_length", plots.block_length_sweep(
             sweep["block_lengths"], sweep["alpha"], sweep["interval"],
             alpha=sweep["stable_alpha"], deficit=sweep["log_excess"],
         )  # fmt: skip
     if found := estimates.get("characteristic_function"):
         yield "characteristic_function", plots.characteristic_plot(values, found["alpha"], found["settings"]["scale"])
-    if sums := tests.get("aggregation"):
+    if _finite(sums):
         yield "aggregation", plots.aggregation_plot(sums["num_summed"], sums["alpha"], sums["interval"])
+
+
+def _finite(test: dict[str, Any]) -> bool:
+    """Whether a test has estimates over a ladder, all of them and their intervals finite."""
+    return bool(test) and None not in [*test["alpha"], *(end for ends in test["interval"] for end in ends)]
 
 
 def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:

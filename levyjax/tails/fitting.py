@@ -9,6 +9,7 @@ import numpy as np
 _DIFFERENCE = 1e-4
 _LARGEST_STEP = 0.5
 _ENOUGH = 1e-3  # of log-likelihood that a further step may still promise
+_LARGEST_SCORE = 1e100  # of a value that the law all but rules out
 _STEPS = 25
 _BY_SCORES = 12  # steps, after which the curvature is found by differences
 _CURVATURE_STEP = 1e-3
@@ -41,6 +42,7 @@ def maximise(
     total = _total(logpdf, values, at)
     for place in range(_STEPS):
         scores = _scores(logpdf, values, at)
+        scores = np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
         gradient, information = scores.sum(axis=0), scores.T @ scores
         if place >= _BY_SCORES:
             information = _curvature(logpdf, values, at)

@@ -186,5 +186,6 @@ def _regression(stream: TailStream) -> tuple[float, float, float]:
     _, weights = columns.regression_weights(columns.STEP, count)
     alpha = float(weights @ np.log(-np.log(power)))
     slope = 2 * np.tile(np.array(weights) / (power * np.log(power)), 2) * mean
-    half = columns.Z * math.sqrt(max(float(slope @ covariance @ slope), 0.0) / stream.n)
+    variance = max(float(slope @ covariance @ slope), float(columns.slope_variance(alpha, np, columns.STEP, weights)))
+    half = columns.Z * math.sqrt(variance / stream.n)
     return alpha, alpha - half, alpha + half
