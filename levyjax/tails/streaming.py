@@ -186,6 +186,7 @@ def _regression(stream: TailStream) -> tuple[float, float, float]:
     _, weights = columns.regression_weights(columns.STEP, count)
     alpha = float(weights @ np.log(-np.log(power)))
     slope = 2 * np.tile(np.array(weights) / (power * np.log(power)), 2) * mean
-    variance = max(float(slope @ covariance @ slope), float(columns.slope_variance(alpha, np, columns.STEP, weights)))
+    by_law = columns.slope_variance(np.array([alpha]), np, columns.STEP, weights)[0]
+    variance = max(float(slope @ covariance @ slope), float(by_law))
     half = columns.Z * math.sqrt(variance / stream.n)
     return alpha, alpha - half, alpha + half
