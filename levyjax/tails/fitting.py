@@ -38,7 +38,7 @@ def maximise(
         The parameters, the log-likelihood and the covariance (2 + m, 2 + m), with zeros for a parameter at its bound.
     """
     low, high = np.concatenate([[-np.inf, -np.inf], low]), np.concatenate([[np.inf, np.inf], high])
-    at, total = np.clip(start, low, high), -np.inf
+    at = np.clip(start, low, high)
     total = _total(logpdf, values, at)
     for place in range(_STEPS):
         scores = _scores(logpdf, values, at)
@@ -49,7 +49,7 @@ def maximise(
         free = ~(((at <= low) & (gradient < 0)) | ((at >= high) & (gradient > 0)))
         step = _step(gradient, information, free)
         promised = float(step @ gradient) / 2
-        better, reached = _search(logpdf, values, at, total, step, low, high)
+        better, reached = _search(functools.partial(_total, logpdf, values), at, total, step, (low, high))
         if reached <= total:
             break
         at, total = better, reached
@@ -85,11 +85,17 @@ def _step(gradient: np.ndarray, information: np.ndarray, free: np.ndarray) -> np
     return step * min(1.0, _LARGEST_STEP / float(np.abs(step).max() + 1e-300))
 
 
-def _search(logpdf, values, at, total, step, low, high) -> tuple[np.ndarray, float]:
+def _search(
+    total_at: Callable[[np.ndarray], float],
+    at: np.ndarray,
+    total: float,
+    step: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, float]:
     """The step, or a half, a quarter, ... of it, and the log-likelihood it reaches."""
     for _ in range(12):
-        trial = np.clip(at + step, low, high)
-        reached = _total(logpdf, values, trial)
+        trial = np.clip(at + step, *bounds)
+        reached = total_at(trial)
         if reached > total:
             return trial, reached
         step = step / 2
