@@ -134,6 +134,7 @@ def _from_extremes(method: str, data: Any, num_tail: int | None, center: bool) -
 
 def _biased(alpha: float) -> str:
     return (
-        f"alpha = {alpha:.2f} is from the largest values as if their law were an exact power law: on stable data of "
-        "index 1.5 or more it is too large, and its interval does not hold (docs/tail_estimators.md)."
+        f"alpha = {alpha:.2f} is from the largest values as if their law were an exact power law. On stable data of "
+        "index 1.8 Hill's 95% interval covered the index in 83% (n = 1000) and 18% (n = 10,000) of 1000 samples, the "
+        "moment estimator's in 91% and 96% (docs/tail_estimators.md)."
     )
