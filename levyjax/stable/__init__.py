@@ -1,6 +1,7 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
+from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
 from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
@@ -14,12 +15,17 @@ from levyjax.stable.truncated import sample_truncated
 from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
+    "cdf",
+    "characteristic_function",
     "draw_words",
     "exponential",
     "isotropic",
     "isotropic_logpdf",
     "isotropic_pdf",
+    "logpdf",
+    "logsf",
     "normal",
+    "pdf",
     "positive",
     "radial_pdf",
     "radial_tail_constant",
@@ -31,6 +37,8 @@ __all__ = [
     "sample_relativistic",
     "sample_tempered",
     "sample_truncated",
+    "score",
+    "sf",
     "skewed",
     "small_jump_variance",
     "symmetric",

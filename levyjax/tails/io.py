@@ -1,6 +1,7 @@
 """Noise from a file."""
 
 import contextlib
+import importlib
 import os
 import warnings
 import zipfile
@@ -119,12 +120,12 @@ def _read_csv(path: Path, name: str) -> np.ndarray:
 
 def _read_parquet(path: Path, name: str) -> np.ndarray:
     try:
-        import pyarrow  # pyright: ignore[reportMissingImports]
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+        pyarrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise ValueError(f'{name} needs pyarrow. Install it with pip install "levyjax[io]", or save an .npy.') from None
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = parquet.read_table(path)
         columns = [column.to_numpy() for column in table.columns]
     except pyarrow.ArrowException as error:
         raise ValueError(f"{name} cannot be read as parquet ({str(error).splitlines()[0][:120]}).") from None
