@@ -28,11 +28,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import as_matrix, cast, column, jit, pytree
+from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
-from levyjax.escape.predict import unit_rate
+from levyjax.escape.predict import exit_rays, unit_rate
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, Rotational
 from levyjax.random import Counter, Stream, run_key, trajectory_key, words
@@ -146,12 +146,9 @@ def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends si
     if float(problem.noise.alpha) == 2:
         return None
     maps = problem.dynamics.jump_maps(problem.noise)
-    columns = maps[0][:, None] * as_matrix(problem.noise.scale)
-    directions = jnp.concatenate([columns, -columns], axis=1)
-    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
-    spectrum = relaxation_spectrum(problem, maps)
-    flowing = flow_out_gauge(problem, directions, gauge, spectrum)
-    ends = jnp.stack([flowing, gauge if measured else 0 * gauge])
+    rays = exit_rays(problem, maps)  # +A_j for every j, then -A_j
+    flowing = flow_out_gauge(problem, rays.directions, rays.gauge, relaxation_spectrum(problem, maps))
+    ends = jnp.stack([flowing, rays.gauge if measured else 0 * rays.gauge])
     return 1 / (float(problem.noise_level) * ends.reshape(2, 2, -1))
 
 
