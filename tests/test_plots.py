@@ -251,6 +251,24 @@ class TestTails:
         deficit = (1 / 1.2182 - 0.5) * np.log(36400)
         assert tails.finite_variance_alpha(16640, deficit) == pytest.approx(1.1819, abs=1e-3)
 
+    def test_units_are_on_the_axes(self):
+        ccdf = plots.ccdf_with_laws([1.0, 2.0], {}, unit="medians")
+        quantile = plots.quantile_plot([1.0, -2.0], {}, unit="medians")
+        assert ccdf.get_xlabel() == "$u$ (medians)"
+        assert quantile.get_ylabel() == "quantile of the data (medians)"
+
+    def test_a_moment_estimate_that_is_mostly_infinite_says_so(self):
+        axes = plots.hill_plot([10, 20, 40], [3.0, 2.5, 2.0], moment=[np.inf, np.inf, 5.0])
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Hill", "moment, infinite at most $k$"]
+
+    def test_the_line_at_two_is_named_outside_the_axes(self):
+        for name in ("hill_plot", "block_length_sweep", "aggregation_plot"):
+            axes = FIGURES[name]()
+            axes.figure.canvas.draw()
+            (text,) = axes.texts
+            assert text.get_text() == r"$\alpha = 2$"
+            assert text.get_window_extent().x0 >= axes.get_window_extent().x1
+
     def test_intervals_weight_the_fits(self):
         laws = tails.block_length_laws([10, 1000], [1.2, 1.8], [(1.199, 1.201), (1.0, 1.99)])
         assert laws.alpha == pytest.approx(1.2, abs=1e-3)

@@ -435,7 +435,10 @@ def _damaged(folder):
     }
     for name, array in arrays.items():
         np.save(folder / name, array)
+    np.save(folder / "all_nan.npy", np.full(100, np.nan))
     np.savez(folder / "several.npz", a=good, b=good)
+    np.savez(folder / "none.npz")
+    np.savez(folder / "object.npz", arrays["object.npy"])
     files = {
         "empty.npy": b"",
         "truncated.npy": content[:300],
@@ -448,15 +451,20 @@ def _damaged(folder):
         "ragged.csv": b"1,2\n3\n",
         "binary.csv": bytes([255, 254, 0]) * 9,
         "comment.csv": b"# nothing\n\n",
+        "nan.csv": b"nan\n" * 50,
+        "words.csv": b"no numbers\n" * 50,
         "noise.txt": b"1\n2\n",
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
     (folder / "folder.npy").mkdir()
+    (folder / "folder").mkdir()
 
 
 REFUSED = {
     "missing.npy": "No such file",
+    "missing": "No such file",
+    "folder": "is a folder",
     "folder.npy": "is a folder",
     "noise.txt": "no known suffix",
     "empty.npy": "is empty",
@@ -466,8 +474,11 @@ REFUSED = {
     "garbage.npy": "not in NumPy's format",
     "truncated.npz": "truncated or no .npz",
     "damaged.npz": "truncated or damaged",
+    "none.npz": "holds no array",
     "several.npz": r"2 arrays \(a, b\)",
     "object.npy": "pickled objects",
+    "object.npz": "pickled objects",
+    "all_nan.npy": "100 of 100 values that are NaN or infinite",
     "nan.npy": "4 of 100 values that are NaN or infinite",
     "constant.npy": "all 100 values are 2.5",
     "few.npy": "5 values, and at least 16",
@@ -478,6 +489,8 @@ REFUSED = {
     "complex.npy": "dtype complex128",
     "bool.npy": "dtype bool",
     "struct.npy": "no real numbers",
+    "nan.csv": "50 of 50 values that are NaN or infinite",
+    "words.csv": "could not convert string 'no numbers'",
     "titles.csv": "could not convert string 'a'",
     "ragged.csv": "number of columns changed from 2 to 1",
     "binary.csv": "is not text",
@@ -614,10 +627,17 @@ class TestCommand:
         assert lines[0] == "verdict: undecided"
         assert any(line.startswith("block_log_moment ") for line in lines)
 
-    @pytest.mark.parametrize(
-        "arguments", [["missing.npy"], ["few.npy"], ["good.npy", "--seed", "-1"], [], ["good.npy", "--batch-size", "x"]]
-    )
-    def test_refuses(self, tmp_path, arguments, capsys, monkeypatch):
+    @pytest.mark.parametrize("name", REFUSED)
+    def test_bad_files_are_one_sentence_and_exit_code_two(self, tmp_path, name, capsys, monkeypatch):
+        _damaged(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        assert main(["tails", name]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert " ".join(printed.err.split()).startswith(f"levyjax: error: {name} ")
+
+    @pytest.mark.parametrize("arguments", [["good.npy", "--seed", "-1"], [], ["good.npy", "--batch-size", "x"]])
+    def test_refuses_arguments(self, tmp_path, arguments, capsys, monkeypatch):
         _damaged(tmp_path)
         monkeypatch.chdir(tmp_path)
         assert main(["tails", *arguments]) == 2

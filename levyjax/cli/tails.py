@@ -7,6 +7,7 @@ from typing import Any
 HELP = "audit the tails of noise in a file: stable, heavy-tailed, of finite variance, or undecided"
 
 _CURVES = 4
+_UNIT = "medians of $|X|$"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,18 +94,17 @@ def _figures(values: Any, estimates: dict[str, Any], tests: dict[str, Any]) -> A
     from levyjax import plots, tails
 
     hill = tails.hill_plot(values, center=False)
-    yield (
-        "hill",
-        plots.hill_plot(
-            hill.num_tail, hill.alpha, hill.interval, hill.moment, chosen=tests.get("far_tail", {}).get("num_tail")
-        ),
-    )
-    if fits := _best_laws(values, tests):
-        sizes = np.geomspace(np.quantile(np.abs(values), 0.1) + 1e-300, 2 * np.abs(values).max(), 300)
+    chosen = tests.get("far_tail", {}).get("num_tail")
+    yield "hill", plots.hill_plot(hill.num_tail, hill.alpha, hill.interval, hill.moment, chosen=chosen)
+    median = float(np.median(np.abs(values)))
+    if fits := _best_laws(tests, median):
+        x = values / median
+        sizes = np.geomspace(np.quantile(np.abs(x), 0.1) + 1e-300, 2 * np.abs(x).max(), 300)
         curves = {name: (sizes, tails.tail_probability(fit, sizes)) for name, fit in fits.items()}
-        yield "ccdf", plots.ccdf_with_laws(values - fits[next(iter(fits))].location, curves)
-        levels = plots.plotted_levels(values.size)
-        yield "qq", plots.quantile_plot(values, {n: tails.law_quantiles(f, levels) for n, f in list(fits.items())[:2]})
+        yield "ccdf", plots.ccdf_with_laws(x - fits[next(iter(fits))].location, curves, unit=_UNIT)
+        levels = plots.plotted_levels(x.size)
+        quantiles = {name: tails.law_quantiles(fit, levels) for name, fit in list(fits.items())[:2]}
+        yield "qq", plots.quantile_plot(x, quantiles, unit=_UNIT)
     sweep, sums = tests.get("block_length_sweep", {}), tests.get("aggregation", {})
     if _finite(sweep):
         yield "block_length", plots.block_length_sweep(
@@ -122,8 +122,8 @@ def _finite(test: dict[str, Any]) -> bool:
     return bool(test) and None not in [*test["alpha"], *(end for ends in test["interval"] for end in ends)]
 
 
-def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
-    """Legend entry -> fit of the best law and the best ones of other kinds, in order."""
+def _best_laws(tests: dict[str, Any], unit: float) -> dict[str, Any]:
+    """Legend entry -> fit of the best law and the best ones of other kinds, in order, to values in another unit."""
     from levyjax.tails.laws import LawFit
 
     laws = sorted(tests.get("laws", {}).values(), key=lambda law: -law["score"])
@@ -132,7 +132,8 @@ def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
         kind = law["name"].split("_")[0] + law["name"][-6:] * law["name"].endswith(("_heavy", "_finite"))
         if kind not in kinds and len(fits) < _CURVES:
             kinds.add(kind)
-            fit = LawFit(**{key: value for key, value in law.items() if key != "score"})
+            place = {"location": law["location"] / unit, "scale": law["scale"] / unit}
+            fit = LawFit(**{key: value for key, value in law.items() if key != "score"} | place)
             fits[_label(fit)] = fit
     return fits
 
