@@ -65,24 +65,27 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The rows as the tables of docs/tail_estimators.md: one for each sample size and index."""
-    parts = []
-    for n in sorted({row["n"] for row in result["rows"]}):
-        for alpha in sorted({row["alpha"] for row in result["rows"]}):
-            rows = [row for row in result["rows"] if (row["n"], row["alpha"]) == (n, alpha)]
-            bound = rows[0]["bound"]
-            title = f"n = {n:,}, alpha = {alpha:g}" + (f"; the bound is {bound:g}" if bound else "")
-            lines = [f"| {title} | bias | √n · rms error | coverage of 95% | ms |", "|---|---|---|---|---|"]
-            lines += [_line(row) for row in rows]
-            parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    """The rows as the tables of docs/tail_estimators.md, one for each sample size: bias / √n · rms error / coverage."""
+    return "\n\n".join(_table(result["rows"], n) for n in sorted({row["n"] for row in result["rows"]})) + "\n"
 
 
-def _line(row: dict[str, Any]) -> str:
-    cells = [
-        f"{row['bias']:+.4f}",
-        f"{row['sqrt_n_error']:.3f}",
-        f"{100 * row['coverage']:.1f}%",
-        f"{row['milliseconds']:.1f}",
+def _table(rows: list[dict[str, Any]], n: int) -> str:
+    """A line for each method, a column for each index; the time is of alpha = 1.5."""
+    cells = {(row["method"], row["alpha"]): row for row in rows if row["n"] == n}
+    alphas = sorted({alpha for _, alpha in cells})
+    bounds = [f"{BOUND[alpha]:.3f}" if alpha in BOUND else "" for alpha in alphas]
+    lines = [
+        "| " + " | ".join([f"n = {n:,}", *(f"alpha = {alpha:g}" for alpha in alphas), "ms"]) + " |",
+        "|---" * (len(alphas) + 2) + "|",
+        "| " + " | ".join(["the bound", *bounds, ""]) + " |",
     ]
-    return f"| {row['method']} | {' | '.join(cells)} |"
+    for method in dict.fromkeys(method for method, _ in cells):
+        found = [_cell(cells[method, alpha]) for alpha in alphas]
+        lines.append("| " + " | ".join([method, *found, f"{cells[method, 1.5]['milliseconds']:.1f}"]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    errors = [f"{row['bias']:+.3f}" if abs(row["bias"]) < 1 else "> 1", f"{row['sqrt_n_error']:.2f}"]
+    errors[1] = errors[1] if row["sqrt_n_error"] < 100 else "> 100"
+    return f"{errors[0]} / {errors[1]} / {100 * row['coverage']:.1f}%"

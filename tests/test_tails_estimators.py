@@ -155,7 +155,12 @@ class TestFormulas:
     @pytest.mark.parametrize("method", ["hill", "moment"])
     def test_extremes_warn_where_they_are_biased(self, method):
         estimate = tails.estimate(stable(np.random.default_rng(34), 1.8, 10_000), method)
-        assert any("largest values" in text for text in estimate.warnings)
+        assert any("largest values" in text and "covered the index in" in text for text in estimate.warnings)
+
+    def test_moment_warns_at_any_index_and_hill_where_it_is_biased(self):
+        x = stable(np.random.default_rng(35), 1.1, 10_000)
+        assert tails.hill(x).warnings == ()
+        assert len(tails.moment(x).warnings) == 1
 
 
 class TestInterface:
