@@ -19,14 +19,12 @@ def mixture_logpdf(x: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return largest + np.log(np.exp(exponents - largest[..., None]).sum(axis=-1)) - math.log(2 * math.pi) / 2
 
 
-def fit_mixture(z: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+def fit_mixture(z: np.ndarray) -> np.ndarray:
     """Weights and scales (k, 2) by expectation-maximisation on binned |z|, of a median near 1.
 
-    Two to six parts, as many as lower -2 log-likelihood + (2k - 1) log n; with `start`, its number of parts.
+    Two to six parts, as many as lower -2 log-likelihood + (2k - 1) log n.
     """
     squares, counts = _binned(z)
-    if start is not None:
-        return _improve(squares, counts, start)[0]
     best, least = None, math.inf
     for k in range(2, _MOST_PARTS + 1):
         levels = np.quantile(np.abs(z), 1 - 0.5 ** np.arange(k)[::-1] / (1 + (k - 1) * 0.3))
