@@ -10,11 +10,7 @@ from levyjax.tails.aggregation import SUMS_DIFFER
 from levyjax.tails.far import FarTail, far_tail
 from levyjax.tails.laws import LawFit, Standardized, fit_standard, in_units, with_held_out
 
-_LEADS = {
-    "finite_variance": 3.0,
-    "stable": 2.0,
-    "heavy_tailed": 2.0,
-}  # over the laws of that verdict, see `compare_laws`
+_LEADS = {"finite_variance": 3.0, "stable": 1.5, "heavy_tailed": 1.5}  # over the laws of that verdict
 _FITS, _MAY_FIT = 1e-2, 1e-3  # p values above which a law fits, and below which it does not
 _WORTH_CROSSING = 40.0  # of score behind the best, beyond which a law foretells nothing better
 _CAUCHY = 0.04
