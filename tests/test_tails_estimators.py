@@ -54,7 +54,10 @@ class TestCoverage:
         found = [tails.moment(rng.random(4_000) ** (-1 / 1.5), num_tail=400, center=False) for _ in range(200)]
         assert plausible(sum(e.interval[0] < 1.5 < e.interval[1] for e in found), 200, 0.92, 0.97)
 
-    @pytest.mark.parametrize("method", ["log_moment", "characteristic_function", "block_log_moment"])
+    @pytest.mark.parametrize(
+        "method",
+        ["log_moment", pytest.param("characteristic_function", marks=pytest.mark.slow), "block_log_moment"],
+    )
     def test_rows_that_share_a_scale_widen_the_interval_as_they_should(self, method):
         """Each row is a stable vector times a common factor: the pooled law is fixed, the rows are independent."""
         rng = np.random.default_rng(14)
