@@ -636,6 +636,14 @@ class TestCommand:
         assert lines[0] == "verdict: undecided"
         assert any(line.startswith("block_log_moment ") for line in lines)
 
+    def test_a_warning_that_several_estimates_share_is_one_line(self, tmp_path, capsys):
+        np.save(tmp_path / "noise.npy", np.random.default_rng(64).normal(size=5_000))
+        assert main(["tails", str(tmp_path / "noise.npy")]) == 0
+        printed = [line for line in capsys.readouterr().out.splitlines() if "The index is near 2" in line]
+        assert len(printed) == 1
+        assert printed[0].startswith("warning: ")
+        assert "maximum_likelihood" in printed[0]
+
     @pytest.mark.parametrize("name", REFUSED)
     def test_bad_files_are_one_sentence_and_exit_code_two(self, tmp_path, name, capsys, monkeypatch):
         _damaged(tmp_path)

@@ -56,11 +56,17 @@ def render(result: dict[str, Any]) -> str:
         {"law": name, **{key: law[key] for key in ("score", "held_out", "anderson_darling", "p_value")}}
         for name, law in result["tests"].get("laws", {}).items()
     ]
-    warnings = dict.fromkeys(text for estimate in result["estimates"].values() for text in estimate["warnings"])
     reasons = [f"- {reason}" for reason in result["reasons"]]
     parts = [f"verdict: {result['verdict']}", *reasons, "", table(rows)]
     parts += ["", table(sorted(laws, key=lambda law: -law["score"]))] if laws else []
-    return "\n".join([*parts, *(f"warning: {text}" for text in warnings)])
+    return "\n".join([*parts, *_warnings(result["estimates"])])
+
+
+def _warnings(estimates: dict[str, Any]) -> list[str]:
+    """A line for each warning, with the estimates that have it."""
+    texts = dict.fromkeys(text for estimate in estimates.values() for text in estimate["warnings"])
+    names = {text: [name for name in estimates if text in estimates[name]["warnings"]] for text in texts}
+    return [f"warning: {', '.join(names[text])}: {text}" for text in texts]
 
 
 def _batch_size(text: str) -> tuple[int, str]:

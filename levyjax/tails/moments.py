@@ -182,8 +182,8 @@ def near_two(alpha: float) -> list[str]:
     if not _GAUSSIAN_SIDE < alpha <= 2:
         return []
     return [
-        f"alpha = {alpha:.3f} is near 2, where 95% intervals covered the index of stable data in 90% to 99.6% of 1000 "
-        "samples (docs/tail_estimators.md)."
+        "The index is near 2, where 95% intervals covered that of stable data in 90% to 99.6% of 1000 samples "
+        "(docs/tail_estimators.md)."
     ]
 
 
