@@ -117,9 +117,17 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The rows as the tables of docs/tail_estimators.md."""
-    lines = ["| law | n | expected | right | undecided | wrong |", "|---|---|---|---|---|---|"]
-    for row in result["rows"]:
-        counts = " | ".join(f"{row[name]}" for name in ("right", "undecided", "wrong"))
-        lines.append(f"| {row['law']} | {row['n']:,} | {row['expected']} | {counts} |")
-    return "\n".join(lines) + "\n"
+    """The rows as the tables of docs/tail_estimators.md: right / undecided / wrong for each law and sample size."""
+    groups = ([row for row in result["rows"] if (row["law"] in LAWS) == required] for required in (True, False))
+    return "\n\n".join(_table(rows) for rows in groups if rows) + "\n"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    sizes = sorted({(row["n"], row["repeats"]) for row in rows}, reverse=True)
+    titles = ["law", "verdict expected", *(f"n = {n:,}, {repeats} samples" for n, repeats in sizes)]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for name in dict.fromkeys(row["law"] for row in rows):
+        own = {row["n"]: row for row in rows if row["law"] == name}
+        counts = [f"{own[n]['right']} / {own[n]['undecided']} / {own[n]['wrong']}" for n, _ in sizes]
+        lines.append("| " + " | ".join([name, own[sizes[0][0]]["expected"], *counts]) + " |")
+    return "\n".join(lines)
