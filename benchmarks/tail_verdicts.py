@@ -108,8 +108,26 @@ def verdicts(name: str, n: int, repeats: int) -> dict[str, Any]:
 
 def run(quick: bool) -> dict[str, Any]:
     """A row for each law at n = 10,000; the laws that have to be right also at n = 2,000 and 100."""
-    repeats, more = (2, 2) if quick else (200, 50)
-    rows = [verdicts(name, 10_000, repeats) for name in LAWS]
-    rows += [verdicts(name, 10_000, more) for name in FURTHER]
-    rows += [verdicts(name, n, more) for n in (2_000, 100) for name in LAWS]
+    if quick:
+        return {"rows": [verdicts(name, 10_000, 2) for name in LAWS], "quick": quick}
+    rows = [verdicts(name, 10_000, 200) for name in LAWS]
+    rows += [verdicts(name, 10_000, 25) for name in FURTHER]
+    rows += [verdicts(name, n, 25) for n in (2_000, 100) for name in LAWS]
     return {"rows": rows, "quick": quick}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The rows as the tables of docs/tail_estimators.md: right / undecided / wrong for each law and sample size."""
+    groups = ([row for row in result["rows"] if (row["law"] in LAWS) == required] for required in (True, False))
+    return "\n\n".join(_table(rows) for rows in groups if rows) + "\n"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    sizes = sorted({(row["n"], row["repeats"]) for row in rows}, reverse=True)
+    titles = ["law", "verdict expected", *(f"n = {n:,}, {repeats} samples" for n, repeats in sizes)]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+    for name in dict.fromkeys(row["law"] for row in rows):
+        own = {row["n"]: row for row in rows if row["law"] == name}
+        counts = [f"{own[n]['right']} / {own[n]['undecided']} / {own[n]['wrong']}" for n, _ in sizes]
+        lines.append("| " + " | ".join([name, own[sizes[0][0]]["expected"], *counts]) + " |")
+    return "\n".join(lines)

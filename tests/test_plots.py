@@ -34,6 +34,19 @@ FIGURES = {
     "block_length_sweep": lambda **kw: plots.block_length_sweep(
         [10, 100, 1000], [1.3, 1.6, 1.7], [(1.2, 1.4), (1.5, 1.7), (1.5, 1.9)], **kw
     ),
+    "ccdf_with_laws": lambda **kw: plots.ccdf_with_laws(
+        np.tan(np.linspace(-1.57, 1.57, 999)), {"Cauchy": ([1.0, 100.0], [0.5, 0.0064])}, **kw
+    ),
+    "hill_plot": lambda **kw: plots.hill_plot(
+        [10, 100, 1000], [1.4, 1.5, 1.6], [(1, 2), (1.3, 1.7), (1.5, 1.7)], [np.inf, 1.5, 1.4], chosen=100, **kw
+    ),
+    "quantile_plot": lambda **kw: plots.quantile_plot(
+        np.arange(-50.0, 50.0), {"uniform": 100 * plots.plotted_levels(100) - 50}, **kw
+    ),
+    "characteristic_plot": lambda **kw: plots.characteristic_plot(RNG_TIMES, 1.5, 3.0, **kw),
+    "aggregation_plot": lambda **kw: plots.aggregation_plot(
+        [1, 2, 4], [1.2, 1.5, 1.7], [(1, 1.4), (1.4, 1.6), (1.5, 2)], **kw
+    ),
     "ratio_forest": lambda **kw: plots.ratio_forest(
         ["a", "b", "c", "d"], [1.0, 1.5, None, 2.0], [(0.9, 1.1), (1.4, 1.6), None, (1.2, None)], **kw
     ),
@@ -237,6 +250,24 @@ class TestTails:
         """The curve fitted on (36400, 1.2182) predicts 1.1819 at 16640, where a stable law would repeat itself."""
         deficit = (1 / 1.2182 - 0.5) * np.log(36400)
         assert tails.finite_variance_alpha(16640, deficit) == pytest.approx(1.1819, abs=1e-3)
+
+    def test_units_are_on_the_axes(self):
+        ccdf = plots.ccdf_with_laws([1.0, 2.0], {}, unit="medians")
+        quantile = plots.quantile_plot([1.0, -2.0], {}, unit="medians")
+        assert ccdf.get_xlabel() == "$u$ (medians)"
+        assert quantile.get_ylabel() == "quantile of the data (medians)"
+
+    def test_a_moment_estimate_that_is_mostly_infinite_says_so(self):
+        axes = plots.hill_plot([10, 20, 40], [3.0, 2.5, 2.0], moment=[np.inf, np.inf, 5.0])
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Hill", "moment, infinite at most $k$"]
+
+    def test_the_line_at_two_is_named_outside_the_axes(self):
+        for name in ("hill_plot", "block_length_sweep", "aggregation_plot"):
+            axes = FIGURES[name]()
+            axes.figure.canvas.draw()
+            (text,) = axes.texts
+            assert text.get_text() == r"$\alpha = 2$"
+            assert text.get_window_extent().x0 >= axes.get_window_extent().x1
 
     def test_intervals_weight_the_fits(self):
         laws = tails.block_length_laws([10, 1000], [1.2, 1.8], [(1.199, 1.201), (1.0, 1.99)])

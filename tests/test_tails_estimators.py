@@ -54,7 +54,10 @@ class TestCoverage:
         found = [tails.moment(rng.random(4_000) ** (-1 / 1.5), num_tail=400, center=False) for _ in range(200)]
         assert plausible(sum(e.interval[0] < 1.5 < e.interval[1] for e in found), 200, 0.92, 0.97)
 
-    @pytest.mark.parametrize("method", ["log_moment", "characteristic_function", "block_log_moment"])
+    @pytest.mark.parametrize(
+        "method",
+        ["log_moment", pytest.param("characteristic_function", marks=pytest.mark.slow), "block_log_moment"],
+    )
     def test_rows_that_share_a_scale_widen_the_interval_as_they_should(self, method):
         """Each row is a stable vector times a common factor: the pooled law is fixed, the rows are independent."""
         rng = np.random.default_rng(14)
@@ -155,7 +158,12 @@ class TestFormulas:
     @pytest.mark.parametrize("method", ["hill", "moment"])
     def test_extremes_warn_where_they_are_biased(self, method):
         estimate = tails.estimate(stable(np.random.default_rng(34), 1.8, 10_000), method)
-        assert any("largest values" in text for text in estimate.warnings)
+        assert any("largest values" in text and "covered the index in" in text for text in estimate.warnings)
+
+    def test_moment_warns_at_any_index_and_hill_where_it_is_biased(self):
+        x = stable(np.random.default_rng(35), 1.1, 10_000)
+        assert tails.hill(x).warnings == ()
+        assert len(tails.moment(x).warnings) == 1
 
 
 class TestInterface:

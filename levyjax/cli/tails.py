@@ -7,6 +7,7 @@ from typing import Any
 HELP = "audit the tails of noise in a file: stable, heavy-tailed, of finite variance, or undecided"
 
 _CURVES = 4
+_UNIT = "medians of $|X|$"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +56,17 @@ def render(result: dict[str, Any]) -> str:
         {"law": name, **{key: law[key] for key in ("score", "held_out", "anderson_darling", "p_value")}}
         for name, law in result["tests"].get("laws", {}).items()
     ]
-    warnings = dict.fromkeys(text for estimate in result["estimates"].values() for text in estimate["warnings"])
     reasons = [f"- {reason}" for reason in result["reasons"]]
     parts = [f"verdict: {result['verdict']}", *reasons, "", table(rows)]
     parts += ["", table(sorted(laws, key=lambda law: -law["score"]))] if laws else []
-    return "\n".join([*parts, *(f"warning: {text}" for text in warnings)])
+    return "\n".join([*parts, *_warnings(result["estimates"])])
+
+
+def _warnings(estimates: dict[str, Any]) -> list[str]:
+    """A line for each warning, with the estimates that have it."""
+    texts = dict.fromkeys(text for estimate in estimates.values() for text in estimate["warnings"])
+    names = {text: [name for name in estimates if text in estimates[name]["warnings"]] for text in texts}
+    return [f"warning: {', '.join(names[text])}: {text}" for text in texts]
 
 
 def _batch_size(text: str) -> tuple[int, str]:
@@ -93,31 +100,36 @@ def _figures(values: Any, estimates: dict[str, Any], tests: dict[str, Any]) -> A
     from levyjax import plots, tails
 
     hill = tails.hill_plot(values, center=False)
-    yield (
-        "hill",
-        plots.hill_plot(
-            hill.num_tail, hill.alpha, hill.interval, hill.moment, chosen=tests.get("far_tail", {}).get("num_tail")
-        ),
-    )
-    if fits := _best_laws(values, tests):
-        sizes = np.geomspace(np.quantile(np.abs(values), 0.1) + 1e-300, 2 * np.abs(values).max(), 300)
+    chosen = tests.get("far_tail", {}).get("num_tail")
+    yield "hill", plots.hill_plot(hill.num_tail, hill.alpha, hill.interval, hill.moment, chosen=chosen)
+    median = float(np.median(np.abs(values)))
+    if fits := _best_laws(tests, median):
+        x = values / median
+        sizes = np.geomspace(np.quantile(np.abs(x), 0.1) + 1e-300, 2 * np.abs(x).max(), 300)
         curves = {name: (sizes, tails.tail_probability(fit, sizes)) for name, fit in fits.items()}
-        yield "ccdf", plots.ccdf_with_laws(values - fits[next(iter(fits))].location, curves)
-        levels = plots.plotted_levels(values.size)
-        yield "qq", plots.quantile_plot(values, {n: tails.law_quantiles(f, levels) for n, f in list(fits.items())[:2]})
-    if sweep := tests.get("block_length_sweep"):
+        yield "ccdf", plots.ccdf_with_laws(x - fits[next(iter(fits))].location, curves, unit=_UNIT)
+        levels = plots.plotted_levels(x.size)
+        quantiles = {name: tails.law_quantiles(fit, levels) for name, fit in list(fits.items())[:2]}
+        yield "qq", plots.quantile_plot(x, quantiles, unit=_UNIT)
+    sweep, sums = tests.get("block_length_sweep", {}), tests.get("aggregation", {})
+    if _finite(sweep):
         yield "block_length", plots.block_length_sweep(
             sweep["block_lengths"], sweep["alpha"], sweep["interval"],
             alpha=sweep["stable_alpha"], deficit=sweep["log_excess"],
         )  # fmt: skip
     if found := estimates.get("characteristic_function"):
         yield "characteristic_function", plots.characteristic_plot(values, found["alpha"], found["settings"]["scale"])
-    if sums := tests.get("aggregation"):
+    if _finite(sums):
         yield "aggregation", plots.aggregation_plot(sums["num_summed"], sums["alpha"], sums["interval"])
 
 
-def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
-    """Legend entry -> fit of the best law and the best ones of other kinds, in order."""
+def _finite(test: dict[str, Any]) -> bool:
+    """Whether a test has estimates over a ladder, all of them and their intervals finite."""
+    return bool(test) and None not in [*test["alpha"], *(end for ends in test["interval"] for end in ends)]
+
+
+def _best_laws(tests: dict[str, Any], unit: float) -> dict[str, Any]:
+    """Legend entry -> fit of the best law and the best ones of other kinds, in order, to values in another unit."""
     from levyjax.tails.laws import LawFit
 
     laws = sorted(tests.get("laws", {}).values(), key=lambda law: -law["score"])
@@ -126,7 +138,8 @@ def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
         kind = law["name"].split("_")[0] + law["name"][-6:] * law["name"].endswith(("_heavy", "_finite"))
         if kind not in kinds and len(fits) < _CURVES:
             kinds.add(kind)
-            fit = LawFit(**{key: value for key, value in law.items() if key != "score"})
+            place = {"location": law["location"] / unit, "scale": law["scale"] / unit}
+            fit = LawFit(**{key: value for key, value in law.items() if key != "score"} | place)
             fits[_label(fit)] = fit
     return fits
 
@@ -134,9 +147,10 @@ def _best_laws(values: Any, tests: dict[str, Any]) -> dict[str, Any]:
 def _label(fit: Any) -> str:
     """The law in the few words that a legend has room for."""
     name = fit.name.removesuffix("_heavy").removesuffix("_finite")
-    number = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}.get(name)
-    text = {"student_t": "Student t", "generalised_t": "generalised t", "generalised_normal": "generalised normal"}
-    text |= {"lognormal_scales": "lognormal scales", "gaussian_mixture": "Gaussian mixture", "gaussian": "Gaussian"}
+    if name in ("gaussian", "gaussian_mixture"):
+        return {"gaussian": "Gaussian", "gaussian_mixture": "Gaussian mixture"}[name]
     if name == "generalised_t":
-        return f"{text[name]}, index {fit.shape[1]:.2f}"
-    return str(text.get(name, name)) + (f", {number} = {fit.shape:.3g}" if number else "")
+        return f"generalised t, index {fit.shape[1]:.2f}"
+    symbol = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}[name]
+    title = {"student_t": "Student t"}.get(name, name.replace("_", " "))
+    return f"{title}, {symbol} = {fit.shape:.3g}"

@@ -1,28 +1,29 @@
 """Figures of an audit of tails: fitted laws against the data, and estimates against what they should not depend on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.plots.style import BAND, BLUE, GREEN, GREY, INK, ORANGE, PALETTE, legend, panel
-from levyjax.plots.tails import empirical_tail
+from levyjax.plots.style import BAND, BLUE, GREEN, GREY, INK, ORANGE, PALETTE, legend, legend_above, panel
+from levyjax.plots.tails import draw_tail, empirical_tail, index_axis, index_points
 
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 _MOST_POINTS = 400
-_LARGEST_ALPHA = 6.0
+_LARGEST_ALPHA = 20.0
 
 
 def ccdf_with_laws(
-    samples: ArrayLike, laws: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axes | None = None
+    samples: ArrayLike, laws: Mapping[str, tuple[ArrayLike, ArrayLike]], *, unit: str = "", ax: Axes | None = None
 ) -> Axes:
     """P(|X| > u) of a sample, log-log, with its 95% band and the curves of fitted laws.
 
     Args:
         samples: any shape, centred values.
         laws: legend entry -> (sizes u, P(|X| > u)).
+        unit: of the samples, for the axis.
         ax: axes to draw on; new ones by default.
 
     Returns:
@@ -37,13 +38,10 @@ def ccdf_with_laws(
     """
     tail = empirical_tail(samples)
     with panel(ax) as axes:
-        axes.fill_between(tail.size, tail.low, tail.high, color=GREY, alpha=BAND, linewidth=0)
-        axes.plot(tail.size, tail.probability, "o", color=INK, markersize=2.2, markeredgewidth=0, label="data")
+        draw_tail(axes, tail, unit, color=INK, label="data")
         for j, (name, (sizes, probability)) in enumerate(laws.items()):
             axes.plot(sizes, probability, linestyle=_DASHES[j % 5], color=PALETTE[j % len(PALETTE)], label=name)
-        axes.set(xscale="log", yscale="log", xlabel="$u$", ylabel="$P(|X| > u)$")
         axes.set_xlim(0.8 * tail.size[0], 2.0 * tail.size[-1])
-        axes.set_ylim(0.3 * tail.probability[-1], 1.6)
         legend(axes, loc="lower left")
     return axes
 
@@ -82,30 +80,31 @@ def hill_plot(
     """
     k, index = _pair(num_tail, alpha)
     with panel(ax) as axes:
-        axes.axhline(2.0, color=INK, linewidth=0.7)
-        axes.annotate(r"$\alpha = 2$", (k[-1], 2.0), (0, 2), textcoords="offset points", fontsize="small", ha="right")
+        index_axis(axes)
         axes.plot(k, index, color=BLUE, label="Hill")
         if interval is not None:
             low, high = np.asarray(interval, dtype=np.float64).T
             axes.fill_between(k, low, high, color=BLUE, alpha=BAND, linewidth=0)
         if moment is not None:
             values = np.asarray(moment, dtype=np.float64)
-            axes.plot(k, np.where(np.isfinite(values), values, np.nan), "--", color=ORANGE, label="moment")
+            finite = np.isfinite(values)
+            label = "moment" if 2 * finite.sum() > finite.size else "moment, infinite at most $k$"
+            axes.plot(k, np.where(finite, values, np.nan), "--", color=ORANGE, label=label)
         if chosen:
             axes.axvline(chosen, color=GREY, linewidth=0.8, linestyle=":", label=f"$k = {chosen}$")
         top = min(_LARGEST_ALPHA, max(2.5, 1.3 * float(np.quantile(index, 0.9))))
         axes.set(xscale="log", ylim=(0, top), xlabel="largest values used, $k$")
-        axes.set_ylabel(r"estimated tail index $\hat\alpha$")
-        legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, columnspacing=1.2)
+        legend_above(axes, columns=3)
     return axes
 
 
-def quantile_plot(samples: ArrayLike, laws: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
+def quantile_plot(samples: ArrayLike, laws: Mapping[str, ArrayLike], *, unit: str = "", ax: Axes | None = None) -> Axes:
     """Sample quantiles against those of fitted laws, both axes linear in the centre and logarithmic outside.
 
     Args:
         samples: any shape.
         laws: legend entry -> quantiles of the law at the levels of `plotted_levels(number of samples)`.
+        unit: of the samples, for the axes.
         ax: axes to draw on; new ones by default.
 
     Returns:
@@ -134,8 +133,9 @@ def quantile_plot(samples: ArrayLike, laws: Mapping[str, ArrayLike], *, ax: Axes
         ticks = _symmetric_ticks(linear, reach)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=ticks, yticks=ticks)
         axes.minorticks_off()
-        axes.set(xlabel="quantile of the fitted law", ylabel="quantile of the data")
-        legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
+        named = f" ({unit})" if unit else ""
+        axes.set(xlabel=f"quantile of the fitted law{named}", ylabel=f"quantile of the data{named}")
+        legend(axes, loc="upper left")
     return axes
 
 
@@ -191,7 +191,7 @@ def characteristic_plot(
 def aggregation_plot(
     num_summed: ArrayLike,
     alpha: ArrayLike,
-    interval: Sequence[tuple[float, float]] | None = None,
+    interval: ArrayLike | None = None,
     *,
     ax: Axes | None = None,
 ) -> Axes:
@@ -200,7 +200,7 @@ def aggregation_plot(
     Args:
         num_summed: shape (k,), m.
         alpha: shape (k,), the estimates.
-        interval: k pairs (low, high).
+        interval: shape (k, 2), their 95% intervals.
         ax: axes to draw on; new ones by default.
 
     Returns:
@@ -215,16 +215,14 @@ def aggregation_plot(
     """
     m, index = _pair(num_summed, alpha)
     with panel(ax) as axes:
-        axes.axhline(2.0, color=INK, linewidth=0.7)
-        axes.annotate(r"$\alpha = 2$", (m[0], 2.0), (2, 2), textcoords="offset points", fontsize="small")
+        index_axis(axes)
         axes.axhline(index[0], color=ORANGE, linestyle="--", linewidth=1.0, label="stable: keeps the index")
-        errors = None if interval is None else np.abs(np.asarray(interval, dtype=np.float64).T - index)
-        axes.errorbar(m, index, errors, fmt="o", color=BLUE, capsize=2, elinewidth=1.0, label="estimate")
+        index_points(axes, m, index, interval, "estimate")
         axes.plot(m, index, color=GREEN, linewidth=0.6, alpha=0.7)
         axes.set_xscale("log", base=2)
-        axes.set(xlabel="values summed, $m$", ylabel=r"estimated tail index $\hat\alpha$")
+        axes.set_xlabel("values summed, $m$")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
+        legend_above(axes, columns=2)
     return axes
 
 

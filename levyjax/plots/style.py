@@ -113,3 +113,8 @@ def legend(axes: Axes, last: tuple[str, ...] = (), **place) -> None:
             [entries[name] for name in names], names, fontsize=0.88 * float(axes.xaxis.label.get_fontsize()),
             frameon=False, handlelength=1.8, labelspacing=0.35, borderpad=0.2, **place,
         )  # fmt: skip
+
+
+def legend_above(axes: Axes, columns: int) -> None:
+    """The same legend above the axes, where it covers nothing."""
+    legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, columnspacing=1.2)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from levyjax.plots.comparisons import numbers
-from levyjax.plots.style import BAND, BLUE, GREEN, INK, ORANGE, legend, panel
+from levyjax.plots.style import BAND, BLUE, GREEN, INK, ORANGE, legend, legend_above, panel
 from levyjax.stable import tail_constant
 
 _MOST_POINTS = 300
@@ -68,12 +68,9 @@ def ccdf(
     tail = empirical_tail(samples)
     line = None if alpha is None else stable_tail(tail.size, alpha, 1.0 if scale is None else scale)
     with panel(ax) as axes:
-        (curve,) = axes.plot(tail.size, tail.probability, "o", markersize=2.2, markeredgewidth=0, label=label)
-        axes.fill_between(tail.size, tail.low, tail.high, color=curve.get_color(), alpha=BAND, linewidth=0)
+        draw_tail(axes, tail, unit, label=label)
         if line is not None:
             axes.plot(*line, "--", color=INK, linewidth=1.0, label=rf"stable tail, $\alpha = {alpha:.3g}$")
-        axes.set(xscale="log", yscale="log", xlabel=f"$u$ ({unit})" if unit else "$u$", ylabel=r"$P(|X| > u)$")
-        axes.set_ylim(0.3 * tail.probability[-1], 1.6)
         legend(axes, loc="lower left")
     return axes
 
@@ -123,19 +120,41 @@ def block_length_sweep(
     alpha, deficit = laws.alpha if alpha is None else alpha, laws.deficit if deficit is None else deficit
     with panel(ax) as axes:
         along = np.geomspace(lengths.min() / 1.3, lengths.max() * 1.3, 200)
-        axes.axhline(2.0, color=INK, linewidth=0.7)
+        index_axis(axes)
         axes.plot(along, np.full(200, alpha), "--", color=ORANGE, label=rf"stable, $\alpha = {alpha:.3g}$")
         curve = finite_variance_alpha(along, deficit)
         axes.plot(along, curve, "-", color=GREEN, label=rf"finite variance, $D = {deficit:.3g}$")
-        errors = None if intervals is None else np.abs(np.asarray(intervals, dtype=float).T - alphas)
-        axes.errorbar(lengths, alphas, errors, fmt="o", color=BLUE, capsize=2, elinewidth=1.0, zorder=3, label=label)
-        axes.set(xscale="log", xlabel="block length $K_1$", ylabel=r"estimated tail index $\hat\alpha$")
+        index_points(axes, lengths, alphas, intervals, label)
+        axes.set(xscale="log", xlabel="block length $K_1$")
         axes.set_xlim(along[0], along[-1])
         axes.set_xticks(lengths, [f"{length:g}" for length in lengths])
         axes.minorticks_off()
-        axes.annotate(r"$\alpha = 2$", (along[0], 2.0), (3, 2), textcoords="offset points", fontsize="small")
-        legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
+        legend_above(axes, columns=2)
     return axes
+
+
+def draw_tail(axes: Axes, tail: Tail, unit: str = "", **look) -> None:
+    """The points of a tail with their band, on logarithmic axes that show them; `look` is of the points."""
+    (points,) = axes.plot(tail.size, tail.probability, "o", markersize=2.2, markeredgewidth=0, **look)
+    axes.fill_between(tail.size, tail.low, tail.high, color=points.get_color(), alpha=BAND, linewidth=0)
+    axes.set(xscale="log", yscale="log", xlabel=f"$u$ ({unit})" if unit else "$u$", ylabel=r"$P(|X| > u)$")
+    axes.set_ylim(0.3 * tail.probability[-1], 1.6)
+
+
+def index_axis(axes: Axes) -> None:
+    """The name of the axis of estimated indices, and the line at 2, named at its right end outside the axes."""
+    axes.axhline(2.0, color=INK, linewidth=0.7)
+    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(r"$\alpha = 2$", (1.0, 2.0), (2, 0), va="center", fontsize="small", **place)
+    axes.set_ylabel(r"estimated tail index $\hat\alpha$")
+
+
+def index_points(
+    axes: Axes, x: NDArray[np.float64], alpha: NDArray[np.float64], intervals: ArrayLike | None, label: str
+) -> None:
+    """Estimates with bars to the ends of their intervals, (m, 2), if there are any."""
+    errors = None if intervals is None else np.abs(np.asarray(intervals, dtype=np.float64).T - alpha)
+    axes.errorbar(x, alpha, errors, fmt="o", color=BLUE, capsize=2, elinewidth=1.0, zorder=3, label=label)
 
 
 def empirical_tail(samples: ArrayLike, most: int = _MOST_POINTS) -> Tail:

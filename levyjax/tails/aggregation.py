@@ -10,10 +10,12 @@ from levyjax.tails.moments import characteristic_function
 from levyjax.tails.pooling import LARGEST_TIE, largest_tie
 from levyjax.tails.values import check_values, log_abs, middle
 
-_DECIDING = 16
+_DECIDING = 16  # summed for the test, or fewer where that would leave fewer than 500 sums
+_FEWEST_DECIDING = 500
 _FEWEST_SUMS = 100
 _LARGEST = 256
 _Z = 1.959964
+SUMS_DIFFER = 5.0
 
 
 def aggregation(values: np.ndarray, notes: list[str]) -> dict[str, Any]:
@@ -24,8 +26,9 @@ def aggregation(values: np.ndarray, notes: list[str]) -> dict[str, Any]:
         notes: takes a sentence.
 
     Returns:
-        {"num_summed", "alpha", "interval", "z"}: lists over the number summed, and by how many standard errors the
-        index of sums of 16 differs from that of the values; empty if the sums are too few or mostly equal.
+        {"num_summed", "alpha", "interval", "deciding", "z"}: lists over the number summed, and by how many standard
+        errors the index of sums of 16 (fewer for small n) is above that of the values; empty if the values are few or
+        mostly equal. Of stable data of index 1.2 to 1.9 one in a thousand has z above 4 to 6 (300 samples each).
     """
     counts = [2**j for j in range(9) if 2**j <= _LARGEST and values.size // 2**j >= _FEWEST_SUMS]
     sums = {m: values[: values.size // m * m].reshape(-1, m).sum(axis=1) for m in counts}
@@ -34,17 +37,16 @@ def aggregation(values: np.ndarray, notes: list[str]) -> dict[str, Any]:
     estimates = {m: characteristic_function(part) for m, part in sums.items()}
     intervals = [estimate.interval for estimate in estimates.values()]
     found = {"num_summed": counts, "alpha": [estimate.alpha for estimate in estimates.values()], "interval": intervals}
-    if _DECIDING not in estimates:
-        return found | {"z": 0.0}
-    single, summed = estimates[1], estimates[_DECIDING]
+    deciding = max(m for m in counts if m <= _DECIDING and (m == 1 or values.size // m >= _FEWEST_DECIDING))
+    single, summed = estimates[1], estimates[deciding]
     errors = [(estimate.interval[1] - estimate.interval[0]) / (2 * _Z) for estimate in (single, summed)]
     score = (summed.alpha - single.alpha) / math.hypot(*errors)
-    finding = "stays, as under a stable law" if abs(score) < 2.5 else "changes, as it cannot under a stable law"
+    finding = "rises, as it cannot under a stable law" if score > SUMS_DIFFER else "stays, as under a stable law"
     notes.append(
         f"The characteristic-function index is {single.alpha:.3f} for single values and {summed.alpha:.3f} for sums of "
-        f"{_DECIDING}: it {finding} (z = {score:.1f})."
+        f"{deciding}: it {finding} (z = {score:.1f})."
     )
-    return found | {"z": score}
+    return found | {"deciding": deciding, "z": score}
 
 
 def batch_size_scaling(by_batch_size: Mapping[int, Any], notes: list[str]) -> dict[str, Any]:

@@ -91,7 +91,9 @@ def kogon_williams(x: Any, xp: Any, step: float = STEP, count: int = COUNT) -> t
 def regression(x: Any, xp: Any, step: float, count: int) -> tuple[Any, Any, Any]:
     """Slope, its standard error and the scale of log(-log|phi(t)|^2) = log 2 + alpha log(scale t).
 
-    exp(i k t x) is the k-th power of exp(i t x): two trigonometric functions a value, and products.
+    exp(i k t x) is the k-th power of exp(i t x): two trigonometric functions a value, and products. The error is the
+    larger of two: from the scatter of the values, and of a stable law of this index, since a sample without its few
+    large values shows too little scatter.
     """
     places, weights = regression_weights(step, count)
     slope, level, influence = 0.0, 0.0, xp.zeros_like(x)
@@ -104,8 +106,21 @@ def regression(x: Any, xp: Any, step: float, count: int) -> tuple[Any, Any, Any]
         y = xp.log(-xp.log(power))
         slope, level = slope + weight * y, level + y / count
         influence = influence + weight * 2 * (real * cosine + imaginary * sine - power) / (power * xp.log(power))
-    error = xp.sqrt((influence**2).mean(axis=0) / x.shape[0])
+    squares = xp.maximum((influence**2).mean(axis=0), slope_variance(slope, xp, step, weights))
+    error = xp.sqrt(squares / x.shape[0])
     return slope, error, xp.exp((level - slope * float(places.mean()) - math.log(2)) / slope)
+
+
+def slope_variance(alpha: Any, xp: Any, step: float, weights: list[float]) -> Any:
+    """n times the variance of the slope under the symmetric stable law of scale 1, alpha (columns,)."""
+    t = (step * np.arange(1, len(weights) + 1))[:, None]
+    index = xp.minimum(xp.asarray(alpha), 2.0)
+    far, near, place = (xp.asarray(part[..., None], dtype=index.dtype) for part in (t + t.T, np.abs(t - t.T), t[:, 0]))
+    power = place**index
+    phi = xp.exp(-power)
+    covariance = (xp.exp(-(far**index)) + xp.exp(-(near**index))) / 2 - phi * phi[:, None]
+    slopes = xp.asarray(np.array(weights)[:, None], dtype=index.dtype) / (phi * power)
+    return xp.maximum((covariance * slopes * slopes[:, None]).sum(axis=(0, 1)), 0.0)
 
 
 def regression_weights(step: float, count: int) -> tuple[np.ndarray, list[float]]:

@@ -6,18 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from levyjax.tails.aggregation import SUMS_DIFFER
 from levyjax.tails.far import FarTail, far_tail
 from levyjax.tails.laws import LawFit, Standardized, fit_standard, in_units, with_held_out
 
-_LEADS = {
-    "finite_variance": 3.0,
-    "stable": 2.0,
-    "heavy_tailed": 2.0,
-}  # over the laws of that verdict, see `compare_laws`
+_LEADS = {"finite_variance": 3.0, "stable": 1.5, "heavy_tailed": 1.5}  # over the laws of that verdict
 _FITS, _MAY_FIT = 1e-2, 1e-3  # p values above which a law fits, and below which it does not
 _WORTH_CROSSING = 40.0  # of score behind the best, beyond which a law foretells nothing better
 _CAUCHY = 0.04
-_SUMS_DIFFER = 3.3  # standard errors
+_SLOPES_DIFFER = 3.3  # standard errors
 _KINDS = {
     "stable": "stable law",
     "heavy_tailed": "other law of infinite variance",
@@ -145,10 +142,10 @@ def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], no
     slope, interval = (tests.get("batch_size", {}).get(name) for name in ("slope", "interval"))
     if verdict == "stable" and slope is not None:
         error = (interval[1] - interval[0]) / 3.92
-        if abs(slope - (1 / best.fit.shape - 1)) > _SUMS_DIFFER * error + 0.02:
+        if abs(slope - (1 / best.fit.shape - 1)) > _SLOPES_DIFFER * error + 0.02:
             notes.append("The noise falls with the batch size otherwise than under a stable law of this index.")
             return "undecided"
-    if verdict == "stable" and abs(tests.get("aggregation", {}).get("z", 0.0)) > _SUMS_DIFFER:
+    if verdict == "stable" and tests.get("aggregation", {}).get("z", 0.0) > SUMS_DIFFER:
         notes.append("The index of sums differs from that of the values, which no stable law allows.")
         return "undecided"
     return verdict

@@ -53,7 +53,7 @@ def stable_logpdf(x: np.ndarray, alpha: float) -> np.ndarray:
     result = ((c3 * rest + c2) * rest + c1) * rest + c0
     far = t > _LAST
     if far.any():
-        result[far] = np.log(_series(x[far], alpha))
+        result[far] = np.log(np.maximum(_series(x[far], alpha), np.finfo(float).tiny))
     return result
 
 

@@ -10,7 +10,14 @@ from scipy import stats
 from levyjax.tails import columns
 from levyjax.tails.values import TailEstimate, centred, check_values
 
-_BIASED_FROM = 1.35
+_BIASED_FROM = {"hill": 1.35, "moment": 0.0}  # estimates on stable data from which intervals fail to cover
+_COVERED = {
+    "hill": "Hill's index takes the largest values for an exact power law: on stable data of index 1.8 its 95% "
+    "interval covered the index in 83% (n = 1000) and 18% (n = 10,000) of 1000 samples (docs/tail_estimators.md).",
+    "moment": "The moment estimator is from the largest values alone: on stable data of index 1.1 to 1.8 its 95% "
+    "interval covered the index in 86% to 91% (n = 1000) and 94% to 96% (n = 10,000) of 1000 samples "
+    "(docs/tail_estimators.md).",
+}
 
 
 def hill(data: Any, *, num_tail: int | None = None, center: bool = True) -> TailEstimate:
@@ -126,14 +133,7 @@ def _from_extremes(method: str, data: Any, num_tail: int | None, center: bool) -
     with np.errstate(divide="ignore", invalid="ignore"):
         found = getattr(columns, method)(nonzero[:, None], np, num_tail=int(k))
     alpha, low, high = (float(part[0]) if not np.isnan(part[0]) else math.inf for part in found)
-    warnings = [_biased(alpha)] if _BIASED_FROM < alpha < 4 else []
+    warnings = [_COVERED[method]] if _BIASED_FROM[method] < alpha < 4 else []
     return TailEstimate(
         alpha, (low, high), method, {"num_tail": int(k), "center": center}, values.size, tuple(warnings)
-    )
-
-
-def _biased(alpha: float) -> str:
-    return (
-        f"alpha = {alpha:.2f} is from the largest values as if their law were an exact power law: on stable data of "
-        "index 1.5 or more it is too large, and its interval does not hold (docs/tail_estimators.md)."
     )

@@ -9,6 +9,7 @@ import numpy as np
 _DIFFERENCE = 1e-4
 _LARGEST_STEP = 0.5
 _ENOUGH = 1e-3  # of log-likelihood that a further step may still promise
+_LARGEST_SCORE = 1e100  # of a value that the law all but rules out
 _STEPS = 25
 _BY_SCORES = 12  # steps, after which the curvature is found by differences
 _CURVATURE_STEP = 1e-3
@@ -37,17 +38,18 @@ def maximise(
         The parameters, the log-likelihood and the covariance (2 + m, 2 + m), with zeros for a parameter at its bound.
     """
     low, high = np.concatenate([[-np.inf, -np.inf], low]), np.concatenate([[np.inf, np.inf], high])
-    at, total = np.clip(start, low, high), -np.inf
+    at = np.clip(start, low, high)
     total = _total(logpdf, values, at)
     for place in range(_STEPS):
         scores = _scores(logpdf, values, at)
+        scores = np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
         gradient, information = scores.sum(axis=0), scores.T @ scores
         if place >= _BY_SCORES:
             information = _curvature(logpdf, values, at)
         free = ~(((at <= low) & (gradient < 0)) | ((at >= high) & (gradient > 0)))
         step = _step(gradient, information, free)
         promised = float(step @ gradient) / 2
-        better, reached = _search(logpdf, values, at, total, step, low, high)
+        better, reached = _search(functools.partial(_total, logpdf, values), at, total, step, (low, high))
         if reached <= total:
             break
         at, total = better, reached
@@ -83,11 +85,17 @@ def _step(gradient: np.ndarray, information: np.ndarray, free: np.ndarray) -> np
     return step * min(1.0, _LARGEST_STEP / float(np.abs(step).max() + 1e-300))
 
 
-def _search(logpdf, values, at, total, step, low, high) -> tuple[np.ndarray, float]:
+def _search(
+    total_at: Callable[[np.ndarray], float],
+    at: np.ndarray,
+    total: float,
+    step: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, float]:
     """The step, or a half, a quarter, ... of it, and the log-likelihood it reaches."""
     for _ in range(12):
-        trial = np.clip(at + step, low, high)
-        reached = _total(logpdf, values, trial)
+        trial = np.clip(at + step, *bounds)
+        reached = total_at(trial)
         if reached > total:
             return trial, reached
         step = step / 2

@@ -43,14 +43,15 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
     name = _shortened(path)
     path = Path(path)
     try:
-        if path.is_dir():
-            raise ValueError(f"{name} is a folder. Give one file: {', '.join(_SUFFIXES)}.")
-        if path.suffix.lower() not in _SUFFIXES:
-            raise ValueError(f"{name} has no known suffix. Give one of {', '.join(_SUFFIXES)}.")
-        if path.stat().st_size == 0:
-            raise ValueError(f"{name} is empty. Give a file with numbers.")
+        empty = path.stat().st_size == 0
     except OSError as error:
         raise ValueError(f"{name} cannot be read ({error.strerror}). Give an existing file.") from None
+    if path.is_dir():
+        raise ValueError(f"{name} is a folder. Give one file: {', '.join(_SUFFIXES)}.")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{name} has no known suffix. Give one of {', '.join(_SUFFIXES)}.")
+    if empty:
+        raise ValueError(f"{name} is empty. Give a file with numbers.")
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
     try:
         found = readers[path.suffix.lower()](path, name)
@@ -78,6 +79,8 @@ def _read_npz(path: Path, name: str) -> np.ndarray:
         names = archive.files
         chosen = names[0] if len(names) == 1 else _PREFERRED
         array = archive[chosen] if chosen in names else None
+    if not names:
+        raise ValueError(f"{name} holds no array. Save one.")
     if array is None:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ValueError(
@@ -137,4 +140,6 @@ def _read_parquet(path: Path, name: str) -> np.ndarray:
 
 def _shortened(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
+    if not text:
+        return "the empty name"
     return text if len(text) <= 80 else f"...{text[-77:]}"

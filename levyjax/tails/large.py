@@ -1,6 +1,5 @@
 """Data larger than memory: read in pieces, checked to the last value, and brought down to a part that fits."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -105,7 +104,7 @@ def _stretches(matrix: np.ndarray, by_rows: np.ndarray) -> np.ndarray:
 
 def _rows_and_columns(matrix: np.ndarray, by_rows: np.ndarray, by_columns: np.ndarray) -> np.ndarray:
     height, starts = _height(matrix), _bucket_starts(matrix.shape[1])
-    rows = min(int(min(len(matrix), 2**16)), max(1, math.ceil(by_rows.astype(bool).sum() * height)))
+    rows = min(len(matrix), _PART // _STRETCHES)
     places = _evenly(by_rows, min(len(by_rows), rows))
     each = max(1, rows // len(places))
     runs = _evenly(by_columns, _STRETCHES)

@@ -217,9 +217,9 @@ class StandardFit:
 
 
 def fit_standard(z: np.ndarray, name: str, start: np.ndarray | None = None) -> StandardFit:
-    """Fits one law to centred values (n,) of a median size near 1, from the given parameters on."""
+    """Fits one law to centred values (n,) of a median size near 1, from the given parameters on (a mixture: anew)."""
     if name == "gaussian_mixture":
-        parts = fit_mixture(z, start)
+        parts = fit_mixture(z)
         logpdf = functools.partial(mixture_logpdf, parts=parts)
         shape = tuple((float(weight), float(scale)) for weight, scale in parts)
         return StandardFit(parts, 0.0, 1.0, shape, float(logpdf(z).sum()), None, logpdf)
@@ -252,7 +252,11 @@ def _normal(x: np.ndarray) -> np.ndarray:
 
 
 def _held_out(z: np.ndarray, name: str, fitted: StandardFit) -> float:
-    """Each fifth of the values under the fit to the other four."""
+    """Each fifth of the values under the fit to the other four.
+
+    The search starts at the fit to all values, which Newton's steps leave. A mixture's slow ones would not: it would
+    foretell what it has seen, by up to 9 in log-likelihood of 10,000 stable values. So it is fitted anew.
+    """
     total = 0.0
     for fold in range(_FOLDS):
         out = np.arange(z.size) % _FOLDS == fold
@@ -273,7 +277,7 @@ def tail_probability(fit: LawFit, sizes: Any) -> np.ndarray:
 
     Example:
         >>> cauchy = fit_law(np.random.default_rng(0).standard_cauchy(10_000), "student_t")
-        >>> bool(abs(tail_probability(cauchy, 100.0) / 0.0064 - 1) < 0.26)  # 3 standard errors of nu = 1
+        >>> bool(abs(tail_probability(cauchy, 100.0) - 0.0064) < 0.002)
         True
     """
     logs = np.log(np.asarray(sizes, dtype=np.float64) / fit.scale)
@@ -309,5 +313,4 @@ def _logpdf_of(fit: LawFit) -> Callable[[np.ndarray], np.ndarray]:
     if fit.name == "gaussian_mixture":
         return functools.partial(mixture_logpdf, parts=np.array(fit.shape))
     shape = [density.logit(fit.shape)] if fit.name == "stable" else np.log(np.atleast_1d(fit.shape))
-    logpdf = _LAWS[fit.name].logpdf
-    return lambda x: logpdf(x, np.asarray(shape))
+    return lambda x: _LAWS[fit.name].logpdf(x, np.asarray(shape))

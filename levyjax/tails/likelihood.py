@@ -12,6 +12,7 @@ from levyjax.tails.moments import near_two
 from levyjax.tails.values import TailEstimate, check_values, common_warnings, middle
 
 _Z = 1.959964
+_ALLOWED = 1.920729  # of log-likelihood, by which a value within a 95% interval may fall short: chi-squared/2
 
 
 def maximum_likelihood(data: Any) -> TailEstimate:
@@ -22,7 +23,8 @@ def maximum_likelihood(data: Any) -> TailEstimate:
 
     Returns:
         The estimate, from 0.4 to 1.9995 (then shown as 2), with location and scale in the settings, in the unit of the
-        data. The interval is from the scores of the values, on the scale of log(alpha/(2 - alpha)).
+        data. The interval is from the scores of the values, on the scale of log(alpha/(2 - alpha)); it reaches 2 where
+        the Gaussian law is within it by its likelihood.
 
     Raises:
         ValueError: the data are unusable, or half of them are equal.
@@ -44,6 +46,8 @@ def maximum_likelihood(data: Any) -> TailEstimate:
         raise ValueError("data has half of its values equal, so no density fits it. Leave the zeros out.")
     fit = fit_standard((values - location) / unit, "stable")
     alpha, interval = _interval(fit, raw.size)
+    if fit.log_likelihood - fit_standard((values - location) / unit, "gaussian").log_likelihood < _ALLOWED:
+        interval = (interval[0], 2.0)
     settings = {"location": size * (location + unit * fit.location), "scale": size * unit * fit.scale}
     warnings = common_warnings(values, 0, alpha, center=True) + near_two(alpha)
     return TailEstimate(alpha, interval, "maximum_likelihood", settings, raw.size, tuple(warnings))

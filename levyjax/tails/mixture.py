@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import special
 
 _BINS = 500
 _SMALLEST = 1e-3  # of the values' median size: smaller scales would follow single values
@@ -16,17 +15,16 @@ def mixture_logpdf(x: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Log density of sum_k weight_k N(0, scale_k^2) at x, parts (k, 2) of weights and scales."""
     weights, scales = parts.T
     exponents = np.log(weights / scales) - (x[..., None] / scales) ** 2 / 2
-    return np.asarray(special.logsumexp(exponents, axis=-1)) - math.log(2 * math.pi) / 2
+    largest = exponents.max(axis=-1)
+    return largest + np.log(np.exp(exponents - largest[..., None]).sum(axis=-1)) - math.log(2 * math.pi) / 2
 
 
-def fit_mixture(z: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+def fit_mixture(z: np.ndarray) -> np.ndarray:
     """Weights and scales (k, 2) by expectation-maximisation on binned |z|, of a median near 1.
 
-    Two to six parts, as many as lower -2 log-likelihood + (2k - 1) log n; with `start`, its number of parts.
+    Two to six parts, as many as lower -2 log-likelihood + (2k - 1) log n.
     """
     squares, counts = _binned(z)
-    if start is not None:
-        return _improve(squares, counts, start)[0]
     best, least = None, math.inf
     for k in range(2, _MOST_PARTS + 1):
         levels = np.quantile(np.abs(z), 1 - 0.5 ** np.arange(k)[::-1] / (1 + (k - 1) * 0.3))

@@ -12,7 +12,7 @@ _KOUTROUVELIS = {  # index -> frequencies at n = 200, 800, 1600, with step pi/25
     1.9: (9, 9, 10), 1.5: (11, 11, 11), 1.3: (22, 16, 14), 1.1: (24, 18, 15), 0.9: (28, 22, 18), 0.7: (30, 24, 20),
     0.5: (86, 68, 56),
 }  # fmt: skip
-_GAUSSIAN_SIDE = 1.95
+_GAUSSIAN_SIDE = 1.88
 
 
 def log_moment(data: Any, *, center: bool = True) -> TailEstimate:
@@ -181,7 +181,10 @@ def near_two(alpha: float) -> list[str]:
     """A warning of estimates near 2, where the laws of the estimators change."""
     if not _GAUSSIAN_SIDE < alpha <= 2:
         return []
-    return [f"alpha = {alpha:.3f} is near 2, where no interval holds what it promises: see docs/tail_estimators.md."]
+    return [
+        "The index is near 2, where 95% intervals covered that of stable data in 90% to 99.6% of 1000 samples "
+        "(docs/tail_estimators.md)."
+    ]
 
 
 def _scaled(data: Any) -> np.ndarray:

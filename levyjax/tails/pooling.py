@@ -15,6 +15,7 @@ ROWS_TO_STANDARDIZE = 50
 LARGEST_TIE = 0.05  # part of equal values from which no density makes sense
 _MATRIX_VALUES = 2**22  # of larger matrices, random columns
 _DEPENDENCE = 0.25  # relative growth of a mean's variance, by dependence, that is let pass
+_FEWEST_TO_JUDGE = 200  # values from which correlation and symmetry are looked at
 _TIED = 0.02  # part of values that occur twice from which they are taken for rounded
 _ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
@@ -109,6 +110,8 @@ def _unrounded(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -
 
 def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
     """Every m-th value, so that the ranks of those taken are nearly uncorrelated (a variance of means up to 1.5)."""
+    if values.size < _FEWEST_TO_JUDGE:
+        return values
     ranks = np.argsort(np.argsort(values)) / values.size - 0.5
     power = np.abs(np.fft.rfft(ranks, 2 * values.size)) ** 2
     correlation = np.fft.irfft(power)[: values.size // 4]
@@ -116,7 +119,7 @@ def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
     below = np.flatnonzero(correlation < 2 / math.sqrt(values.size))
     reach = int(below[0]) if below.size else correlation.size
     steps = (m for m in range(1, reach + 1) if 2 * correlation[m:reach:m].sum() < 2 * _DEPENDENCE)
-    step = next(steps, max(1, reach))
+    step = min(next(steps, max(1, reach)), values.size // MINIMUM_VALUES)
     if step == 1:
         return values
     notes.append(f"Neighbouring values are correlated (up to a distance of {reach}): one of {step} was taken.")
@@ -143,9 +146,13 @@ def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> n
 def _symmetric(values: np.ndarray, center: bool, notes: list[str]) -> np.ndarray:
     """The values, around the centre that makes the two sides most alike, or differences of pairs if none does.
 
-    The middle is wide of the mark where the law has a sharp peak, the median where it has a gap: both are tried.
+    The middle is wide of the mark where the law has a sharp peak or a gap, the median where it has a gap, and the
+    point between two quantiles where it has a peak: all are tried.
     """
-    shifts = [0.0, *([float(np.median(values))] if center else [])]
+    quantiles = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
+    if values.size < _FEWEST_TO_JUDGE:
+        return values
+    shifts = [0.0, *(((quantiles + quantiles[::-1]) / 2)[:3].tolist() if center else [])]
     p_values = [_alike(values - shift) for shift in shifts]
     best = int(np.argmax(p_values))
     if p_values[best] > _ASYMMETRIC:
@@ -165,8 +172,8 @@ def _alike(values: np.ndarray) -> float:
     if min(above.size, below.size) <= MINIMUM_VALUES:
         return 0.0
     sides = stats.binomtest(above.size, above.size + below.size).pvalue
-    halves: Any = stats.ks_2samp(above, below, method="asymp")
-    return float(min(sides, halves.pvalue))
+    sizes: Any = stats.ks_2samp(above, below, method="asymp")
+    return float(min(sides, sizes.pvalue))
 
 
 def largest_tie(values: np.ndarray) -> float:

@@ -141,8 +141,8 @@ def _sums(stream: TailStream, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _waves(x: np.ndarray) -> np.ndarray:
     """cos(t x) and sin(t x) at the ten frequencies, (20, n)."""
-    waves = np.exp(1j * columns.STEP * np.outer(np.arange(1, columns.COUNT + 1), x))
-    return np.concatenate([np.real(waves), np.imag(waves)])
+    angles = columns.STEP * np.outer(np.arange(1, columns.COUNT + 1), x)
+    return np.concatenate([np.cos(angles), np.sin(angles)])
 
 
 def _block_sums(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,8 +163,8 @@ def _block(stream: TailStream) -> tuple[float, float, float]:
     error = math.sqrt(max(squares / count - mean**2, 0.0) / (count - 1))
     half = float(stats.t.ppf(0.975, count - 1)) * error
     factor = math.log(stream.settings["block_length"])
-    middle, low, high = (factor / value if value > 0 else math.inf for value in (mean, mean + half, mean - half))
-    return middle, low, high
+    alpha, low, high = (factor / value if value > 0 else math.inf for value in (mean, mean + half, mean - half))
+    return alpha, low, high
 
 
 def _log_moment(stream: TailStream) -> tuple[float, float, float]:
@@ -174,8 +174,8 @@ def _log_moment(stream: TailStream) -> tuple[float, float, float]:
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
     half = 6 / math.pi**2 * columns.Z * math.sqrt(max(fourth - variance**2, 0.0) / count)
     value = 6 * variance / math.pi**2 - 0.5
-    middle, low, high = (end**-0.5 if end > 0 else math.inf for end in (value, value + half, value - half))
-    return middle, low, high
+    alpha, low, high = (end**-0.5 if end > 0 else math.inf for end in (value, value + half, value - half))
+    return alpha, low, high
 
 
 def _regression(stream: TailStream) -> tuple[float, float, float]:
@@ -186,5 +186,7 @@ def _regression(stream: TailStream) -> tuple[float, float, float]:
     _, weights = columns.regression_weights(columns.STEP, count)
     alpha = float(weights @ np.log(-np.log(power)))
     slope = 2 * np.tile(np.array(weights) / (power * np.log(power)), 2) * mean
-    half = columns.Z * math.sqrt(max(float(slope @ covariance @ slope), 0.0) / stream.n)
+    by_law = columns.slope_variance(np.array([alpha]), np, columns.STEP, weights)[0]
+    variance = max(float(slope @ covariance @ slope), float(by_law))
+    half = columns.Z * math.sqrt(variance / stream.n)
     return alpha, alpha - half, alpha + half

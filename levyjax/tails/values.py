@@ -123,7 +123,7 @@ def common_warnings(values: np.ndarray, zeros: int, alpha: float, center: bool) 
     if zeros:
         warnings.append(f"{zeros} of {values.size} values are exactly zero and were left out of the log means.")
     if alpha > 2:
-        warnings.append(f"alpha = {alpha:.3f} is above 2, where no stable law exists: the variance looks finite.")
+        warnings.append("The index is above 2, where no stable law exists: the variance looks finite.")
     if center and (distance := asymmetry(values)) > _ASYMMETRY:
         warnings.append(
             f"The mean lies {distance:.1f} standard errors from the middle of the values: they are not symmetric, "
