@@ -2,6 +2,8 @@
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
 from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
+from levyjax.stable.moments import entropy, fractional_moment, log_moment
+from levyjax.stable.quantiles import isf, ppf
 from levyjax.stable.sampling import (
     draw_words,
     exponential,
@@ -17,13 +19,18 @@ __all__ = [
     "cdf",
     "characteristic_function",
     "draw_words",
+    "entropy",
     "exponential",
+    "fractional_moment",
+    "isf",
     "isotropic",
+    "log_moment",
     "logpdf",
     "logsf",
     "normal",
     "pdf",
     "positive",
+    "ppf",
     "radial_tail_constant",
     "sample",
     "sample_isotropic",

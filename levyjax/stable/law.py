@@ -106,13 +106,13 @@ def _evaluate(what: str, parametrization: str, z: Array, log_scale: Array, alpha
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _kernel(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
+def kernel(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
     return _evaluate(what, parametrization, z, log_scale, alpha, beta)
 
 
 def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) -> tuple[Array, Array]:
     """Derivatives by forward mode at once, so that reverse mode stores a number a point and not its nodes."""
-    out, total = _kernel(what, parametrization, *primals), None
+    out, total = kernel(what, parametrization, *primals), None
     for index, tangent in enumerate(tangents):
         if isinstance(tangent, SymbolicZero):
             continue
@@ -125,13 +125,13 @@ def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) ->
     return out, jnp.zeros_like(out) if total is None else jnp.broadcast_to(total, out.shape)
 
 
-_kernel.defjvp(_kernel_jvp, symbolic_zeros=True)
+kernel.defjvp(_kernel_jvp, symbolic_zeros=True)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _jitted(what: str, parametrization: str, x: Array, alpha: Array, beta: Array, loc: Array, scale: Array) -> Array:
     scale = jnp.where(scale > 0, scale, jnp.nan)
-    value = _kernel(what, parametrization, (x - loc) / scale, jnp.log(scale), alpha, beta)
+    value = kernel(what, parametrization, (x - loc) / scale, jnp.log(scale), alpha, beta)
     if what == "pdf":
         return value / scale
     return value - jnp.log(scale) if what == "logpdf" else value
@@ -153,7 +153,7 @@ def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> A
     zero = jnp.zeros_like(alpha)
 
     def logarithm(points: Array) -> Array:
-        return _kernel("logpdf" if density else "logsf", "S0", points, zero, alpha, zero)
+        return kernel("logpdf" if density else "logsf", "S0", points, zero, alpha, zero)
 
     value = table.interpolate(logarithm, jnp.abs(z), alpha + 1 if density else alpha)
     value = jnp.where((alpha == 2) & (jnp.abs(z) > 40), _far_gaussian(z, density), value)
