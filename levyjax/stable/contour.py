@@ -254,8 +254,10 @@ def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, 
     start = jnp.where(gone, 0, end)
     angle, steep = _angle(jax.tree.map(lax.stop_gradient, calm), start, saddle, rises)
     ray = _ray_part(calm, start, angle, steep, form, tail)
-    # Laplace's formula; its derivatives are those of p at a fixed place
-    flat = jnp.sqrt(_PI / 2 / jnp.where(bend > 0, bend, 1)) * jnp.exp(_on_axis(law, end) - height)
+    # Laplace's formula; its derivatives are those of p at a fixed place. The difference is 0 and only its derivative
+    # is not: computed twice, p could differ by its rounding, which is of any size here.
+    p = _on_axis(law, end)
+    flat = jnp.sqrt(_PI / 2 / jnp.where(bend > 0, bend, 1)) * jnp.exp(p - lax.stop_gradient(p))
     flat = jnp.where(saddle > form.largest_log, 0, flat * jnp.exp(-end) if tail else flat)
     ray = jnp.where(~cut & (height < -form.deepest), flat, jnp.where(gone, 0, ray))
     height = jnp.where(gone, -jnp.inf, height)

@@ -1,4 +1,6 @@
-"""Quantiles of the alpha-stable law, by safeguarded Newton steps on log(-log P(X > x)) in asinh x, nearly straight lines for every tail.
+"""Quantiles of the alpha-stable law.
+
+Safeguarded Newton steps on log(-log P(X > x)) in asinh x, which is nearly a straight line for every tail.
 
 Either tail is solved as an upper tail of at most 1/2 (the left one after reflection), so that probabilities down to the
 smallest number keep their relative precision. A step that leaves the bracket or fails to halve the residual is replaced
