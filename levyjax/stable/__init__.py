@@ -1,6 +1,7 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
+from levyjax.stable.fit import StableFit, fit
 from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
 from levyjax.stable.moments import entropy, fractional_moment, log_moment
 from levyjax.stable.quantiles import isf, ppf
@@ -16,11 +17,13 @@ from levyjax.stable.sampling import (
 )
 
 __all__ = [
+    "StableFit",
     "cdf",
     "characteristic_function",
     "draw_words",
     "entropy",
     "exponential",
+    "fit",
     "fractional_moment",
     "isf",
     "isotropic",

@@ -167,6 +167,20 @@ def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> A
     return jnp.where(left, 1 - jnp.exp(value), jnp.exp(value))
 
 
+def symmetric_logpdf_and_slopes(y: Array, alpha: Array) -> tuple[Array, Array, Array]:
+    """log f(y), its derivative in y and that in alpha, of the standard symmetric law, through one table."""
+    zero = jnp.zeros_like(alpha)
+
+    def logarithm(points: Array) -> tuple[Array, Array]:
+        def at(alpha: Array) -> Array:
+            return kernel("logpdf", "S0", points, zero, alpha, zero)
+
+        return jax.jvp(at, (alpha,), (jnp.ones_like(alpha),))
+
+    value, slope, by_alpha = table.with_slopes(logarithm, jnp.abs(y), alpha + 1)
+    return value, jnp.sign(y) * slope, by_alpha
+
+
 def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, parametrization: str) -> Array:
     """One of the functions below by its name."""
     check_parameters(alpha, beta, scale, parametrization)

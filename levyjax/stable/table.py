@@ -15,19 +15,20 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-_NODES = {"float32": 9, "float64": 17}
+_SIZES = {"float32": (9, -16.0), "float64": (17, -30.0)}  # nodes a panel, and log x of the first edge
+_COARSE = (9, -9.0)  # to 1e-6, for fits
 _FEW = 4096  # points for which the panels' own nodes would cost as much as the points
 
 
 @functools.cache
-def _panels(dtype: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _panels(dtype: str, n: int, start: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges in log x, the nodes (panels, n) and the matrix from values there to Chebyshev coefficients."""
-    n, last = _NODES[dtype], math.log(float(np.finfo(dtype).max))
-    start = -30.0 if dtype == "float64" else -16.0
+    last = math.log(float(np.finfo(dtype).max))
     inner = np.linspace(start, math.log(0.35), math.ceil(-start))
     middle = np.linspace(math.log(0.35), math.log(2.0), 4)[1:]
     core = np.log(np.arange(4.0, 306.0, 6.0)[1:]) / 2
@@ -63,17 +64,54 @@ def interpolate(logarithm: Callable[[Array], Any], size: Array, power: Any) -> A
         The values at `size`.
     """
     dtype = size.dtype
-    edges, nodes, matrix = _panels(str(dtype))
+    edges, nodes, matrix = _panels(str(dtype), *_SIZES[str(dtype)])
     values = logarithm(jnp.asarray(np.exp(nodes), dtype))
     values = jnp.maximum(values, -math.sqrt(float(jnp.finfo(dtype).max)))
     values = values + power * _bend(jnp.asarray(nodes, dtype))
     rows = jnp.dot(values, jnp.asarray(matrix.T, dtype), precision="highest").T
+    u, index, s, _ = _place(size, edges)
+    return _clenshaw(rows, index, s)[0] - power * _bend(u)
+
+
+def _place(size: Array, edges: np.ndarray) -> tuple[Array, Array, Array, Array]:
+    """log x, the panel's number, the place in (-1, 1) there and the panel's half-width."""
+    dtype = size.dtype
     u = jnp.log(jnp.clip(size, math.exp(edges[0]), float(np.finfo(dtype).max)))
     ends = jnp.asarray(edges, dtype)
     index = jnp.clip(jnp.searchsorted(ends, u, side="right") - 1, 0, len(edges) - 2)
     low, high = ends[index], ends[index + 1]
-    s = jnp.clip((2 * u - low - high) / (high - low), -1, 1)
-    result, before = jnp.zeros_like(u), jnp.zeros_like(u)
+    return u, index, jnp.clip((2 * u - low - high) / (high - low), -1, 1), (high - low) / 2
+
+
+def _clenshaw(rows: Array, index: Array, s: Array) -> tuple[Array, Array]:
+    """A Chebyshev series and its derivative in s, each point with its own panel's coefficients."""
+    b1 = b2 = d1 = d2 = jnp.zeros_like(s)
     for row in rows[:0:-1]:
-        result, before = 2 * s * result - before + row[index], result
-    return s * result - before + rows[0][index] - power * _bend(u)
+        d1, d2 = 2 * s * d1 - d2 + 2 * b1, d1
+        b1, b2 = 2 * s * b1 - b2 + row[index], b1
+    return s * b1 - b2 + rows[0][index], s * d1 - d2 + b1
+
+
+def with_slopes(
+    logarithm: Callable[[Array], tuple[Array, Array]], size: Array, power: Any
+) -> tuple[Array, Array, Array]:
+    """A logarithm of the law and its derivatives in |x| and in a parameter, from both at the nodes of a coarse table.
+
+    Args:
+        logarithm: takes positive points, gives the values there and their derivatives in the parameter.
+        size: |x|, any shape.
+        power: as for `interpolate`.
+
+    Returns:
+        Values, derivatives in |x|, derivatives in the parameter.
+    """
+    dtype = size.dtype
+    edges, nodes, matrix = _panels(str(dtype), *_COARSE)
+    values, changes = logarithm(jnp.asarray(np.exp(nodes), dtype))
+    values = jnp.maximum(values, -1e6) + power * _bend(jnp.asarray(nodes, dtype))
+    to_rows = jnp.asarray(matrix.T, dtype)
+    u, index, s, half = _place(size, edges)
+    value, slope = _clenshaw(jnp.dot(values, to_rows, precision="highest").T, index, s)
+    change, _ = _clenshaw(jnp.dot(jnp.clip(changes, -1e6, 1e6), to_rows, precision="highest").T, index, s)
+    share = jax.nn.sigmoid(2 * u)  # x^2/(1 + x^2)
+    return value - power * _bend(u), (slope / half - power * share) * jnp.exp(-u), change
