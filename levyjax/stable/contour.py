@@ -61,6 +61,7 @@ class _Format(NamedTuple):
 
 _FLOAT32 = _Format(axis=48, ends=(-3.5, 2.6), ray=48, nothing=20.0, largest_log=60.0, widest=40.0, deepest=1e3)
 _FLOAT64 = _Format(axis=96, ends=(-4.4, 3.2), ray=96, nothing=42.0, largest_log=600.0, widest=60.0, deepest=1e5)
+COARSE = _FLOAT64._replace(axis=36, ends=(-3.3, 2.4), ray=36, nothing=22.0)  # to 1e-7
 
 
 class _Law(NamedTuple):
@@ -221,7 +222,7 @@ def _angle(law: _Law, log_lambda: Any, log_saddle: Any, rises: Any) -> tuple[Any
     return jnp.where(rises, light, -30) * jnp.asarray(_PI / 180, log_lambda.dtype), steep
 
 
-def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, Any, Any, Any]:
+def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool, coarse: bool = False) -> tuple[Any, Any, Any, Any]:
     """The integrals over the axis and the ray, each with the logarithm of a further factor; x0 >= 0.
 
     Args:
@@ -230,13 +231,14 @@ def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, 
         alpha: tail index in (0, 2].
         beta: skewness in [-1, 1].
         tail: of P(X > x) rather than of the density.
+        coarse: with fewer nodes, to 1e-7.
 
     Returns:
         a, l, b and m: the result is a exp(l) + b exp(m); l and m are without derivatives.
     """
     law = _law(x0, x1, alpha, beta)
     still: _Law = jax.tree.map(lax.stop_gradient, law)
-    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else _FLOAT64
+    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else COARSE if coarse else _FLOAT64
     saddle, rises, bend = _log_saddle(still)
     tiny = float(jnp.finfo(jnp.result_type(law.x)).tiny)
     cap = jnp.log(_PHASE / jnp.maximum(still.jump, tiny)) / still.alpha

@@ -113,7 +113,7 @@ def _clip(theta: Array) -> Array:
 
 def _maximize(theta: Array, z: Array, held: float | None) -> tuple[Array, Array, Array]:
     """The maximum, its mean log density and whether the score vanished there."""
-    tolerance = 1e-7 if theta.dtype == jnp.float64 else 1e-4
+    tolerance = 1e-6 if theta.dtype == jnp.float64 else 1e-4
 
     def evaluate(theta: Array) -> tuple[Array, Array, Array]:
         value, rows = _scores(theta, z, held)
@@ -139,13 +139,15 @@ def _maximize(theta: Array, z: Array, held: float | None) -> tuple[Array, Array,
         ]
         damping = jnp.clip(jnp.where(better, damping / 10, damping * 10 + 1e-3), 0, 1e8)
         error = jnp.sqrt(1 / jnp.maximum(jnp.diag(kept[3]), 1e-30))
-        done = jnp.max(jnp.abs(kept[2] * free(kept[0], kept[2])) * error) < tolerance
+        done = (count > 0) & (jnp.max(jnp.abs(kept[2] * free(kept[0], kept[2])) * error) < tolerance)
         return *kept, damping, done | (damping >= 1e7), count + 1
 
     def going(state: Any) -> Array:
         return ~state[5] & (state[6] < _STEPS)
 
-    start = (theta, *evaluate(theta), jnp.asarray(1e-3, theta.dtype), jnp.asarray(False), jnp.asarray(0))
+    size, dtype = theta.size, theta.dtype
+    nothing = (jnp.asarray(-jnp.inf, dtype), jnp.zeros(size, dtype), jnp.eye(size, dtype=dtype))  # the first step stays
+    start = (theta, *nothing, jnp.asarray(1e-3, dtype), jnp.asarray(False), jnp.asarray(0))
     end = lax.while_loop(going, step, start)
     return end[0], end[1], end[5]
 
@@ -156,11 +158,9 @@ def _fit(theta: Array, z: Array, held: float | None) -> tuple[Array, ...]:
         best, value, done = _maximize(theta, z, held)
         h = 1e-4 if theta.dtype == jnp.float64 else 1e-2
 
-        def score(shift: Array) -> Array:
-            return _scores(best + shift, z, held)[1].mean(1)
-
         shifts = h * jnp.eye(best.size, dtype=best.dtype)
-        columns = lax.map(lambda shift: (score(shift) - score(-shift)) / (2 * h), shifts)
+        scores = lax.map(lambda shift: _scores(best + shift, z, held)[1].mean(1), jnp.concatenate([shifts, -shifts]))
+        columns = (scores[: best.size] - scores[best.size :]) / (2 * h)
         information = -(columns + columns.T) / 2 * z.size
         return best, value * z.size, done, information
 

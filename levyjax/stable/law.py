@@ -67,7 +67,9 @@ def _standard(
     return jnp.where(alpha == 1, z - 2 / _PI * beta * log_scale, z - shift), z
 
 
-def _direct(x0: Array, x1: Array, alpha: Array, beta: Array, tail: bool) -> tuple[Array, Array, Array]:
+def _direct(
+    x0: Array, x1: Array, alpha: Array, beta: Array, tail: bool, coarse: bool = False
+) -> tuple[Array, Array, Array]:
     """log of the density or of the nearer tail, its value, and whether the point was reflected."""
     flip = x0 < 0
     sign = jnp.where(flip, -1, 1).astype(x0.dtype)
@@ -76,7 +78,7 @@ def _direct(x0: Array, x1: Array, alpha: Array, beta: Array, tail: bool) -> tupl
     outside = (alpha < 1) & (beta == -1) & (x1 >= 0)
     infinite = jnp.isinf(x0) | outside
     x0, x1 = jnp.where(infinite, 1, x0), jnp.where(infinite, 1, x1)
-    axis, far, ray, near = contour.parts(x0, x1, alpha, jnp.where(outside, 0, beta), tail=tail)
+    axis, far, ray, near = contour.parts(x0, x1, alpha, jnp.where(outside, 0, beta), tail=tail, coarse=coarse)
 
     def log(value: Array) -> Array:
         value = lax.stop_gradient(value)
@@ -112,7 +114,7 @@ def kernel(what: str, parametrization: str, z: Array, log_scale: Array, alpha: A
 
 def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) -> tuple[Array, Array]:
     """Derivatives by forward mode at once, so that reverse mode stores a number a point and not its nodes."""
-    out, total = kernel(what, parametrization, *primals), None
+    out = total = None
     for index, tangent in enumerate(tangents):
         if isinstance(tangent, SymbolicZero):
             continue
@@ -120,8 +122,9 @@ def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) ->
         def along(value: Array, index: int = index) -> Array:
             return _evaluate(what, parametrization, *primals[:index], value, *primals[index + 1 :])
 
-        slope = jax.jvp(along, (primals[index],), (jnp.ones_like(primals[index]),))[1]
+        out, slope = jax.jvp(along, (primals[index],), (jnp.ones_like(primals[index]),))
         total = slope * tangent if total is None else total + slope * tangent
+    out = kernel(what, parametrization, *primals) if out is None else out
     return out, jnp.zeros_like(out) if total is None else jnp.broadcast_to(total, out.shape)
 
 
@@ -173,7 +176,7 @@ def symmetric_logpdf_and_slopes(y: Array, alpha: Array) -> tuple[Array, Array, A
 
     def logarithm(points: Array) -> tuple[Array, Array]:
         def at(alpha: Array) -> Array:
-            return kernel("logpdf", "S0", points, zero, alpha, zero)
+            return _direct(points, points, alpha, zero, tail=False, coarse=True)[0]
 
         return jax.jvp(at, (alpha,), (jnp.ones_like(alpha),))
 

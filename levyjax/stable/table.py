@@ -20,20 +20,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-_SIZES = {"float32": (9, -16.0), "float64": (17, -30.0)}  # nodes a panel, and log x of the first edge
-_COARSE = (9, -9.0)  # to 1e-6, for fits
+_SIZES = {  # nodes a panel, log x of the first edge, width in x^2 of the core's panels and ratio of the far ones
+    "float32": (9, -16.0, 6.0, 1.4),
+    "float64": (17, -30.0, 6.0, 1.4),
+}
+_COARSE = (9, -9.0, 12.0, 2.0)  # to 1e-6, for fits
 _FEW = 4096  # points for which the panels' own nodes would cost as much as the points
 
 
 @functools.cache
-def _panels(dtype: str, n: int, start: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _panels(dtype: str, n: int, start: float, width: float, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges in log x, the nodes (panels, n) and the matrix from values there to Chebyshev coefficients."""
     last = math.log(float(np.finfo(dtype).max))
     inner = np.linspace(start, math.log(0.35), math.ceil(-start))
     middle = np.linspace(math.log(0.35), math.log(2.0), 4)[1:]
-    core = np.log(np.arange(4.0, 306.0, 6.0)[1:]) / 2
+    core = np.log(np.arange(4.0, 306.0, width)[1:]) / 2
     outer = core[-1] + np.cumsum([0.1, 0.2, 0.4, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8, 0.8])
-    far = outer[-1] * 1.4 ** np.arange(1, math.ceil(math.log(last / outer[-1], 1.4)) + 1)
+    far = outer[-1] * ratio ** np.arange(1, math.ceil(math.log(last / outer[-1], ratio)) + 1)
     edges = np.concatenate([inner, middle, core, outer, np.minimum(far, last)])
     s = np.cos(math.pi * (np.arange(n) + 0.5) / n)
     nodes = (edges[1:, None] + edges[:-1, None]) / 2 + (edges[1:, None] - edges[:-1, None]) / 2 * s
