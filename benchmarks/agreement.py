@@ -104,7 +104,7 @@ def run(quick: bool) -> dict[str, Any]:
 
 def compare(case: Case, quick: bool) -> list[dict[str, Any]]:
     """All methods that apply, each against the first."""
-    problem, (count, target, most_steps) = case.problem, (20_000, 5e-3, 4e8) if quick else (200_000, 2e-3, 4e9)
+    problem, (count, target, most_steps) = case.problem, (20_000, 5e-3, 4e8) if quick else (50_000, 3e-3, 1e9)
     prediction, reference, found = predict(problem), None, []
     on_line = problem.dimension == 1 and isinstance(problem.dynamics, SGD)
     if on_line and float(problem.noise_level) >= LEAST_REFERENCE:
@@ -115,7 +115,7 @@ def compare(case: Case, quick: bool) -> list[dict[str, Any]]:
     if found[0].mean / dt * count < most_steps:
         found.append(simulated("euler", problem, Euler(dt), count)._replace(dt=dt))
     if isinstance(problem.dynamics, Momentum):
-        target *= 5  # its exits are counted, one by one
+        target *= 3  # at large noise its exits are counted, one by one
     rate = quasi_stationary_rate(problem, 1, relative_error=target)
     found.append(Found("quasi_stationary", 1 / rate.rate, rate.standard_error / rate.rate, rate.seconds))
     if prediction.rate is not None:

@@ -1,5 +1,6 @@
 """What a run costs besides its steps: seconds until the first result, and the most memory it holds."""
 
+import dataclasses
 import re
 import resource
 import subprocess
@@ -11,8 +12,8 @@ from typing import Any
 import jax
 
 from levyjax.basins import Ball, Box, Sublevel
-from levyjax.dynamics import SGD, Adam
-from levyjax.escape import EscapeProblem, Plan, predict, simulate
+from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.escape import EscapeProblem, Plan, predict, simulate, simulate_summary
 from levyjax.landscapes import DoubleWell, Quadratic
 from levyjax.noise import Independent, Rotational
 from levyjax.solvers import Euler, JumpAdapted
@@ -40,6 +41,8 @@ def problems() -> dict[str, tuple[EscapeProblem, Any]]:
         "adam, ball, independent": (EscapeProblem(quadratic, ball, Independent(1.5, two), adam, 0.3), Euler(0.05)),
         "sgd, sublevel of a double well": (well, Euler(0.05)),
         "sgd, box, jump-adapted": (sgd(2), JumpAdapted()),
+        "momentum, box, jump-adapted": (dataclasses.replace(sgd(2), dynamics=Momentum(0.1)), JumpAdapted()),
+        "adam, box, jump-adapted": (dataclasses.replace(sgd(2), dynamics=Adam()), JumpAdapted()),
     }
 
 
@@ -48,6 +51,7 @@ def run(quick: bool) -> dict[str, Any]:
     standard = list(problems().items())
     rows = [first_call(name, *pair) for name, pair in (standard[::4] if quick else standard)]
     rows += [memory(count) for count in ((64, 1 << 18) if quick else (64, 1 << 16, 1 << 18, 1 << 20))]
+    rows += [memory(count, streamed=True) for count in ((1 << 18,) if quick else (10**6, 10**8))]
     return {"rows": rows, "quick": quick}
 
 
@@ -64,36 +68,39 @@ def first_call(name: str, problem: EscapeProblem, solver: Any) -> dict[str, Any]
     return {"kind": "first call", "name": name, **dict(zip(keys, seconds, strict=True))}
 
 
-def memory(trajectories: int) -> dict[str, Any]:
-    """Peak memory of a run in d = 10: the device's own count, or on a CPU that of a process for it alone."""
-    row = {"kind": "memory", "trajectories": trajectories}
+def memory(trajectories: int, streamed: bool = False) -> dict[str, Any]:
+    """Peak memory of a run: the device's own count, or on a CPU that of a process for it alone."""
+    row = {"kind": "memory, samples summed up" if streamed else "memory", "trajectories": trajectories}
     if "peak_bytes_in_use" not in (jax.local_devices()[0].memory_stats() or {}):
-        return {**row, "mebibytes": child(trajectories), "of": "a process for it alone, compiler included"}
-    run_in_ten_dimensions(trajectories)
+        return {**row, "mebibytes": child(trajectories, streamed), "of": "a process for it alone, compiler included"}
+    measured_run(trajectories, streamed)
     peak = jax.local_devices()[0].memory_stats()["peak_bytes_in_use"] / _MEBIBYTE
     return {**row, "mebibytes": peak, "of": "the device, in this process so far"}
 
 
-def run_in_ten_dimensions(trajectories: int) -> None:
-    """What the memory is measured of."""
-    simulate(sgd(), Plan(Euler(0.05), num_trajectories=trajectories, max_time=10), 0)
+def measured_run(trajectories: int, streamed: bool) -> None:
+    """What the memory is measured of: samples in d = 10, or the summary of short exits in d = 1."""
+    if streamed:
+        simulate_summary(sgd(1, 1.0), Plan(Euler(0.05), num_trajectories=trajectories), 0)
+    else:
+        simulate(sgd(), Plan(Euler(0.05), num_trajectories=trajectories, max_time=10), 0)
 
 
-def child(trajectories: int) -> float:
+def child(trajectories: int, streamed: bool) -> float:
     """Peak resident memory, in MiB, of a fresh process that runs so many."""
     program = (
         "import importlib.util as u, sys\n"
         "spec = u.spec_from_file_location('startup', sys.argv[1])\n"
         "module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
-        "module.report(int(sys.argv[2]))"
+        "module.report(int(sys.argv[2]), sys.argv[3] == 'True')"
     )
-    command = [sys.executable, "-c", program, str(Path(__file__)), str(trajectories)]
+    command = [sys.executable, "-c", program, str(Path(__file__)), str(trajectories), str(streamed)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def report(trajectories: int) -> None:
+def report(trajectories: int, streamed: bool) -> None:
     """What the child does: one run, then its own peak memory on stdout."""
-    run_in_ten_dimensions(trajectories)
+    measured_run(trajectories, streamed)
     print(peak_memory())
 
 

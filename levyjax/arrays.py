@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 T = TypeVar("T")
 _UNROLL = 32  # up to this many columns a matrix product is a sum in a fixed order, the same for every batch width
@@ -130,6 +130,11 @@ def apply(operator: Any, x: Array) -> Array:
     return jnp.tensordot(operator, x, axes=1, precision=jax.lax.Precision.HIGHEST)
 
 
+def total(rows: Float[Array, "rows *batch"]) -> Float[Array, "*batch"]:
+    """The sum over rows, up to 32 of them in their order: a reduction's order may change with the batch's width."""
+    return sum(rows[1:], rows[0]) if rows.shape[0] <= _UNROLL else rows.sum(axis=0)
+
+
 def as_matrix(operator: Any) -> Array:
     """The matrix (d, d) of a linear map held as its diagonal or as a matrix."""
     return jnp.diag(jnp.asarray(operator)) if operator.ndim == 1 else jnp.asarray(operator)
@@ -143,6 +148,17 @@ def cast(tree: T, dtype: Any) -> T:
         return jnp.asarray(value, dtype) if floating else jnp.asarray(value)
 
     return jax.tree.map(leaf, tree)
+
+
+def settled(tree: T) -> T:
+    """The same arrays, worked out here and once.
+
+    XLA compiles a chain of array expressions into loops that may work a value out again in each place that uses it, and
+    differently (with or without fused multiply-add) from one program to the next. What passes through a branch that is
+    chosen at run time is not compiled into what comes after it; an optimization barrier does not do that on the CPU.
+    """
+    first = jax.tree.leaves(tree)[0]
+    return jax.lax.cond(jnp.isnan(first.ravel()[0]), jax.lax.optimization_barrier, lambda tree: tree, tree)
 
 
 class jit:

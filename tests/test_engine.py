@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from levyjax.arrays import cast, pytree
+from levyjax.arrays import cast, pytree, settled, total
 from levyjax.basins import Box
-from levyjax.dynamics import SGD, Adam
+from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import ExitCode, Process, chunks, lanes, run, run_chunks
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, kaplan_meier, simulate, simulate_summary, summarize
 from levyjax.escape.problem import ExitProcess
@@ -122,7 +122,7 @@ class TestIdleLanes:
             assert ends.lane_steps < most * ends.step.sum(), count
 
     @pytest.mark.parametrize("make", [euler, jumps])
-    @pytest.mark.parametrize("dynamics", [SGD(), Adam()])
+    @pytest.mark.parametrize("dynamics", [SGD(), Momentum(0.1), Adam()])
     def test_bits_are_those_of_a_run_without_refill(self, with_widths, make, dynamics):
         """Lanes for all, none taken over: each trajectory alone in its lane, and narrowing, and several devices."""
         process, count = make(dynamics), 1024
@@ -136,6 +136,26 @@ class TestIdleLanes:
         work = chunks._work(10, 130, 1024, 4, 100)
         assert work.total.tolist() == [33, 33, 33, 31]
         assert work.first_low.tolist() == [10, 43, 76, 109]
+
+
+class TestSettled:
+    @pytest.mark.parametrize("first", [1.0, np.nan, np.inf])
+    def test_values_are_the_same_whatever_the_first_is(self, first):
+        values = jnp.asarray([first, -2.0, 0.0, np.nan]), jnp.arange(4)
+        for value, other in zip(jax.jit(settled)(values), values, strict=True):
+            np.testing.assert_array_equal(value, other)
+
+    def test_nothing_is_compiled_into_what_comes_after(self):
+        def program(x):
+            return settled(x * x) + 1
+
+        text = jax.jit(program).lower(jnp.zeros(64)).compile().as_text()
+        assert "conditional(" in text
+
+    @pytest.mark.parametrize("rows", [1, 3, 32, 33])
+    def test_total_is_the_sum(self, rows):
+        values = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+        np.testing.assert_array_equal(total(jnp.asarray(values)), values.sum(axis=0))
 
 
 class TestDevices:

@@ -3,6 +3,7 @@
 False alarms: a |z| < 4 test fails by chance with probability 6.3e-5 a cell.
 """
 
+import dataclasses
 import math
 import resource
 import subprocess
@@ -17,7 +18,16 @@ from scipy import integrate, special
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import chunks
-from levyjax.escape import EscapeProblem, ExitCode, Plan, bias_constant, predict, simulate, unit_rate
+from levyjax.escape import (
+    EscapeProblem,
+    ExitCode,
+    Plan,
+    bias_constant,
+    predict,
+    quasi_stationary_rate,
+    simulate,
+    unit_rate,
+)
 from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
@@ -227,7 +237,7 @@ class TestPredictionAgainstSimulation:
         assert prediction.rate_error < 0.01 * prediction.rate
         assert abs(z_of_ratio(samples, prediction.rate)) < 4
 
-    @pytest.mark.parametrize("beta", [0.5, 0.9])
+    @pytest.mark.parametrize("beta", [pytest.param(0.5, marks=pytest.mark.slow), 0.9])
     def test_momentum(self, beta):
         """Its SDE by large jumps, and the iteration, each against the rate of its own noise-free motion."""
         momentum, level = Momentum(0.1, beta), 0.01 * (1 - beta)
@@ -237,6 +247,18 @@ class TestPredictionAgainstSimulation:
         problem = interval(noise_level=level * 0.1 ** (-1 / 3), dynamics=momentum)
         samples = simulate(problem, Plan(Iteration(), 2048), 2)
         assert abs(z_of_ratio(samples, predict(problem, Iteration()).rate)) < 4
+
+    def test_jump_away_from_the_only_wall_comes_back_beyond_it(self):
+        """Underdamped: after a jump the other way the heavy ball overshoots by r, which adds r^alpha to the rate."""
+        first = interval(noise_level=0.002, dynamics=Momentum(0.1, 0.9))
+        problem = dataclasses.replace(first, basin=HalfSpace([1.0], 1.0))
+        damping = math.sqrt(1 / 10) / 2
+        overshoot = math.exp(-math.pi * damping / math.sqrt(1 - damping**2))
+        walled = dataclasses.replace(problem, basin=Box([-1e9], [1.0]))
+        assert predict(walled).rate == pytest.approx(predict(problem).rate, rel=1e-4)
+        found = quasi_stationary_rate(problem, relative_error=5e-3)
+        assert abs(found.rate / predict(problem).rate - 1) < 0.01 + 4 * found.standard_error / found.rate
+        assert predict(problem).rate == pytest.approx(predict(first).rate / 2 * (1 + overshoot**1.5), rel=2e-3)
 
     def test_momentum_without_memory_is_sgd(self):
         """At beta = 0 the iteration is SGD, to the rate's last digits and the path's rounding."""
@@ -303,7 +325,7 @@ class TestPrediction:
         quadratic_forms = np.diag(scale.T @ matrix @ scale) / 1.4
         assert predict(problem).rate == pytest.approx(2 * weight * (quadratic_forms ** (alpha / 2)).sum(), rel=1e-6)
 
-    @pytest.mark.parametrize("dimension", [1, 2, 3, 5])
+    @pytest.mark.parametrize("dimension", [1, 2, pytest.param(3, marks=pytest.mark.slow), 5])
     def test_rotational_half_space_and_ball(self, dimension):
         """Closed form, quadrature (d <= 3, below 1e-4) and Sobol points (d > 3, within 5 standard errors)."""
         alpha, noise = 1.3, Rotational(1.3, [1.0] * dimension)

@@ -50,7 +50,7 @@ def sgd_against_adam(settings: Settings) -> Outcome:
         verdict=judge_below(interval, 1.0),
         finding=f"SGD takes {shown(measured)} times as long as Adam at noise level 0.01 and {shown(rows[1][2])} times "
         f"at 0.05, where the law of the limit is {shown(expected)}: with scales below 1 at equal learning rate it is "
-        "*slower*. The non-escape set's volume goes like det^(-1/2), not det; which is sooner is a matter of units.",
+        "slower. The non-escape set's volume goes like det^(-1/2), not det; which is sooner is a matter of units.",
         draw=lambda: ratio_forest(
             [f"ε = {level}" for level, *_ in rows], [row[2] / row[1] for row in rows], [_over(row) for row in rows]
         ),

@@ -12,7 +12,8 @@ from levyjax.arrays import column
 from levyjax.dynamics import SGD, Adam, Momentum, flow
 from levyjax.escape.problem import EscapeProblem
 
-_BISECTIONS, _DOUBLINGS = 30, 20
+_BISECTIONS, _DOUBLINGS = 24, 32
+_FAR = 64.0  # what lies beyond is 64^-alpha of the rate at most
 _MAX_FLOW_STEPS = 20_000
 _STEP = 0.02  # of the fastest relaxation
 _RELAXED = 12.0  # e-foldings of the slowest one
@@ -37,7 +38,8 @@ def relaxation_spectrum(problem: EscapeProblem, maps: Float[Array, "samples d"])
 def _leaves(problem: EscapeProblem, jumps: Float[Array, "d rays"], dt: Any, num_steps: Any) -> Bool[Array, " rays"]:
     """Whether the noise-free flow from rest at the minimum, after each jump, ever leaves the basin.
 
-    With dt None the flow is momentum's iteration.
+    With dt None the flow is momentum's iteration. A flow that blows up, where a landscape is too steep for the step so
+    far out, tells nothing and counts as staying.
     """
     dynamics, gradient = problem.dynamics, problem.landscape.gradient
 
@@ -53,15 +55,18 @@ def _leaves(problem: EscapeProblem, jumps: Float[Array, "d rays"], dt: Any, num_
     state = dynamics.thrown(origin, jumps, problem.noise)
     if dt is None:
         state = state._replace(x=state.x - dynamics.learning_rate * state.m)
-    return lax.fori_loop(0, num_steps, step, (state, ~problem.basin.contains(state.x)))[1]
+    at_once = ~problem.basin.contains(state.x)
+    state, left = lax.fori_loop(0, num_steps, step, (state, at_once))
+    return at_once | (left & jnp.isfinite(state.x).all(axis=0))
 
 
 @jax.jit
 def _flow_out(problem: EscapeProblem, directions: Array, gauge: Array, dt: Any, num_steps: Array) -> Array:
-    reach = jnp.where(gauge > 0, 1 / jnp.where(gauge > 0, gauge, 1), 0)
+    endless = gauge <= 0  # rays that never leave the basin themselves: searched to some times the others' length
+    reach = 1 / jnp.where(endless, gauge.max() / _FAR, gauge)
 
     def leaves(length: Array) -> Array:
-        return (gauge > 0) & _leaves(problem, length * directions, dt, num_steps)
+        return _leaves(problem, length * directions, dt, num_steps)
 
     def bisect(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -74,12 +79,18 @@ def _flow_out(problem: EscapeProblem, directions: Array, gauge: Array, dt: Any, 
         stays = ~leaves(high)
         return jnp.where(stays, high, low), jnp.where(stays, 2 * high, high)
 
+    def nearer(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        left = leaves(high / 2)
+        return jnp.where((low == 0) & ~left, high / 2, low), jnp.where((low == 0) & left, high / 2, high)
+
     below, above = leaves(reach * (1 - 1e-6)), leaves(reach * (1 + 1e-6))
-    moved = (gauge > 0) & (below | ~above)  # elsewhere the boundary itself is the edge
+    moved = below | (~above & ~endless)  # elsewhere the boundary itself is the edge
 
     def search(_: None) -> Array:
         bracket = jnp.where(below, 0, reach), jnp.where(below, reach, 2 * reach)
-        bracket = lax.fori_loop(0, _DOUBLINGS, farther, bracket)
+        for widen in (farther, nearer):
+            bracket = lax.fori_loop(0, _DOUBLINGS, widen, bracket)
         return lax.fori_loop(0, _BISECTIONS, bisect, bracket)[1]
 
     shortest = lax.cond(moved.any(), search, lambda _: reach, None)
@@ -102,7 +113,7 @@ def flow_out_gauge(
     """
     moving = np.real(spectrum)
     moving = moving[moving > 0]
-    if moving.size == 0:
+    if moving.size == 0 or not (gauge > 0).any():
         return gauge
     fastest = float(np.abs(spectrum).max())
     if isinstance(problem.dynamics, Adam):

@@ -75,10 +75,11 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         Wetzel 2009 in several dimensions.
     """
     maps = problem.dynamics.jump_maps(problem.noise)
-    return _rays(problem, maps).contributions(problem.noise.alpha).sum()
+    return exit_rays(problem, maps).contributions(problem.noise.alpha).sum()
 
 
-def _rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
+def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
+    """The rays along which jumps of A L leave, seen through each of the maps."""
     measure = problem.noise.spectral_measure()
     directions = maps.T[:, :, None] * measure.directions[:, None, :]
     directions = directions.reshape(directions.shape[0], -1)
@@ -178,7 +179,7 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     alpha, level = float(problem.noise.alpha), _noise_level(problem, solver)
     maps = problem.dynamics.jump_maps(problem.noise)
-    rays = _rays(problem, maps)
+    rays = exit_rays(problem, maps)
     spectrum = relaxation_spectrum(problem, maps)
     slowest = max(float(np.real(spectrum).min()), 0.0)
     reasons, invariant = [], True

@@ -7,36 +7,43 @@ Viot). Their law tends to the quasi-stationary one, from which the exit time is 
 
 the first taken from the Lévy measure at every particle and every moment, the second counted. The floor keeps the
 first bounded: with every jump in it, the integrand has infinite variance for alpha >= 2/3.
+
+Where the noise-free flow carries a path out after its jump (noise in a momentum, Adam's overshoot), such exits are
+counted, less the count of the jumps that would do so from rest at the minimum, whose rate is known. At small noise the
+two counts are of the same jumps; at large noise the difference is weighted by how well they agree.
+
+Every particle has a clock of its own, so that none waits for one that takes many short steps: what an empty place
+receives is drawn from where the others are, with the weight of the time that they spend there.
 """
 
 import dataclasses
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.dynamics import SGD, Momentum
-from levyjax.escape.predict import unit_rate
+from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
+from levyjax.escape.predict import exit_rays, unit_rate
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise import JumpRays, Rotational
+from levyjax.noise import ALL_RAYS, Independent, JumpRays, Rotational
 from levyjax.random import Counter, Stream, run_key, trajectory_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
+from levyjax.stable import tail_constant
 
 _FLOOR = 0.1  # of the way to the boundary: exits by shorter jumps are counted
-_EXITS_PER_ROUND = 0.1  # of the particles between two replacements
-_ROUNDS_PER_BATCH = 10
-_BURN_IN_BATCHES = 4  # of a mean exit time each
+_STEPS_PER_BLOCK = 8  # between two fillings of empty places
+_FIRST_BLOCKS, _MOST_BLOCKS = 4, 1 << 10  # blocks a batch; in time a batch is about a mean exit time
+_BURN_IN_EXITS = 4  # a particle
 _LEAST_BATCHES, _MOST_BATCHES = 16, 1 << 14
-_NARROWING, _NARROWEST = 4, 32
 _SETTLING = 3.0  # relaxation times
 _RAYS, _OWN = Stream.GRADIENT, Stream.GRADIENT + 1  # a jump and the rays of its own step share their direction
 _INTERVAL = 1.96
@@ -76,11 +83,15 @@ class QuasiStationaryRate:
 
 
 class Particles(NamedTuple):
-    """The particle system between two rounds."""
+    """The particle system between two blocks; arrays (..., particles).
+
+    pending: overshooting jumps after which a particle has neither left nor come to rest.
+    """
 
     state: Any
     counter: Counter
-    round: UInt32[Array, ""]
+    alive: Bool[Array, " particles"]
+    pending: Int32[Array, " particles"]
 
 
 class Tally(NamedTuple):
@@ -89,8 +100,16 @@ class Tally(NamedTuple):
     measure: Array  # exit measure times time
     time: Array  # lived
     counted: Array  # exits that the measure leaves out
+    overshoots: Array  # jumps after which the flow would have left, had they come at rest; once it is over
     exits: Array  # all of them
     steps: Array
+
+
+class Lookout(NamedTuple):
+    """Where a particle was at a random moment, and how much time that moment stands for."""
+
+    state: Any
+    weight: Float[Array, " particles"]
 
 
 @pytree
@@ -99,14 +118,15 @@ class System:
 
     basin: where rays from any point have a formula: the basin, or the interval that it is; None where there is none.
     limit: the exit measure at the minimum, of which a random ray's is an estimate; None where rays are not random.
-    length: time of a round.
+    overshoots: lengths (2 ends, 2 signs, d) of the jumps of L from rest at the minimum after which the noise-free flow
+        leaves, those that leave by themselves apart where they are measured; None where there are none.
     """
 
     problem: Any
     solver: Any
     basin: Any
     limit: Any
-    length: Any
+    overshoots: Any
 
 
 def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
@@ -120,15 +140,42 @@ def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
         return Box(center - 1 / np.array([below]), center + 1 / np.array([above]))
 
 
+def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends signs d"] | None:
+    if isinstance(problem.dynamics, SGD) or not isinstance(problem.noise, Independent):
+        return None
+    if float(problem.noise.alpha) == 2:
+        return None
+    maps = problem.dynamics.jump_maps(problem.noise)
+    rays = exit_rays(problem, maps)  # +A_j for every j, then -A_j
+    flowing = flow_out_gauge(problem, rays.directions, rays.gauge, relaxation_spectrum(problem, maps))
+    ends = jnp.stack([flowing, rays.gauge if measured else 0 * rays.gauge])
+    return 1 / (float(problem.noise_level) * ends.reshape(2, 2, -1))
+
+
 def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
-    """The particles' common part, with a first guess of the length of a round; rather too short than too long."""
+    """The particles' common part."""
     with jax.enable_x64(True):
         solver = solver.prepare(problem)
         basin, limit = _chords(problem, solver), None
-        if basin is not None and isinstance(problem.noise, Rotational) and isinstance(problem.dynamics, SGD):
+        if basin is not None and (isinstance(problem.noise, Rotational) or problem.dimension > ALL_RAYS):
             limit = float(problem.noise_level) ** float(problem.noise.alpha) * float(unit_rate(problem))
-        fastest = float(solver.layout.rate) / 4 + float(solver.layout.flow.diffusion)
-        return System(problem, solver, basin, limit, _EXITS_PER_ROUND / fastest)
+        return System(problem, solver, basin, limit, _overshoots(problem, basin is not None))
+
+
+def _overshoot_rate(system: System) -> float:
+    """Overshooting jumps per unit of time."""
+    if system.overshoots is None:
+        return 0.0
+    alpha, ends = float(system.problem.noise.alpha), np.asarray(system.overshoots, np.float64)
+    return float(tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha).sum())
+
+
+def _is_overshoot(system: System, leg: Leg) -> Bool[Array, " lanes"]:
+    if system.overshoots is None:
+        return jnp.zeros_like(leg.jumps)
+    least, most = (column(end.T, leg.jump) for end in system.overshoots)  # (d, signs, 1)
+    lengths = jnp.stack([leg.jump, -leg.jump], axis=1)
+    return leg.jumps & ((lengths > least) & (lengths < most)).any(axis=(0, 1))
 
 
 def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) -> tuple[Array, Array]:
@@ -146,115 +193,97 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
     return least if system.limit is None else system.limit, both(wide.x) - least
 
 
-def _measured(system: System, state: Any, leg: Leg, counter: Counter) -> Float[Array, " lanes"]:
-    """The exit measure integrated over a step, from its value at the minimum and at one random moment.
+def _look(system: System, state: Any, leg: Leg, counter: Counter) -> Lookout:
+    """A state at one random moment of a step, with weights that make it stand for the whole step.
 
     Half of the moments of a long step are drawn from its beginning, where the point still moves.
     """
     problem, solver = system.problem, system.solver
-    rays = problem.noise.jump_rays(counter, _RAYS)
-    part = jnp.maximum(solver.jump_part * leg.depth.depth, _FLOOR)
-    longest = part / column(solver.layout.reaches, state.x)
     uniform, tiny = _uniform(counter, 0, state.x.dtype), jnp.finfo(state.x.dtype).tiny
     early = jnp.minimum(_SETTLING / jnp.maximum(solver.layout.flow.slowest * leg.time, tiny), 1)
     moment = jnp.where(uniform < 0.5, 2 * uniform * early, 2 * uniform - 1)
     weight = 2 / (1 + jnp.where(moment < early, 1 / early, 0))
-    at = solver.partway(problem, state, counter, leg, moment)
-    least, more = _exit_measure(system, at, longest, rays)
-    return leg.time * (least + weight * jnp.where(problem.basin.contains(at.x), more, -least))
+    return Lookout(solver.partway(problem, state, counter, leg, moment), weight * leg.time)
+
+
+def _measured(system: System, seen: Lookout, inside: Array, leg: Leg, counter: Counter) -> Float[Array, " lanes"]:
+    """The exit measure integrated over a step, from its value at the minimum and at one random moment."""
+    problem, solver = system.problem, system.solver
+    rays = problem.noise.jump_rays(counter, _RAYS)
+    part = jnp.maximum(solver.jump_part * leg.depth.depth, _FLOOR)
+    reaches = solver.layout.reaches
+    longest = part / (column(reaches, seen.state.x) if rays.axis is None else reaches[rays.axis])
+    least, more = _exit_measure(system, seen.state, longest, rays)
+    return leg.time * least + seen.weight * jnp.where(inside, more, -least)
 
 
 def _uniform(counter: Counter, which: int, dtype: Any) -> Float[Array, " lanes"]:
-    """A uniform variate for the moment in a step (0), or for who takes an empty place (1)."""
-    word = words(counter, which + 1, _OWN)[0][which]
-    return (word >> jnp.uint32(8)).astype(dtype) * 2.0**-24
+    """A uniform variate for the moment in a step (0), or for a choice between moments (1)."""
+    word = words(counter, 1, _OWN)[which]
+    return (word[0] >> jnp.uint32(8)).astype(dtype) * 2.0**-24
 
 
-class _Course(NamedTuple):
-    """Every particle on its way through a round; arrays (..., particles)."""
-
-    state: Any
-    counter: Counter
-    clock: Array
-    alive: Array
-    tally: Tally
+def _one_of(before: Lookout, now: Lookout, uniform: Array) -> Lookout:
+    """One moment for both, drawn by the time they stand for."""
+    weight = before.weight + now.weight
+    later = uniform * weight < now.weight
+    state = jax.tree.map(lambda new, old: jnp.where(later, new, old), now.state, before.state)
+    return Lookout(state, weight)
 
 
-def _step(system: System, course: _Course) -> _Course:
-    """One step of every particle that lives and has not reached the end of the round."""
-    state, counter, clock, alive, tally = course
+def _step(system: System, particles: Particles, tally: Tally, before: Lookout) -> tuple[Particles, Tally, Lookout]:
+    """One step of every particle that lives."""
+    state, counter, alive, pending = particles
     problem, solver = system.problem, system.solver
-    running = alive & (clock < system.length)
-    left = system.length - clock
-    leg = solver.advance(problem, state, counter, left)
+    leg = solver.advance(problem, state, counter, jnp.inf)
     leaves = leg.jumps & ~problem.basin.contains(leg.jumped.x)
-    exits = running & (leaves | ~leg.stays)
+    exits = alive & (leaves | ~leg.stays)
+    seen = _look(system, state, leg, counter)
+    inside = problem.basin.contains(seen.state.x)
     if system.basin is None:
-        measure, counted = jnp.zeros_like(clock), exits
+        measure, counted = jnp.zeros_like(leg.time), exits
     else:
-        measure = _measured(system, state, leg, counter)
+        measure = _measured(system, seen, inside, leg, counter)
         counted = exits & ~(leaves & (leg.reach > _FLOOR))
     after = jax.tree.map(lambda jumped, moved: jnp.where(leg.jumps, jumped, moved), leg.jumped, leg.moved)
-    state = jax.tree.map(lambda new, old: jnp.where(running & ~exits, new, old), after, state)
-    clock = jnp.where(running, jnp.where(leg.time >= left, system.length, clock + leg.time), clock)
-    counter = counter._replace(low=counter.low + running.astype(jnp.uint32))
-    time = jnp.where(running, leg.time, 0)
-    tally = Tally(
-        tally.measure + jnp.where(running, measure, 0),
-        tally.time + time,
-        tally.counted + counted.astype(jnp.int32),
-        tally.exits + exits.astype(jnp.int32),
-        tally.steps + running.astype(jnp.int32),
-    )
-    return _Course(state, counter, clock, alive & ~exits, tally)
+    state = jax.tree.map(lambda new, old: jnp.where(alive & ~exits, new, old), after, state)
+    now = seen._replace(weight=jnp.where(alive & inside, seen.weight, 0))
+    seen = _one_of(before, now, _uniform(counter, 1, state.x.dtype))
+    counter = counter._replace(low=counter.low + alive.astype(jnp.uint32))
+    over = exits | (alive & leg.skips)
+    resolved = jnp.where(over, pending, 0)
+    pending = pending - resolved + (alive & _is_overshoot(system, leg)).astype(jnp.int32)
+    resolved, pending = resolved + jnp.where(exits, pending, 0), jnp.where(exits, 0, pending)
+    events = (counted, resolved, exits, alive)
+    more = (jnp.where(alive, measure, 0), jnp.where(alive, leg.time, 0), *(event.astype(jnp.int32) for event in events))
+    tally = Tally(*(total + part for total, part in zip(tally, more, strict=True)))
+    return Particles(state, counter, alive & ~exits, pending), tally, seen
 
 
-def _replace(state: Any, alive: Bool[Array, " particles"], counter: Counter, index: Array) -> Any:
-    """Every particle that left takes the state of one that lives, drawn uniformly."""
-    uniform = _uniform(counter._replace(low=jnp.broadcast_to(index, counter.low.shape)), 1, jnp.float32)
-    living = jnp.argsort(~alive, stable=True)
-    chosen = (uniform * alive.sum().astype(jnp.float32)).astype(jnp.int32)
-    source = jnp.where(alive, jnp.arange(alive.shape[0]), living[chosen])
-    return jax.tree.map(lambda leaf: leaf[..., source], state)
+def _fill(particles: Particles, seen: Lookout) -> Particles:
+    """Every particle that left goes to where another was at a random moment."""
+    state, counter, alive, pending = particles
+    total = jnp.cumsum(seen.weight)
+    uniform = _uniform(counter, 1, seen.weight.dtype)
+    chosen = jnp.searchsorted(total, uniform * total[-1], side="right")
+    state = jax.tree.map(lambda old, new: jnp.where(alive, old, new[..., chosen]), state, seen.state)
+    return Particles(state, counter, alive | (total[-1] > 0), pending)
 
 
-def _running(system: System, course: _Course) -> Bool[Array, " particles"]:
-    return course.alive & (course.clock < system.length)
-
-
-def _narrowed(system: System, course: _Course, width: int, enough: int) -> _Course:
-    """Step the first `width` of the running particles until `enough` of them are left."""
-    chosen = jnp.argsort(~_running(system, course), stable=True)[:width]
-    part = jax.tree.map(lambda leaf: leaf[..., chosen], course)
-    part = lax.while_loop(lambda part: _running(system, part).sum() > enough, partial(_step, system), part)
-    return jax.tree.map(lambda whole, new: whole.at[..., chosen].set(new), course, part)
-
-
-def _finish(system: System, course: _Course) -> _Course:
-    """Step until every particle is dead or at the end; the last, those near the boundary, in narrow batches."""
-    widths = [course.clock.shape[0]]
-    while widths[-1] // _NARROWING >= _NARROWEST:
-        widths.append(widths[-1] // _NARROWING)
-    for width, enough in zip(widths, [*widths[1:], 0], strict=True):
-        course = _narrowed(system, course, width, enough)
-    return course
-
-
-def _round(system: System, particles: Particles, _: None) -> tuple[Particles, Tally]:
-    """Let time pass for every particle, then replace those that left."""
+@jit
+def _batch(system: System, particles: Particles, num_blocks: Any) -> tuple[Particles, Tally]:
+    """What the particles do in so many blocks."""
     clock = jnp.zeros_like(particles.state.x[0])
     count = jnp.zeros(clock.shape, jnp.int32)
-    tally = Tally(clock, clock, count, count, count)
-    course = _Course(particles.state, particles.counter, clock, jnp.ones(clock.shape, bool), tally)
-    course = _finish(system, course)
-    state = _replace(course.state, course.alive, course.counter, particles.round)
-    return Particles(state, course.counter, particles.round + 1), course.tally
 
+    def step(_: Array, carry: tuple[Particles, Tally, Lookout]) -> tuple[Particles, Tally, Lookout]:
+        return _step(system, *carry)
 
-@partial(jit, static_argnames="num_rounds")
-def _batch(system: System, particles: Particles, num_rounds: int) -> tuple[Particles, Tally]:
-    particles, tallies = lax.scan(partial(_round, system), particles, length=num_rounds)
-    return particles, jax.tree.map(lambda leaf: leaf.sum(axis=0), tallies)
+    def block(_: Array, carry: tuple[Particles, Tally]) -> tuple[Particles, Tally]:
+        particles, tally, seen = lax.fori_loop(0, _STEPS_PER_BLOCK, step, (*carry, Lookout(carry[0].state, clock)))
+        return _fill(particles, seen), tally
+
+    return lax.fori_loop(0, num_blocks, block, (particles, Tally(clock, clock, count, count, count, count)))
 
 
 def _start(system: System, key: Any, num_particles: int) -> Particles:
@@ -264,13 +293,14 @@ def _start(system: System, key: Any, num_particles: int) -> Particles:
     index = jnp.arange(num_particles, dtype=jnp.uint32)
     low = jnp.zeros_like(index)
     counter = Counter(*trajectory_key(run_key(key), index, low), low, low)
-    return Particles(problem.dynamics.rest(x, problem.noise), counter, jnp.uint32(0))
+    return Particles(problem.dynamics.rest(x, problem.noise), counter, low == 0, jnp.zeros(num_particles, jnp.int32))
 
 
 class _Ledger:
     """Totals of the batches, and the rate with its error that those after the burn-in give."""
 
-    def __init__(self) -> None:
+    def __init__(self, overshoot_rate: float) -> None:
+        self.overshoot_rate = overshoot_rate
         self.burn_in: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
 
@@ -289,17 +319,23 @@ class _Ledger:
     def rate(self) -> tuple[float, float]:
         """The ratio of exits to time, and its standard error over batches.
 
-        Batches cannot know about exits too rare to have happened: with n counted exits, fewer than _RARE, the worth of
-        sqrt(n + 1) of them is added in squares.
+        The surplus of overshoots over their known number is a control variate, by least squares over the batches.
+        Batches cannot know about exits too rare to have happened: with n counted exits, or n not matched by an
+        overshoot, fewer than _RARE, the worth of sqrt(n + 1) of them is added in squares.
         """
-        total, batches = self.totals(), np.array(self.rows)
-        exits = batches[:, 0] + batches[:, 2]
+        batches, total = Tally(*np.array(self.rows).T), self.totals()
+        surplus = batches.overshoots - self.overshoot_rate * batches.time
+        exits, unmatched = batches.measure + batches.counted, total.counted
         rate = exits.sum() / total.time
-        residual = exits - rate * batches[:, 1]
-        count = len(batches)
-        error = math.sqrt((residual**2).sum() * count / max(count - 1, 1)) / total.time
-        if total.counted < _RARE:
-            error = math.hypot(error, math.sqrt(total.counted + 1) / total.time)
+        if surplus.any():
+            slope = (exits - rate * batches.time) @ surplus / (surplus @ surplus)
+            exits = exits - min(max(slope, 0.0), 1.0) * surplus
+            rate, unmatched = exits.sum() / total.time, np.abs(batches.counted - batches.overshoots).sum()
+        residual = exits - rate * batches.time
+        count = len(self.rows)
+        error = math.sqrt(residual @ residual * count / max(count - 1, 1)) / total.time
+        if unmatched < _RARE:
+            error = math.hypot(error, math.sqrt(unmatched + 1) / total.time)
         return float(rate), float(error)
 
 
@@ -362,23 +398,23 @@ def quasi_stationary_rate(
 def _run(
     system: System, key: Any, relative_error: float, num_particles: int, max_time: float, on_progress: Any
 ) -> QuasiStationaryRate:
-    particles = _start(system, key, num_particles)
-    jax.block_until_ready(_batch(system, particles, _ROUNDS_PER_BATCH))  # compiles
-    began, ledger, settled, done = time.perf_counter(), _Ledger(), 0, False
+    particles, blocks = _start(system, key, num_particles), _FIRST_BLOCKS
+    jax.block_until_ready(_batch(system, particles, blocks))  # compiles
+    began, ledger, left, done = time.perf_counter(), _Ledger(_overshoot_rate(system)), 0.0, False
     for _ in range(_MOST_BATCHES):
-        particles, tallies = _batch(system, particles, _ROUNDS_PER_BATCH)
-        row = ledger.add(tallies, settled == _BURN_IN_BATCHES)
+        settled = left >= _BURN_IN_EXITS * num_particles
+        particles, tally = _batch(system, particles, blocks)
+        row = ledger.add(tally, settled)
+        left += float(row.exits)
         out_of_time = ledger.totals(True).time / num_particles >= max_time
-        if settled < _BURN_IN_BATCHES:
-            ratio = _EXITS_PER_ROUND * num_particles * _ROUNDS_PER_BATCH / (row.exits + 1)
-            settled = settled + 1 if settled or 0.7 < ratio < 1.5 else 0
-            if not settled:
-                system = dataclasses.replace(system, length=system.length * min(max(ratio, 1 / 8), 8))
-        else:
+        if settled:
             rate, error = ledger.rate()
             if on_progress is not None:
                 on_progress(rate, error)
             done = len(ledger.rows) >= _LEAST_BATCHES and error <= relative_error * rate
+        else:
+            wanted = round(blocks * min(num_particles / (row.exits + 1), 8))
+            blocks = min(max(wanted, 1), _MOST_BLOCKS)
         if done or out_of_time:
             break
     if len(ledger.rows) < 2:

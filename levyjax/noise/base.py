@@ -18,10 +18,12 @@ class JumpRays(NamedTuple):
 
     vectors: (d, rays, 1), or (d, rays, *batch) where they are drawn at random.
     weight: of each.
+    axis: (rays, *batch), the axis of `Noise.split` that each is on; None where there is one for each axis, in order.
     """
 
     vectors: Array
     weight: Any
+    axis: Any = None
 
 
 class JumpSplit(NamedTuple):

@@ -13,6 +13,8 @@ from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream, words
 from levyjax.stable import draw_words, symmetric, tail_constant
 
+ALL_RAYS = 8  # up to this many columns every one is a ray of `jump_rays`, above it one drawn at random stands for all
+
 
 @pytree
 class Independent:
@@ -55,7 +57,12 @@ class Independent:
         return split_by_columns(self, rays, part)
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
-        return JumpRays(as_matrix(self.scale)[:, :, None], tail_constant(self.alpha) / self.alpha)
+        columns, weight = as_matrix(self.scale), tail_constant(self.alpha) / self.alpha
+        if columns.shape[1] <= ALL_RAYS:
+            return JumpRays(columns[:, :, None], weight)
+        place = (words(counter, 1, stream)[1][0] >> jnp.uint32(8)).astype(columns.dtype) * 2.0**-24
+        axis = (place * columns.shape[1]).astype(jnp.int32)[None]
+        return JumpRays(columns[:, axis], weight * columns.shape[1], axis)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(self.scale.dtype)

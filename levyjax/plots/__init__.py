@@ -1,5 +1,13 @@
 """Figures by matplotlib: `plots.f(data, *, ax=None) -> Axes`. Nothing is shown, nothing is set globally."""
 
+from levyjax.plots.audit import (
+    aggregation_plot,
+    ccdf_with_laws,
+    characteristic_plot,
+    hill_plot,
+    plotted_levels,
+    quantile_plot,
+)
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.style import PALETTE, style
@@ -7,11 +15,17 @@ from levyjax.plots.tails import block_length_sweep, ccdf
 
 __all__ = [
     "PALETTE",
+    "aggregation_plot",
     "basin_with_paths",
     "block_length_sweep",
     "ccdf",
+    "ccdf_with_laws",
+    "characteristic_plot",
     "exit_time_scaling",
     "exponential_qq",
+    "hill_plot",
+    "plotted_levels",
+    "quantile_plot",
     "ratio_forest",
     "style",
     "survival",

@@ -131,6 +131,8 @@ def block_length_sweep(
         axes.errorbar(lengths, alphas, errors, fmt="o", color=BLUE, capsize=2, elinewidth=1.0, zorder=3, label=label)
         axes.set(xscale="log", xlabel="block length $K_1$", ylabel=r"estimated tail index $\hat\alpha$")
         axes.set_xlim(along[0], along[-1])
+        axes.set_xticks(lengths, [f"{length:g}" for length in lengths])
+        axes.minorticks_off()
         axes.annotate(r"$\alpha = 2$", (along[0], 2.0), (3, 2), textcoords="offset points", fontsize="small")
         legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
     return axes

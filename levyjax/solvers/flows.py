@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import apply, as_matrix, column
+from levyjax.arrays import apply, as_matrix, column, settled, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.landscapes import Flat, Quadratic
@@ -124,6 +124,7 @@ class SteppedFlow(NamedTuple):
     def _modes(self, problem: Any, state: Any) -> tuple[Array, Array]:
         rest = _rest(problem, state)
         offset = jnp.concatenate([now - then for now, then in zip(state, rest, strict=True)])
+        offset = settled(offset)
         return apply(self.to_modes[0], offset), apply(self.to_modes[1], offset)
 
     def _settled(self, problem: Any, state: Any) -> Bool[Array, " lanes"]:
@@ -134,12 +135,13 @@ class SteppedFlow(NamedTuple):
 
     def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
         real, imaginary = self._modes(problem, state)
-        ever = (column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2)).sum(axis=0)
+        ever = total(column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2))
         calm = depth.power >= self.least_power
         skips = (ever <= self.zone) & calm & self._settled(problem, state)
         velocity, change = self._motion(problem, state)
-        norm, change_norm = (jnp.concatenate(list(parts)) for parts in (velocity, change))
-        norm, change_norm = (norm**2).sum(axis=0), (change_norm**2).sum(axis=0)
+        norm, change_norm = (
+            total(jnp.stack([total(part**2) for part in parts])) for parts in settled((velocity, change))
+        )
         tiny = jnp.finfo(norm.dtype).tiny
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
         ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
@@ -159,12 +161,16 @@ class SteppedFlow(NamedTuple):
         return now, jax.jvp(velocity, (state,), (now,))[1]
 
     def move(self, problem: Any, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any) -> Any:
-        draws = normal(bits)
+        draws = settled(normal(bits))
         short = jnp.where(skips, 0, time)
         gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise
         amount = problem.noise_level * apply(noise.scale, jnp.sqrt(variances * short) * draws[: variances.shape[0]])
-        stepped = flow(dynamics, gradient, noise, state, short / 2)
-        stepped = flow(dynamics, gradient, noise, dynamics.displace(stepped, amount), short / 2)
+
+        def half(index: Array, state: Any) -> Any:
+            flowed = flow(dynamics, gradient, noise, state, short / 2)
+            return dynamics.displace(flowed, jnp.where(index == 0, amount, 0))
+
+        stepped = jax.lax.fori_loop(0, 2, half, state)  # two copies in a row would be compiled into one another
         skipped = self._skip(problem, state, time, depth, draws)
         return jax.tree.map(lambda far, near: jnp.where(skips, far, near), skipped, stepped)
 
@@ -174,7 +180,7 @@ class SteppedFlow(NamedTuple):
         decay, turn = column(self.decay, real), column(self.turn, real)
         size, angle = jnp.exp(-decay * time), turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
         cosine, sine = size * jnp.cos(angle), size * jnp.sin(angle)
-        real, imaginary = cosine * real + sine * imaginary, cosine * imaginary - sine * real
+        real, imaginary = settled((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
         grown = jnp.sqrt(-jnp.expm1(-2 * self.slowest * time) * depth.depth**2 / depth.power)
         offset = offset + grown * apply(self.spread, draws)

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree
+from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, settled
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
 from levyjax.stable import draw_words, exponential
+from levyjax.stable.elementary import exp2, log2
 
 _LOG2_E = 1 / math.log(2)
 _LEAST_DEPTH = 1e-3  # the jump threshold follows the point no closer to the boundary than this
@@ -40,6 +41,7 @@ class Leg(NamedTuple):
     skips: Bool[Array, " lanes"]  # whether the way may be longer than the flow's own time
     moved: Any  # the state before the jump
     stays: Bool[Array, " lanes"]  # whether that is inside
+    jump: Float[Array, "d lanes"]  # of L
     jumped: Any  # the state after it
     jumps: Bool[Array, " lanes"]  # whether there is one
     reach: Float[Array, " lanes"]  # how far it reaches at most, as a part of the way to the boundary
@@ -129,7 +131,7 @@ class JumpAdapted:
     def depth(self, problem: Any, x: Float[Array, "d lanes"]) -> Depth:
         """How deep points are inside."""
         depth = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
-        return Depth(depth, depth**problem.noise.alpha)
+        return Depth(depth, exp2(problem.noise.alpha * log2(depth)))
 
     def _reach(self, problem: Any, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
         ends = self.layout.ends
@@ -157,15 +159,15 @@ class JumpAdapted:
         wait = exponential(tuple(word[0] for word in event)) * depth.power / layout.rate
         longest = layout.flow.longest(problem, inner, depth, self.step_part, partial(self._reach, problem))
         skips = jnp.isinf(longest)
-        longest = jnp.minimum(longest, horizon)
+        longest, wait, depth = settled((jnp.minimum(longest, horizon), wait, depth))
         time = jnp.minimum(wait, longest)
-        moved = self._move(problem, inner, counter, time, depth, skips)
-        size = jnp.exp(exponential(tuple(word[1] for word in event)) / problem.noise.alpha)
+        moved = settled(self._move(problem, inner, counter, time, depth, skips))
+        size = exp2(_LOG2_E / problem.noise.alpha * exponential(tuple(word[1] for word in event)))
         reach = self.jump_part * depth.depth * size
         jump = self._jump(problem, reach, event, counter)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
         stays = problem.basin.contains(moved.x)
-        return Leg(time, depth, skips, moved, stays, jumped, (wait <= longest) & stays, reach)
+        return Leg(time, depth, skips, moved, stays, jump, jumped, (wait <= longest) & stays, reach)
 
     def partway(self, problem: Any, inner: Any, counter: Counter, leg: Leg, part: Array) -> Any:
         """A state as likely as any after this part of a leg's time; `inner` is the state at its start."""

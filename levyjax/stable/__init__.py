@@ -5,16 +5,17 @@ from levyjax.stable.fit import StableFit, fit
 from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
 from levyjax.stable.moments import entropy, fractional_moment, log_moment
 from levyjax.stable.quantiles import isf, ppf
-from levyjax.stable.sampling import (
-    draw_words,
-    exponential,
-    isotropic,
-    normal,
-    positive,
-    sample,
-    sample_isotropic,
-    symmetric,
+from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
+from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
+from levyjax.stable.skewed import skewed
+from levyjax.stable.tempered import (
+    relativistic_characteristic_function,
+    sample_relativistic,
+    sample_tempered,
+    tempered_characteristic_function,
 )
+from levyjax.stable.truncated import sample_truncated
+from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
     "StableFit",
@@ -27,6 +28,8 @@ __all__ = [
     "fractional_moment",
     "isf",
     "isotropic",
+    "isotropic_logpdf",
+    "isotropic_pdf",
     "log_moment",
     "logpdf",
     "logsf",
@@ -34,12 +37,21 @@ __all__ = [
     "pdf",
     "positive",
     "ppf",
+    "radial_pdf",
     "radial_tail_constant",
+    "relativistic_characteristic_function",
     "sample",
+    "sample_elliptical",
     "sample_isotropic",
+    "sample_positive",
+    "sample_relativistic",
+    "sample_tempered",
+    "sample_truncated",
     "score",
     "sf",
+    "skewed",
     "small_jump_variance",
     "symmetric",
     "tail_constant",
+    "tempered_characteristic_function",
 ]

@@ -150,7 +150,7 @@ def _log_saddle(law: _Law) -> tuple[Any, Any, Any]:
 def _first(condition: Any, low: Any, high: Any, steps: int) -> Any:
     """Where a condition starts to hold between low and high, by bisection."""
 
-    def halve(_: int, ends: tuple[Any, Any]) -> tuple[Any, Any]:
+    def halve(_: Any, ends: tuple[Any, Any]) -> tuple[Any, Any]:
         low, high = ends
         middle = (low + high) / 2
         holds = condition(middle)

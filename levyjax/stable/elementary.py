@@ -117,8 +117,13 @@ def _polynomial(x: Array, coefficients: Sequence[float]) -> Array:
 
 
 def sin(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """sin x for 0 <= x <= pi/2, to 3 ulp."""
+    """sin x for |x| <= pi/2, to 3 ulp."""
     return x * _polynomial(x * x, _format(x).sin)
+
+
+def sinc(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sin(x)/x for |x| <= pi/2, smooth at 0, to 3 ulp."""
+    return _polynomial(x * x, _format(x).sin)
 
 
 @jax.custom_jvp

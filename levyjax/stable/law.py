@@ -120,7 +120,7 @@ def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) ->
             continue
 
         def along(value: Array, index: int = index) -> Array:
-            return _evaluate(what, parametrization, *primals[:index], value, *primals[index + 1 :])
+            return _evaluate(what, parametrization, *[*primals[:index], value, *primals[index + 1 :]])
 
         out, slope = jax.jvp(along, (primals[index],), (jnp.ones_like(primals[index]),))
         total = slope * tangent if total is None else total + slope * tangent
@@ -250,8 +250,8 @@ def logpdf(
         As `pdf`.
 
     Example:
-        >>> round(float(logpdf(40.0, 2.0)) + 40**2 / 4 + math.log(4 * math.pi) / 2, 2)
-        0.0
+        >>> round(float(logpdf(200.0, 2.0)) / (200**2 / 4 + math.log(4 * math.pi) / 2), 5)
+        -1.0
     """
     return evaluate("logpdf", x, alpha, beta, loc, scale, parametrization)
 

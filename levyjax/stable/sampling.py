@@ -1,15 +1,4 @@
-"""Stable variates from random words, exact in the far tail in float32.
-
-Chambers, Mallows and Stuck (1976) for the symmetric law, with U uniform on (-pi/2, pi/2) and W exponential:
-
-    X = sin(alpha U) / cos(U)^(1/alpha) * (cos((1 - alpha) U) / W)^((1 - alpha)/alpha).
-
-The tail is made where |U| is within theta = pi/2 - |U| of the pole of 1/cos U (and, for alpha < 1, where W is near 0).
-A uniform float32 draw has 2^-24 as its smallest distance to the pole, so large values never come; here theta itself is
-drawn, from 39 bits with a true exponent. Every angle below is a sum of positive terms, and of each angle and its
-complement to pi the smaller enters the sine, so nothing cancels: the formula is continuous through alpha = 1 and is
-2 cos(theta) sqrt(W), a N(0, 2) variate, at alpha = 2.
-"""
+"""Draws of the stable laws by key and shape; the formulas are in `variates` and `skewed`."""
 
 import math
 from functools import partial
@@ -19,197 +8,163 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array
 
-from levyjax.random import Counter, Stream, low_words, run_key, words
-from levyjax.stable.elementary import exp2, log2, minus_log2_uniform, sin
-
-_PI = math.pi
-_HALF_PI = math.pi / 2
-_LN2 = math.log(2)
-_SQRT_2 = math.sqrt(2)
-
-Words = tuple[UInt32[Array, "..."], ...]  # two words a variate in float32, four in float64
+from levyjax.random import Counter, Stream, run_key
+from levyjax.stable.skewed import skewed
+from levyjax.stable.variates import Words, draw_words, isotropic, positive, symmetric
 
 
-def draw_words(counter: Counter, num_coordinates: int, stream: int, dtype: Any) -> Words:
-    """The words that one variate a coordinate takes: two in float32, four in float64 (the first two the same)."""
-    high = words(counter, num_coordinates, stream)
-    return high if jnp.dtype(dtype) == jnp.float32 else high + low_words(counter, num_coordinates, stream)
+def check_range(name: str, value: Any, low: int | float, high: int | float, brackets: str) -> None:
+    """Refuse numbers outside an interval; `brackets` such as "(]" say which of its ends belong to it.
 
-
-def _signed_float(word: UInt32[Array, "..."], dtype: Any) -> Array:
-    """A word below 2^31 as a float; through int32, which every processor converts in one instruction."""
-    return word.astype(jnp.int32).astype(dtype)
-
-
-def _uniform(high: Array, extra: Array, extra_bits: int, dtype: Any) -> tuple[Array, Array]:
-    """u and 1 - u in (0, 1), each with full relative precision, from 31 + extra_bits bits."""
-    high_mask, extra_mask = jnp.uint32(0x7FFFFFFF), jnp.uint32((1 << extra_bits) - 1)
-
-    def value(high: Array, extra: Array) -> Array:
-        fine = (_signed_float(extra & extra_mask, dtype) + 0.5) * 2.0 ** -(31 + extra_bits)
-        return _signed_float(high & high_mask, dtype) * 2.0**-31 + fine
-
-    return value(high, extra), value(~high, ~extra)
-
-
-def _angle_uniform(bits: Words) -> tuple[Array, Array]:
-    """The angle's distance from the pole as a part of its range, and the rest of that range."""
-    if len(bits) == 2:  # the radius needs only the upper 24 bits of its word, except where both are tiny (P < 2^-45)
-        return _uniform(bits[0], bits[1], 8, jnp.float32)
-    return _uniform(bits[0], bits[2], 31, jnp.float64)
-
-
-def exponential(bits: Words) -> Float[Array, "..."]:
-    """An Exp(1) variate from its random words, the second of them; full relative precision at its small end."""
-    if len(bits) == 2:
-        y, rest = _uniform(bits[1] >> jnp.uint32(1), jnp.zeros_like(bits[1]), 0, jnp.float32)
-    else:
-        y, rest = _uniform(bits[1] >> jnp.uint32(1), bits[3], 31, jnp.float64)
-    return minus_log2_uniform(y, rest) * _LN2
-
-
-def _attach_sign(magnitude: Array, word: Array) -> Array:
-    return jnp.where(word >> jnp.uint32(31) == 0, magnitude, -magnitude)
-
-
-def _inverse(alpha: Array) -> Array:
-    return 1 / jnp.maximum(alpha, 1e-30)
-
-
-def symmetric(bits: Words, alpha: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A symmetric alpha-stable variate, characteristic function exp(-|w|^alpha), from its random words.
-
-    The sign is the first word's top bit and the magnitude does not depend on it. No pair of words gives 0, inf or NaN:
-    magnitudes are held between the smallest normal and the largest finite number, which is reached with probability
-    3e-12 at alpha = 0.3 in float32 and less above.
-
-    Args:
-        bits: as from `draw_words`.
-        alpha: tail index in (0, 2], broadcast against the words.
-
-    Returns:
-        Variates of the broadcast shape, in the precision of the words.
+    Raises:
+        ValueError: a value outside, unless it is traced.
     """
-    part, rest = _angle_uniform(bits)
-    dtype = part.dtype
-    alpha = jnp.asarray(alpha, dtype)
-    theta, phi = part * _HALF_PI, rest * _HALF_PI
-    beyond = (2 - alpha) * _HALF_PI
-    sine = sin(jnp.minimum(alpha * phi, beyond + alpha * theta))
-    cosine = sin(jnp.minimum(alpha * _HALF_PI + (1 - alpha) * theta, beyond + (alpha - 1) * theta))
-    radius = log2(cosine / exponential(bits))
-    magnitude = sine * exp2(_inverse(alpha) * (radius - log2(sin(theta))) - radius)
-    info = jnp.finfo(dtype)
-    return _attach_sign(jnp.clip(magnitude, float(info.tiny), float(info.max)), bits[0])
+    if isinstance(value, Tracer):
+        return
+    values = np.asarray(value, np.float64)
+    above = values > low if brackets[0] == "(" else values >= low
+    below = values < high if brackets[1] == ")" else values <= high
+    if not np.all(above & below):
+        raise ValueError(f"{name} must be in {brackets[0]}{low}, {high}{brackets[1]}, got {values.tolist()}.")
 
 
-def normal(bits: Words) -> Float[Array, "..."]:
-    """A standard normal variate from its random words (Box and Muller 1958), with its tail to P = 2^-31."""
-    _, rest = _angle_uniform(bits)
-    return _attach_sign(jnp.sqrt(2 * exponential(bits)) * sin(rest * _HALF_PI), bits[0])
+def check_dtype(dtype: Any) -> None:
+    """Refuse what is not float32, or float64 where jax has it.
 
-
-def positive(bits: Words, index: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A positive stable variate A with E exp(-s A) = exp(-s^index), index in (0, 1]; at 1 it is exactly 1.
-
-    Source:
-        Kanter 1975: A = sin(a phi)/sin(phi)^(1/a) * (sin((1-a) phi)/W)^((1-a)/a), phi uniform on (0, pi); drawn by
-        the distance of phi from its pole at pi, like the symmetric law.
+    Raises:
+        ValueError: another dtype.
     """
-    part, rest = _angle_uniform(bits)
-    index = jnp.asarray(index, part.dtype)
-    below_one = index < 1
-    index = jnp.where(below_one, index, 0.5)  # no logarithm of 0 at index 1, where it would make the gradient NaN
-    theta, phi = part * _PI, rest * _PI
-    sine = sin(jnp.minimum(index * phi, (1 - index) * _PI + index * theta))
-    other = sin(jnp.minimum((1 - index) * phi, index * _PI + (1 - index) * theta))
-    radius = log2(other / exponential(bits))
-    log_value = log2(sine) + _inverse(index) * (radius - log2(sin(jnp.minimum(theta, phi)))) - radius
-    return jnp.where(below_one, exp2(log_value), 1)
-
-
-def isotropic(bits: Words, radial_bits: Words, alpha: Float[Array, "..."]) -> Float[Array, "d ..."]:
-    """A rotation-invariant stable vector, characteristic function exp(-|w|^alpha): sqrt(2 A) times a normal vector.
-
-    Args:
-        bits: words of shape (d, ...), one variate a coordinate.
-        radial_bits: words of shape (1, ...), the radial factor's, A positive stable of index alpha/2.
-        alpha: tail index in (0, 2].
-
-    Returns:
-        Vectors of shape (d, ...).
-    """
-    subordinator = positive(radial_bits, jnp.asarray(alpha) / 2)
-    return _SQRT_2 * jnp.sqrt(subordinator) * normal(bits)  # the root first: twice the largest number is not finite
-
-
-def _check(alpha: Any, dtype: Any) -> None:
     if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
         raise ValueError(f"dtype must be float32 or float64, got {jnp.dtype(dtype).name}.")
     if jnp.dtype(dtype) == jnp.float64 and not jax.config.read("jax_enable_x64"):
         raise ValueError("float64 variates need jax_enable_x64; set it, or draw inside `with jax.enable_x64(True):`.")
-    if not isinstance(alpha, Tracer):
-        values = np.asarray(alpha, np.float64)
-        if not np.all((values > 0) & (values <= 2)):
-            raise ValueError(f"alpha must be in (0, 2], got {values.tolist()}.")
 
 
-def _counters(key: tuple[Any, Any], size: int) -> Counter:
-    key0, key1 = (jnp.asarray(word, jnp.uint32) for word in key)
+def _check(alpha: Any, dtype: Any) -> None:
+    check_dtype(dtype)
+    check_range("alpha", alpha, 0, 2, "(]")
+
+
+def entry_words(key: tuple[Any, Any], num_coordinates: int, shape: tuple[int, ...], stream: int, dtype: Any) -> Words:
+    """The words of `num_coordinates` variates for each entry of `shape`: arrays of shape (num_coordinates, *shape)."""
+    size = math.prod(shape)
     index = jnp.arange(size, dtype=jnp.uint32)
-    return Counter(jnp.broadcast_to(key0, (size,)), jnp.broadcast_to(key1, (size,)), index, jnp.zeros_like(index))
+    key0, key1 = (jnp.broadcast_to(jnp.asarray(word, jnp.uint32), (size,)) for word in key)
+    bits = draw_words(Counter(key0, key1, index, jnp.zeros_like(index)), num_coordinates, stream, dtype)
+    return tuple(word.reshape(num_coordinates, *shape) for word in bits)
+
+
+def _one_variate(key: tuple[Any, Any], shape: tuple[int, ...], dtype: Any) -> Words:
+    return tuple(word[0] for word in entry_words(key, 1, shape, Stream.NOISE, dtype))
 
 
 @partial(jax.jit, static_argnames=("shape", "dtype"))
 def _sample(key: tuple[Any, Any], alpha: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    bits = draw_words(_counters(key, math.prod(shape)), 1, Stream.NOISE, dtype)
-    return symmetric(tuple(word.reshape(shape) for word in bits), jnp.asarray(alpha, dtype))
+    return symmetric(_one_variate(key, shape, dtype), jnp.asarray(alpha, dtype))
+
+
+@partial(jax.jit, static_argnames=("parametrization", "shape", "dtype"))
+def _sample_skewed(
+    key: tuple[Any, Any], alpha: Array, beta: Array, parametrization: str, shape: tuple[int, ...], dtype: Any
+) -> Array:
+    bits = _one_variate(key, shape, dtype)
+    return skewed(bits, jnp.asarray(alpha, dtype), jnp.asarray(beta, dtype), parametrization)
+
+
+@partial(jax.jit, static_argnames=("shape", "dtype"))
+def _sample_positive(key: tuple[Any, Any], index: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    return positive(_one_variate(key, shape, dtype), jnp.asarray(index, dtype))
 
 
 @partial(jax.jit, static_argnames=("dimension", "shape", "dtype"))
 def _sample_isotropic(key: tuple[Any, Any], alpha: Array, dimension: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    counters = _counters(key, math.prod(shape))
-    bits = draw_words(counters, dimension, Stream.NOISE, dtype)
-    radial = draw_words(counters, 1, Stream.RADIUS, dtype)
-    vectors = isotropic(
-        tuple(word.reshape(dimension, *shape) for word in bits),
-        tuple(word.reshape(1, *shape) for word in radial),
-        jnp.asarray(alpha, dtype),
-    )
-    return jnp.moveaxis(vectors, 0, -1)
+    bits = entry_words(key, dimension, shape, Stream.NOISE, dtype)
+    radial = entry_words(key, 1, shape, Stream.RADIUS, dtype)
+    return jnp.moveaxis(isotropic(bits, radial, jnp.asarray(alpha, dtype)), 0, -1)
 
 
-def sample(key: Any, alpha: Any, shape: tuple[int, ...] | None = None, dtype: Any = jnp.float32) -> Array:
-    """Draw symmetric alpha-stable variates of unit scale: characteristic function exp(-|w|^alpha).
+def sample(
+    key: Any,
+    alpha: Any,
+    shape: tuple[int, ...] | None = None,
+    dtype: Any = jnp.float32,
+    *,
+    beta: Any = 0.0,
+    parametrization: str = "S0",
+) -> Array:
+    """Draw alpha-stable variates of unit scale, symmetric unless beta is given.
 
-    At alpha = 2 this is N(0, 2), at alpha = 1 the standard Cauchy law. Multiply by the scale you want.
+    The characteristic function is exp(-|w|^alpha) where beta = 0: N(0, 2) at alpha = 2, the standard Cauchy law at
+    alpha = 1. In general, with t = tan(pi alpha/2), it is exp(-|w|^alpha - i beta t sign(w) (|w| - |w|^alpha)) as "S0"
+    and exp(-|w|^alpha (1 - i beta t sign(w))) as "S1"; both are exp(-|w| - (2i/pi) beta w log|w|) at alpha = 1.
+    Multiply by the scale you want.
 
     Args:
         key: a `jax.random.key`, or an integer seed.
         alpha: tail index in (0, 2], a number or an array that broadcasts to `shape`; traced and batched freely.
-        shape: of the result; default the shape of alpha.
+        shape: of the result; default that of alpha and beta together.
         dtype: float32, or float64 where jax has it enabled.
+        beta: skewness in [-1, 1], like alpha. P(X > x) ~ (1 + beta) (C_alpha/alpha) x^-alpha, see `tail_constant`.
+        parametrization: "S0", Nolan's, continuous in alpha; or "S1", whose variates are those of S0 plus beta t:
+            the one in which beta = 1, alpha < 1 is a positive law.
 
     Returns:
-        Variates of `shape`: never 0, inf or NaN (see `symmetric`), and symmetric to the last bit.
+        Variates of `shape`, never inf or NaN; with beta = 0 never 0, and symmetric to the last bit (see `symmetric`).
 
     Raises:
-        ValueError: alpha outside (0, 2], or another dtype.
+        ValueError: alpha or beta out of range, another parametrization or another dtype.
 
     Source:
-        Chambers, Mallows, Stuck 1976; Weron 1996 for the corrected constants. Differentiable in alpha.
+        Chambers, Mallows, Stuck 1976; Weron 1996 for the corrected constants; Nolan 2020 for the parametrizations.
+        Differentiable in alpha and beta.
 
     Example:
         >>> import jax
         >>> x = sample(jax.random.key(0), 1.5, (10_000,))
         >>> bool(abs(jax.numpy.median(x)) < 0.05)
         True
+        >>> sample(0, 0.5, (3,), beta=1.0, parametrization="S1") > 0
+        Array([ True,  True,  True], dtype=bool)
     """
     _check(alpha, dtype)
-    shape = np.shape(alpha) if shape is None else tuple(shape)
-    return _sample(run_key(key), alpha, np.broadcast_shapes(shape, np.shape(alpha)), jnp.dtype(dtype))
+    check_range("beta", beta, -1, 1, "[]")
+    if parametrization not in ("S0", "S1"):
+        raise ValueError(f'parametrization must be "S0" or "S1", got {parametrization!r}.')
+    shape = () if shape is None else tuple(shape)
+    shape = np.broadcast_shapes(shape, np.shape(alpha), np.shape(beta))
+    if isinstance(beta, int | float) and beta == 0:
+        return _sample(run_key(key), alpha, shape, jnp.dtype(dtype))
+    return _sample_skewed(run_key(key), alpha, beta, parametrization, shape, jnp.dtype(dtype))
+
+
+def sample_positive(key: Any, index: Any, shape: tuple[int, ...] | None = None, dtype: Any = jnp.float32) -> Array:
+    """Draw positive stable variates A with Laplace transform E exp(-s A) = exp(-s^index).
+
+    Args:
+        key: a `jax.random.key`, or an integer seed.
+        index: in (0, 1], a number or an array that broadcasts to `shape`; at 1 the variate is exactly 1.
+        shape: of the result; default the shape of index.
+        dtype: float32, or float64 where jax has it enabled.
+
+    Returns:
+        Variates of `shape`, positive and finite. Differentiable in index below 1.
+
+    Raises:
+        ValueError: index outside (0, 1], or another dtype.
+
+    Source:
+        Kanter 1975. This is S1 with beta = 1 and scale cos(pi index/2)^(1/index).
+
+    Example:
+        >>> bool((sample_positive(0, 0.7, (1000,)) > 0).all())
+        True
+    """
+    check_dtype(dtype)
+    check_range("index", index, 0, 1, "(]")
+    shape = () if shape is None else tuple(shape)
+    return _sample_positive(run_key(key), index, np.broadcast_shapes(shape, np.shape(index)), jnp.dtype(dtype))
 
 
 def sample_isotropic(
@@ -242,3 +197,35 @@ def sample_isotropic(
     if dimension < 1:
         raise ValueError(f"dimension must be at least 1, got {dimension}.")
     return _sample_isotropic(run_key(key), alpha, dimension, tuple(shape), jnp.dtype(dtype))
+
+
+def sample_elliptical(
+    key: Any, alpha: Any, matrix: Any, shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+) -> Array:
+    """Draw elliptical (sub-Gaussian) stable vectors: characteristic function exp(-|A'w|^alpha) for the matrix A.
+
+    Args:
+        key: a `jax.random.key`, or an integer seed.
+        alpha: tail index in (0, 2], a number or an array that broadcasts to `shape`.
+        matrix: A, of shape (m, d); A A' is the shape matrix Q of exp(-(w'Q w)^(alpha/2)), so for a given Q take its
+            Cholesky factor.
+        shape: how many vectors.
+        dtype: float32, or float64 where jax has it enabled.
+
+    Returns:
+        Vectors of shape (*shape, m), A times vectors of `sample_isotropic`; at alpha = 2 they are N(0, 2 A A').
+
+    Raises:
+        ValueError: alpha outside (0, 2], a matrix that is not one, or another dtype.
+
+    Source:
+        Samorodnitsky and Taqqu 1994, section 2.5.
+
+    Example:
+        >>> sample_elliptical(0, 1.5, np.array([[2.0, 0.0], [1.0, 0.5]]), (5,)).shape
+        (5, 2)
+    """
+    if np.ndim(matrix) != 2:
+        raise ValueError(f"matrix must have shape (m, d), got {np.shape(matrix)}.")
+    vectors = sample_isotropic(key, alpha, np.shape(matrix)[1], shape, dtype)
+    return jnp.einsum("...d,md->...m", vectors, jnp.asarray(matrix, vectors.dtype), precision="highest")

@@ -1,32 +1,64 @@
 """Tail indices of noise: estimators with intervals, checks of what they assume, and an audit with a verdict."""
 
 from levyjax.tails.audit import TailAudit, audit
-from levyjax.tails.block import block_log_moment, per_coordinate
+from levyjax.tails.block import block_log_moment, block_log_moment_as_published, per_coordinate
+from levyjax.tails.estimators import COLUMN_METHODS, METHODS, estimate, estimate_columns
+from levyjax.tails.extremes import HillPlot, hill, hill_plot, moment
 from levyjax.tails.io import load
-from levyjax.tails.laws import LawFit, fit_law
-from levyjax.tails.moments import characteristic_function, hill, log_moment, stable_scale
+from levyjax.tails.laws import LAWS, LawFit, fit_law, law_quantiles, tail_probability
+from levyjax.tails.likelihood import maximum_likelihood
+from levyjax.tails.moments import (
+    characteristic_function,
+    fractional_moment,
+    koutrouvelis,
+    log_moment,
+    mcculloch,
+    stable_scale,
+)
 from levyjax.tails.pooling import Pooled, pool
+from levyjax.tails.streaming import STREAMED, TailStream, accumulate, combine, finish, start_stream
 from levyjax.tails.sweep import BlockLengthSweep, ShuffleTest, block_length_sweep, extrapolate_alpha, shuffle_test
 from levyjax.tails.values import TailEstimate
 
 __all__ = [
+    "COLUMN_METHODS",
+    "LAWS",
+    "METHODS",
+    "STREAMED",
     "BlockLengthSweep",
+    "HillPlot",
     "LawFit",
     "Pooled",
     "ShuffleTest",
     "TailAudit",
     "TailEstimate",
+    "TailStream",
+    "accumulate",
     "audit",
     "block_length_sweep",
     "block_log_moment",
+    "block_log_moment_as_published",
     "characteristic_function",
+    "combine",
+    "estimate",
+    "estimate_columns",
     "extrapolate_alpha",
+    "finish",
     "fit_law",
+    "fractional_moment",
     "hill",
+    "hill_plot",
+    "koutrouvelis",
+    "law_quantiles",
     "load",
     "log_moment",
+    "maximum_likelihood",
+    "mcculloch",
+    "moment",
     "per_coordinate",
     "pool",
     "shuffle_test",
     "stable_scale",
+    "start_stream",
+    "tail_probability",
 ]

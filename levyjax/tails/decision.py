@@ -1,4 +1,4 @@
-"""The rules that turn fitted laws and the Hill index into a verdict."""
+"""The rules that turn fitted laws and the far tail into a verdict."""
 
 import dataclasses
 import math
@@ -6,112 +6,181 @@ from typing import Any
 
 import numpy as np
 
-from levyjax.tails.laws import LawFit, fit_law
-from levyjax.tails.moments import hill
-from levyjax.tails.sweep import BlockLengthSweep
-from levyjax.tails.values import TailEstimate
+from levyjax.tails.far import FarTail, far_tail
+from levyjax.tails.laws import LawFit, Standardized, fit_standard, in_units, with_held_out
 
-_ENOUGH_FOR_CAUCHY = 5_000  # the index is then known to 0.06
-_NO_WORSE = 3.0  # a Gaussian within this of the best law is kept, as the simpler one
-_LEAD = 2.0  # in log-likelihood, a likelihood ratio of 7
-_FITS = 1e-3  # smallest p value of a law that fits
+_LEADS = {
+    "finite_variance": 3.0,
+    "stable": 2.0,
+    "heavy_tailed": 2.0,
+}  # over the laws of that verdict, see `compare_laws`
+_FITS, _MAY_FIT = 1e-2, 1e-3  # p values above which a law fits, and below which it does not
+_WORTH_CROSSING = 40.0  # of score behind the best, beyond which a law foretells nothing better
+_CAUCHY = 0.04
+_SUMS_DIFFER = 3.3  # standard errors
 _KINDS = {
     "stable": "stable law",
     "heavy_tailed": "other law of infinite variance",
     "finite_variance": "law of finite variance",
 }
-_FITTED = ("stable", "student_t", "gaussian_scale_mixture", "generalised_normal", "gaussian")
+_RIVALS = {  # law -> (verdict it stands for, shape parameters)
+    "stable": ("stable", 1),
+    "student_t_heavy": ("heavy_tailed", 1),
+    "generalised_t_heavy": ("heavy_tailed", 2),
+    "student_t_finite": ("finite_variance", 1),
+    "generalised_t_finite": ("finite_variance", 2),
+    "generalised_normal": ("finite_variance", 1),
+    "lognormal_scales": ("finite_variance", 1),
+    "gaussian_mixture": ("finite_variance", 0),
+    "gaussian": ("finite_variance", 0),
+}
 
 
-def compare_laws(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str | None:
-    """The verdict of the law that fits best (rules 2 and 3 of `audit`); None if no law fits.
+@dataclasses.dataclass(frozen=True)
+class Rival:
+    """A fitted law, the verdict it stands for, and its log-likelihood less (shape parameters/2) log n."""
 
-    Args:
-        values: centred, shuffled, (n,).
-        tests: takes the fits, as "laws".
-        notes: takes the reason.
-    """
-    fits = {name: fit_law(values, name) for name in _FITTED}
-    at_two = fit_law(values, "student_t", shape=2.0)
-    tests["laws"] = {name: dataclasses.asdict(fit) for name, fit in fits.items()}
-    best = max(fits.values(), key=lambda fit: fit.log_likelihood)
-    gaussian = fits["gaussian"]
-    if best.log_likelihood - gaussian.log_likelihood < _NO_WORSE and gaussian.p_value >= _FITS:
-        notes.append(
-            f"A Gaussian fits (p = {gaussian.p_value:.2g}), and no other law is better by {_NO_WORSE:g} in "
-            f"log-likelihood (the best, {_law(best)}, by {best.log_likelihood - gaussian.log_likelihood:.1f})."
-        )
-        return "finite_variance"
-    cauchy = fit_law(values, "student_t", shape=1.0)
-    behind_best = best.log_likelihood - cauchy.log_likelihood
-    if values.size >= _ENOUGH_FOR_CAUCHY and behind_best < _LEAD and cauchy.p_value >= _FITS:
-        notes.append(
-            f"A Cauchy law, which is stable with alpha = 1, fits (p = {cauchy.p_value:.2g}), and no other law is "
-            f"better by {_LEAD:g} in log-likelihood (the best, {_law(best)}, by {behind_best:.1f})."
-        )
+    fit: LawFit
+    verdict: str
+    score: float
+
+
+def decide(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str:
+    """The verdict on values of one law, (n,), shuffled; takes its tests and reasons along."""
+    tail = far_tail(values)
+    tests["far_tail"] = dataclasses.asdict(tail) | {"index": tail.says}
+    rivals = _rivals(values)
+    tests["laws"] = {rival.fit.name: dataclasses.asdict(rival.fit) | {"score": rival.score} for rival in rivals}
+    best = max(rivals, key=lambda rival: rival.score)
+    if best.fit.p_value < _MAY_FIT:
+        notes.append(f"No law fits: the best is {law_text(best.fit)}, and it is rejected (p = {best.fit.p_value:.1g}).")
+        return _by_tail(tail, notes)
+    if (cauchy := _cauchy(rivals, best)) is not None:
+        notes.append(cauchy)
         return "stable"
-    rivals = _best_of_each_verdict(fits, at_two)
-    verdict = max(rivals, key=lambda name: rivals[name].log_likelihood)
-    leads = {name: best.log_likelihood - rival.log_likelihood for name, rival in rivals.items() if name != verdict}
-    behind = " and ".join(
-        f"{_law(rivals[name])}, the best {_KINDS[name]}, by {lead:.1f}" for name, lead in leads.items()
+    verdict = _compare(best, rivals, notes)
+    return verdict if verdict == "undecided" else _checked(verdict, best, tail, tests, notes)
+
+
+def _rivals(data: np.ndarray) -> list[Rival]:
+    """All laws fitted; what they foretell is found for those that are not far behind."""
+    values = Standardized.of(data, center=False)
+    fits = [fit_standard(values.z, name) for name in _RIVALS]
+    rivals = [_rival(in_units(values, name, fit), data.size) for name, fit in zip(_RIVALS, fits, strict=True)]
+    best = max(rival.score for rival in rivals)
+    return [
+        dataclasses.replace(rival, fit=with_held_out(values, rival.fit, fit))
+        if best - rival.score < _WORTH_CROSSING
+        else rival
+        for rival, fit in zip(rivals, fits, strict=True)
+    ]
+
+
+def _rival(fit: LawFit, n: int) -> Rival:
+    verdict, count = _RIVALS[fit.name]
+    count = 2 * len(fit.shape) - 1 if fit.name == "gaussian_mixture" else count
+    return Rival(fit, verdict, fit.log_likelihood - count / 2 * math.log(n))
+
+
+def _cauchy(rivals: list[Rival], best: Rival) -> str | None:
+    """A reason for "stable" where the data are Cauchy's, which is both stable and Student t."""
+    stable, student = (
+        next(rival for rival in rivals if rival.fit.name == name) for name in ("stable", "student_t_heavy")
     )
-    if best.p_value < _FITS:
-        p_value = max(best.p_value, 1e-300)
-        notes.append(f"No law fits: the best is {_law(best)}, and it is rejected (p = {p_value:.1g}).")
+    if not (abs(stable.fit.shape - 1) < _CAUCHY and abs(student.fit.shape - 1) < _CAUCHY):
         return None
-    if min(leads.values()) < _LEAD:
+    if max(best.score - stable.score, abs(student.score - stable.score)) > _LEADS["stable"]:
+        return None
+    return (
+        f"The data are Cauchy's within {_CAUCHY:g} of the index, as {law_text(stable.fit)} (p = "
+        f"{stable.fit.p_value:.2g}) and as {law_text(student.fit)}: at 1 the two are one law, which is stable."
+    )
+
+
+def _compare(best: Rival, rivals: list[Rival], notes: list[str]) -> str:
+    """The best law's verdict if it leads the laws of every other verdict, and foretells unseen values as well."""
+    others = [_leader(rivals, verdict) for verdict in _KINDS if verdict != best.verdict]
+    leads = {other.verdict: best.score - other.score for other in others}
+    behind = " and ".join(
+        f"{law_text(other.fit)}, the best {_KINDS[other.verdict]}, by {leads[other.verdict]:.1f}" for other in others
+    )
+    fitted = f"The best law is {law_text(best.fit)} (p = {best.fit.p_value:.2g})"
+    score = "log-likelihood less half of log n for each shape parameter"
+    if any(lead < _LEADS[verdict] for verdict, lead in leads.items()):
         notes.append(
-            f"The best fit is {_law(best)} (p = {best.p_value:.2g}), but the data do not tell it from a law of another "
-            f"verdict: in log-likelihood it leads {behind}, and {_LEAD:g} is needed."
+            f"{fitted}, but the data do not tell it from a law of another verdict: in {score} it leads {behind}; "
+            f"{_LEADS['finite_variance']:g} is needed over a finite variance, {_LEADS['stable']:g} over others."
         )
         return "undecided"
-    notes.append(f"The best fit is {_law(best)} (p = {best.p_value:.2g}); in log-likelihood it leads {behind}.")
+    if best.fit.p_value < _FITS:
+        notes.append(f"{fitted}, and leads {behind}, but p is below {_FITS:g}.")
+        return "undecided"
+    foreteller = max(
+        (rival for rival in rivals if not math.isnan(rival.fit.held_out)), key=lambda rival: rival.fit.held_out
+    )
+    ahead = foreteller.fit.held_out - best.fit.held_out
+    if foreteller.verdict != best.verdict and ahead > _LEADS["finite_variance"]:
+        notes.append(
+            f"{fitted}; in {score} it leads {behind}. But {law_text(foreteller.fit)} foretells held-out values better, "
+            f"by {ahead:.1f}."
+        )
+        return "undecided"
+    notes.append(f"{fitted}; in {score} it leads {behind}. No law of another verdict foretells held-out values better.")
+    return best.verdict
+
+
+def _leader(rivals: list[Rival], verdict: str) -> Rival:
+    return max((rival for rival in rivals if rival.verdict == verdict), key=lambda rival: rival.score)
+
+
+def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], notes: list[str]) -> str:
+    """The verdict unless the far tail, or for a stable law the index of sums, speaks clearly against it."""
+    notes.append(tail_text(tail))
+    if verdict == "heavy_tailed" and tail.says == "above":
+        notes.append("That speaks against the best law's verdict.")
+        return "undecided"
+    if best.fit.name == "gaussian_mixture" and tail.says != "above":
+        notes.append("That does not bear out a finite variance, and a mixture of Gaussians fits many laws.")
+        return "undecided"
+    slope, interval = (tests.get("batch_size", {}).get(name) for name in ("slope", "interval"))
+    if verdict == "stable" and slope is not None:
+        error = (interval[1] - interval[0]) / 3.92
+        if abs(slope - (1 / best.fit.shape - 1)) > _SUMS_DIFFER * error + 0.02:
+            notes.append("The noise falls with the batch size otherwise than under a stable law of this index.")
+            return "undecided"
+    if verdict == "stable" and abs(tests.get("aggregation", {}).get("z", 0.0)) > _SUMS_DIFFER:
+        notes.append("The index of sums differs from that of the values, which no stable law allows.")
+        return "undecided"
     return verdict
 
 
-def _best_of_each_verdict(fits: dict[str, LawFit], at_two: LawFit) -> dict[str, LawFit]:
-    """The likeliest law of each verdict; Student t with nu = 2 is the nearest where the fitted nu is beyond."""
-    student = fits["student_t"]
-    finite = [fits["gaussian_scale_mixture"], fits["generalised_normal"], student if student.shape > 2 else at_two]
-    return {
-        "stable": fits["stable"],
-        "heavy_tailed": student if student.shape < 2 else at_two,
-        "finite_variance": max(finite, key=lambda fit: fit.log_likelihood),
-    }
+def _by_tail(tail: FarTail, notes: list[str]) -> str:
+    notes.append(tail_text(tail))
+    if tail.says is None:
+        notes.append("That is not clearly on one side of 2.")
+        return "undecided"
+    return "finite_variance" if tail.says == "above" else "heavy_tailed"
 
 
-def _law(fit: LawFit) -> str:
+def tail_text(tail: FarTail) -> str:
+    """The far tail as a sentence."""
+    low, high = tail.interval
+    part = f"{tail.num_tail} largest values are straight on log axes" if tail.num_tail else "tail is nowhere straight"
+    trend = ", and it rises outwards, as that of a tail lighter than a power law" if tail.rising else ""
+    return f"The {part}: Hill's index is {tail.alpha:.2f} [{low:.2f}, {high:.2f}], outermost {tail.outer:.2f}{trend}."
+
+
+def law_text(fit: LawFit) -> str:
+    """The law as a phrase."""
+    name = fit.name.removesuffix("_heavy").removesuffix("_finite")
+    if name == "generalised_t":
+        return f"a generalised t law of tail index {fit.shape[1]:.2f} and centre exponent {fit.shape[0]:.2f}"
+    if name == "gaussian_mixture":
+        return f"a mixture of {len(fit.shape)} Gaussians"
     return {
         "stable": f"a stable law of alpha = {fit.shape:.3f}",
         "student_t": f"Student t of nu = {fit.shape:.2f}",
-        "gaussian_scale_mixture": f"a Gaussian with lognormal scales of tau = {fit.shape:.2f}",
+        "lognormal_scales": f"a Gaussian with lognormal scales of tau = {fit.shape:.2f}",
         "generalised_normal": f"a generalised normal law of exponent {fit.shape:.2f}",
         "gaussian": "a Gaussian",
-    }[fit.name]
-
-
-def by_hill(values: np.ndarray, estimates: dict[str, TailEstimate], sweep: BlockLengthSweep, notes: list[str]) -> str:
-    """The verdict of the Hill index (rule 4): `far` uses n/200 values, `near` as many as still agree with it."""
-    far = hill(values, num_tail=max(15, values.size // 200), center=False)
-    error = far.alpha / math.sqrt(far.settings["num_tail"])
-    for part in (10, 20, 50):
-        near = hill(values, num_tail=max(30, values.size // part), center=False)
-        if agree := abs(near.alpha - far.alpha) < 2 * error:
-            break
-    estimates["hill"], estimates["hill_far"] = near, far
-    notes.append(f"The Hill index is {_hill_text(near)} and {_hill_text(far)}.")
-    if near.interval[0] > 2 and far.alpha > 2:
-        return "finite_variance"
-    if far.alpha > near.alpha and not agree and sweep.preferred == "finite_variance":
-        notes.append("It rises outwards: the tail is lighter than any power, and the block estimates say so too.")
-        return "finite_variance"
-    if near.interval[1] < 2 and far.alpha < 2 and agree:
-        return "heavy_tailed"
-    notes.append("That is not clearly on one side of 2.")
-    return "undecided"
-
-
-def _hill_text(estimate: TailEstimate) -> str:
-    low, high = estimate.interval
-    return f"{estimate.alpha:.2f} [{low:.2f}, {high:.2f}] from the largest {estimate.settings['num_tail']} values"
+    }[name]

@@ -1,6 +1,7 @@
 """Noise from a file."""
 
 import contextlib
+import importlib
 import os
 import warnings
 import zipfile
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from levyjax.tails.values import check_values
+from levyjax.tails.large import LARGE
+from levyjax.tails.values import check_shape, check_values
 
-_SUFFIXES = (".npy", ".npz", ".csv")
+_SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 _PREFERRED = "samples"  # the array of an .npz with several
 
 
@@ -20,10 +22,12 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
 
     Args:
         path: an .npy file, an .npz file with one array or one named "samples", or a .csv file of numbers separated by
-            commas (lines starting with # are skipped). Pickled objects are never loaded.
+            commas (lines starting with # are skipped), or a .parquet file of numbers (needs pyarrow, which
+            `pip install "levyjax[io]"` brings). Pickled objects are never loaded.
 
     Returns:
-        float64, (n,) or (iterations, parameters).
+        float64, (n,) or (iterations, parameters); an .npy file of more than 8 million values comes as a read-only
+        memory map in its own type, whose values are not looked at yet.
 
     Raises:
         ValueError: one sentence on what was given, what is allowed and what to do: the file is missing, a folder, of
@@ -47,9 +51,10 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
             raise ValueError(f"{name} is empty. Give a file with numbers.")
     except OSError as error:
         raise ValueError(f"{name} cannot be read ({error.strerror}). Give an existing file.") from None
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
     try:
-        return check_values(readers[path.suffix.lower()](path, name), name)
+        found = readers[path.suffix.lower()](path, name)
+        return check_shape(found, name) if isinstance(found, np.memmap) else check_values(found, name)
     except OSError as error:
         raise ValueError(f"{name} cannot be read ({error.strerror or error}). Give a readable file.") from None
     except MemoryError:
@@ -61,7 +66,9 @@ def _read_npy(path: Path, name: str) -> np.ndarray:
         if file.read(6) != np.lib.format.MAGIC_PREFIX:
             raise ValueError(f"{name} is not in NumPy's format. Write it with numpy.save.")
     with _refusing_damage(name):
-        return np.load(path, allow_pickle=False)
+        mapped = np.load(path, allow_pickle=False, mmap_mode="r")
+        large = mapped.size > LARGE and mapped.ndim in (1, 2)
+        return mapped if large else np.load(path, allow_pickle=False)
 
 
 def _read_npz(path: Path, name: str) -> np.ndarray:
@@ -89,7 +96,7 @@ def _refusing_damage(name: str) -> Iterator[None]:
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        if "allow_pickle" in str(error) or "bject" in str(error):
             raise ValueError(f"{name} holds pickled objects, which are never loaded. Save numbers.") from None
         raise ValueError(f"{name} is truncated or damaged. Write it again with numpy.save or numpy.savez.") from None
 
@@ -109,6 +116,23 @@ def _read_csv(path: Path, name: str) -> np.ndarray:
             f"{name} is no table of numbers ({reason}, rows counted from the first with numbers). "
             "Give numbers separated by commas, the same count in every line and no titles."
         ) from None
+
+
+def _read_parquet(path: Path, name: str) -> np.ndarray:
+    try:
+        pyarrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise ValueError(f'{name} needs pyarrow. Install it with pip install "levyjax[io]", or save an .npy.') from None
+    try:
+        table = parquet.read_table(path)
+        columns = [column.to_numpy() for column in table.columns]
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"{name} cannot be read as parquet ({str(error).splitlines()[0][:120]}).") from None
+    for title, column in zip(table.column_names, columns, strict=True):
+        if column.dtype.kind not in "iuf":
+            raise ValueError(f"{name} has a column {title[:40]!r} of {column.dtype}, no real numbers. Drop it.")
+    return np.stack(columns, axis=1) if columns else np.empty(0)
 
 
 def _shortened(path: str | os.PathLike[str]) -> str:

@@ -1,18 +1,22 @@
 """Pooled values: what the estimators of one law are given when the data are a matrix, or dependent."""
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from levyjax.tails.moments import stable_scale
-from levyjax.tails.values import MINIMUM_VALUES, asymmetry, centred, check_values
+from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
 
 MAXIMUM_VALUES = 100_000  # a random part of larger data; the fits then take a few seconds
 ROWS_TO_STANDARDIZE = 50
 LARGEST_TIE = 0.05  # part of equal values from which no density makes sense
 _MATRIX_VALUES = 2**22  # of larger matrices, random columns
 _DEPENDENCE = 0.25  # relative growth of a mean's variance, by dependence, that is let pass
-_ASYMMETRY = 4.0  # in standard errors
+_TIED = 0.02  # part of values that occur twice from which they are taken for rounded
+_ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,26 +70,103 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     if data.ndim == 2 and len(data) >= ROWS_TO_STANDARDIZE:
         values, columns = _standardized(data, center, rng, notes)
         values, ratio = _thinned(values, rng, notes)
+        values = _without_zeros(values.ravel(), notes)
     else:
-        values = centred(data.ravel().astype(np.float64), center)
-        if data.ndim == 2:
-            notes.append(
-                f"Only {len(data)} rows, too few to bring {data.shape[1]} columns to one scale: columns of different "
-                "scales look heavy-tailed when pooled."
-            )
-    values = values.ravel()
-    nonzero = values[values != 0]
-    if nonzero.size < values.size:
-        notes.append(f"{values.size - nonzero.size} of {values.size} values are exactly zero and were left out.")
-    check_values(nonzero, "data without zeros", minimum=MINIMUM_VALUES)
-    if (distance := asymmetry(nonzero)) > _ASYMMETRY:
-        notes.append(
-            f"The mean lies {distance:.1f} standard errors from the middle of the values: they are not symmetric, "
-            "and only the characteristic-function and Hill estimates allow for that."
-        )
-    if nonzero.size > MAXIMUM_VALUES:
-        notes.append(f"A random part of {MAXIMUM_VALUES} of {nonzero.size} values was taken.")
-    return Pooled(rng.permutation(nonzero)[:MAXIMUM_VALUES], columns, ratio, tuple(notes))
+        values = _few_rows(data, rng, notes) if data.ndim == 2 else data
+        values = _unrounded(_without_zeros(values.ravel().astype(np.float64), notes), rng, notes)
+        values = _decorrelated(values, notes) if data.ndim == 1 else values
+        values = centred(values, center, keep_zeros=False)
+    check_values(values, "data without zeros", minimum=MINIMUM_VALUES)
+    if values.size > MAXIMUM_VALUES:
+        notes.append(f"A random part of {MAXIMUM_VALUES} of {values.size} values was taken.")
+    values = rng.permutation(values)[:MAXIMUM_VALUES]
+    return Pooled(_symmetric(values, center, notes), columns, ratio, tuple(notes))
+
+
+def _without_zeros(values: np.ndarray, notes: list[str]) -> np.ndarray:
+    """The values that are not exactly zero, unless zero is one of many equal values: then it is rounding."""
+    zeros = int((values == 0).sum())
+    if zeros == 0 or zeros < 3 * largest_tie(values[values != 0]) * (values.size - zeros):
+        return values
+    notes.append(f"{zeros} of {values.size} values are exactly zero and were left out.")
+    return values[values != 0]
+
+
+def _unrounded(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+    """Equal values spread at random over the half gaps to their neighbours, if they are not too many."""
+    distinct, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    tied = counts[place] > 1
+    if tied.mean() < _TIED or counts.max() > LARGEST_TIE * values.size or distinct.size < 3:
+        return values
+    edges = (distinct[1:] + distinct[:-1]) / 2
+    edges = np.concatenate([[2 * distinct[0] - edges[0]], edges, [2 * distinct[-1] - edges[-1]]])
+    spread = edges[place] + rng.random(values.size) * (edges[place + 1] - edges[place])
+    notes.append(
+        f"{tied.mean():.0%} of the values occur more than once: they are rounded, and were spread over the gaps."
+    )
+    return np.where(tied, spread, values)
+
+
+def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Every m-th value, so that the ranks of those taken are nearly uncorrelated (a variance of means up to 1.5)."""
+    ranks = np.argsort(np.argsort(values)) / values.size - 0.5
+    power = np.abs(np.fft.rfft(ranks, 2 * values.size)) ** 2
+    correlation = np.fft.irfft(power)[: values.size // 4]
+    correlation = correlation / correlation[0]
+    below = np.flatnonzero(correlation < 2 / math.sqrt(values.size))
+    reach = int(below[0]) if below.size else correlation.size
+    steps = (m for m in range(1, reach + 1) if 2 * correlation[m:reach:m].sum() < 2 * _DEPENDENCE)
+    step = next(steps, max(1, reach))
+    if step == 1:
+        return values
+    notes.append(f"Neighbouring values are correlated (up to a distance of {reach}): one of {step} was taken.")
+    return values[::step]
+
+
+def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
+    """One value of each column where the columns have scales of their own, since its values then share one."""
+    notes.append(
+        f"Only {len(data)} rows, too few to bring {data.shape[1]} columns to one scale: columns of different "
+        "scales look heavy-tailed when pooled."
+    )
+    logs = np.log(np.where(data != 0, np.abs(data), 1.0))
+    ratio = float(logs.mean(axis=0).var() * len(data) / max(logs.var(), 1e-300))
+    if len(data) == 1 or ratio < 1 + 5 * math.sqrt(2 / data.shape[1]):
+        return data
+    notes.append(
+        f"The values of one column share a scale (the variance of their mean log is {ratio:.1f} times that of "
+        "independent values): one of each was taken, at random."
+    )
+    return data[rng.integers(len(data), size=data.shape[1]), np.arange(data.shape[1])]
+
+
+def _symmetric(values: np.ndarray, center: bool, notes: list[str]) -> np.ndarray:
+    """The values, around the centre that makes the two sides most alike, or differences of pairs if none does.
+
+    The middle is wide of the mark where the law has a sharp peak, the median where it has a gap: both are tried.
+    """
+    shifts = [0.0, *([float(np.median(values))] if center else [])]
+    p_values = [_alike(values - shift) for shift in shifts]
+    best = int(np.argmax(p_values))
+    if p_values[best] > _ASYMMETRIC:
+        return values - shifts[best]
+    notes.append(
+        f"The values are not symmetric around their centre (p = {p_values[best]:.1g}): the differences of random pairs "
+        "were taken, which have the same tail index, and the same verdict."
+    )
+    even = values.size // 2 * 2
+    differences = values[0:even:2] - values[1:even:2]
+    return differences[differences != 0]
+
+
+def _alike(values: np.ndarray) -> float:
+    """p value that the sizes of the positive and of the negative values are of one law."""
+    above, below = values[values > 0], -values[values < 0]
+    if min(above.size, below.size) <= MINIMUM_VALUES:
+        return 0.0
+    sides = stats.binomtest(above.size, above.size + below.size).pvalue
+    halves: Any = stats.ks_2samp(above, below, method="asymp")
+    return float(min(sides, halves.pvalue))
 
 
 def largest_tie(values: np.ndarray) -> float:

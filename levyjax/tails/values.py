@@ -49,14 +49,7 @@ def check_values(data: Any, name: str = "data", *, minimum: int = MINIMUM_VALUES
         >>> check_values([[1.0, 2.0], [3.0, 5.0]], minimum=4).shape
         (2, 2)
     """
-    try:
-        array = np.asarray(data)
-    except ValueError:
-        raise ValueError(f"{name} is ragged. Give an array (n,) or (iterations, parameters).") from None
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"{name} has dtype {array.dtype}, which holds no real numbers. Save floating-point numbers.")
-    if array.ndim not in (1, 2):
-        raise ValueError(f"{name} has shape {array.shape}. Give (n,) or (iterations, parameters).")
+    array = check_shape(data, name)
     if array.size < minimum:
         given = "is empty" if array.size == 0 else f"holds {array.size} values"
         raise ValueError(f"{name} {given}, and at least {minimum} are needed. Give more values.")
@@ -67,6 +60,19 @@ def check_values(data: Any, name: str = "data", *, minimum: int = MINIMUM_VALUES
     if np.all(array == array.flat[0]):
         raise ValueError(f"{name} is constant: all {array.size} values are {array.flat[0]:g}. Give values that vary.")
     return array.ravel() if 1 in array.shape else array
+
+
+def check_shape(data: Any, name: str = "data") -> np.ndarray:
+    """Refuses data that are not real numbers with one or two axes, without reading them."""
+    try:
+        array = np.asanyarray(data)
+    except ValueError:
+        raise ValueError(f"{name} is ragged. Give an array (n,) or (iterations, parameters).") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} has dtype {array.dtype}, which holds no real numbers. Save floating-point numbers.")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name} has shape {array.shape}. Give (n,) or (iterations, parameters).")
+    return array
 
 
 def middle(values: np.ndarray) -> np.ndarray:
@@ -80,15 +86,17 @@ def middle(values: np.ndarray) -> np.ndarray:
     return np.partition(values, [cut, len(values) - cut - 1], axis=0)[cut : len(values) - cut].mean(axis=0)
 
 
-def centred(values: np.ndarray, center: bool) -> np.ndarray:
+def centred(values: np.ndarray, center: bool, keep_zeros: bool = True) -> np.ndarray:
     """Brings values to at most 1 in size and takes the middle of each column's nonzero values away.
 
-    Exact zeros (dead parameters) stay zero: they are no noise.
+    Exact zeros (dead parameters) stay zero, for they are no noise, unless `keep_zeros` is False.
     """
     size = np.abs(values).max(axis=0)
     values = values / np.where(size > 0, size, 1.0)
     if not center:
         return values
+    if not keep_zeros:
+        return values - middle(values)
     if values.ndim == 1:
         return np.where(values != 0, values - middle(values[values != 0]), 0.0)
     location = middle(values)
