@@ -143,7 +143,13 @@ def fourier(x, alpha, beta, drop):
     pieces = [mpf(0)] + [end * mpf(2) ** -k for k in range(60, 7, -1)]
     pieces += [end * mpf(k) / 256 for k in range(3, 257)]
     density = quad(lambda y: re(factor(y)) if y else re(turn), pieces) / pi
-    upper = quad(lambda y: re(factor(y) / (1j * (y * turn - 1j * drop))) if y else re(turn) / drop if drop else mpf(0), pieces) / pi
+    upper = (
+        quad(
+            lambda y: re(factor(y) / (1j * (y * turn - 1j * drop))) if y else re(turn) / drop if drop else mpf(0),
+            pieces,
+        )
+        / pi
+    )
     upper += mpf(1) / 2 if drop == 0 else 0
     return log(density) + height if density > 0 else None, log(upper) + height if upper > 0 else None
 
@@ -196,7 +202,13 @@ def point(alpha, beta, x):
     tail = lower if z < 0 else upper
     nothing = density == -inf
     other = (-inf, -inf) if nothing else second(-z, a, -b) if z < 0 else second(z, a, b)
-    return [alpha, beta, x, *(mp.nstr(value, 22) for value in (density, upper, lower)), str(digits((density, tail), other))]
+    return [
+        alpha,
+        beta,
+        x,
+        *(mp.nstr(value, 22) for value in (density, upper, lower)),
+        str(digits((density, tail), other)),
+    ]
 
 
 def main():
