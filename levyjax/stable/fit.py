@@ -3,13 +3,14 @@
 The variables are log(2 - alpha), log scale, loc (in units of the scale at the start) and, if it is estimated,
 arctanh beta: they keep the parameters inside, and near the Gaussian law the log-likelihood is smooth in log(2 - alpha).
 Every step is Levenberg and Marquardt's with the outer product of the scores for the information, so each needs one
-evaluation of the density and its first derivatives; it starts at McCulloch's (1986) quantile ratios. The information
-reported is the observed one, from central differences of the mean score at the maximum.
+evaluation of the density and its first derivatives, for all data sets at once; it starts at McCulloch's (1986) quantile
+ratios. The information reported is the observed one, from central differences of the mean score at the maximum.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,15 +19,29 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from levyjax.stable.law import kernel, symmetric_logpdf_and_slopes
+from levyjax.stable.law import logpdf_and_slopes
 
 _LEAST = 0.3
 _GAP = 1e-4  # the largest alpha short of 2 that is told from it
+_STEEPEST = 5.0  # arctanh beta from which on beta is 1
 _STEPS = 60
+_PART = 1e-3  # of a standard error, to which the maximum is found
+_ROUNDING = 1e-6  # of a score
 _NORMAL = 1.959963984540054
+_DROP = _NORMAL**2 / 2
 
-# McCulloch's nu = (q95 - q05)/(q75 - q25) and the interquartile range in scales, symmetric law, computed with `ppf`.
-_ALPHA_GRID = np.array([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0])
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, ...]]
+
+# McCulloch's (q95 - q05)/(q75 - q25) and (q75 - q25)/scale of symmetric laws
+_ALPHAS = np.arange(4, 21) / 10
+_RATIOS = np.array(
+    [115.037, 44.635, 23.612, 14.894, 10.479, 7.928, 6.314, 5.223, 4.451, 3.886, 3.466, 3.15, 2.914, 2.739, 2.61, 2.513,
+     2.439]
+)  # fmt: skip
+_WIDTHS = np.array(
+    [3.0179, 2.5677, 2.3242, 2.1801, 2.0911, 2.0352, 2.0, 1.9777, 1.9631, 1.9528, 1.9447, 1.9379, 1.9315, 1.9255,
+     1.9195, 1.9136, 1.9077]
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +53,12 @@ class StableFit:
         beta: skewness; the given number where it was held.
         loc: location.
         scale: sigma.
-        alpha_ci95: low and high on a last axis of 2; at alpha = 2 the interval is one-sided, [low, 2].
+        alpha_ci95: low and high on a last axis of 2; at an end of the range one-sided.
         beta_ci95: as alpha_ci95; the number itself where beta was held.
         loc_ci95: as alpha_ci95.
         scale_ci95: as alpha_ci95.
         log_likelihood: of all values.
-        converged: whether the score vanished (or alpha reached an end of its range).
+        converged: whether the scores vanish to 0.001 standard errors, or push against an end of a range.
     """
 
     alpha: np.ndarray
@@ -58,22 +73,13 @@ class StableFit:
     converged: np.ndarray
 
 
-@functools.cache
-def _quantile_table() -> tuple[np.ndarray, np.ndarray]:
-    from levyjax.stable.quantiles import ppf
-
-    quantiles = np.asarray(ppf(np.array([0.75, 0.95])[:, None], _ALPHA_GRID))
-    return quantiles[1] / quantiles[0], 2 * quantiles[0]
-
-
 def _start(data: np.ndarray) -> tuple[np.ndarray, ...]:
     """alpha, location and scale from five quantiles a row."""
     q05, q25, q50, q75, q95 = np.quantile(data, [0.05, 0.25, 0.5, 0.75, 0.95], axis=-1)
-    ratios, widths = _quantile_table()
     quartiles = np.maximum(q75 - q25, np.finfo(data.dtype).tiny)
-    alpha = np.interp(-(q95 - q05) / quartiles, -ratios, _ALPHA_GRID)
+    alpha = np.interp(-(q95 - q05) / quartiles, -_RATIOS, _ALPHAS)
     alpha = np.clip(alpha, 0.4, 1.98)
-    return alpha, q50, quartiles / np.interp(alpha, _ALPHA_GRID, widths)
+    return alpha, q50, quartiles / np.interp(alpha, _ALPHAS, _WIDTHS)
 
 
 def _decode(theta: Array, held: float | None) -> tuple[Array, ...]:
@@ -85,93 +91,74 @@ def _scores(theta: Array, z: Array, held: float | None) -> tuple[Array, Array]:
     """Mean log density of standardized data, and the scores (parameters, n) in the variables above."""
     alpha, beta, loc, scale = _decode(theta, held)
     y = (z - loc) / scale
-    if held == 0:
-        value, slope, by_alpha = symmetric_logpdf_and_slopes(y, alpha)
-        more = []
-    else:
-        zero = jnp.zeros_like(y)
-
-        def logpdf(y: Array, alpha: Array, beta: Array) -> Array:
-            return kernel("logpdf", "S0", y, zero, alpha, beta)
-
-        ones = [jnp.ones_like(part) for part in (y, alpha, beta)]
-        value, slope = jax.jvp(lambda y: logpdf(y, alpha, beta), (y,), (ones[0],))
-        _, by_alpha = jax.jvp(lambda alpha: logpdf(y, alpha, beta), (alpha,), (ones[1],))
-        more = []
-        if held is None:
-            _, by_beta = jax.jvp(lambda beta: logpdf(y, alpha, beta), (beta,), (ones[2],))
-            more = [by_beta * (1 - beta * beta)]
-    rows = [by_alpha * (alpha - 2), -1 - y * slope, -slope / scale, *more]
+    value, slope, by_alpha, *by_beta = logpdf_and_slopes(y, alpha, None if held == 0 else beta)
+    rows = [by_alpha * (alpha - 2), -1 - y * slope, -slope / scale]
+    if held is None:
+        rows.append(by_beta[0] * (1 - beta * beta))
     return value.mean() - jnp.log(scale), jnp.stack(rows)
 
 
-def _clip(theta: Array) -> Array:
-    low, high = math.log(_GAP), math.log(2 - _LEAST)
-    theta = theta.at[0].set(jnp.clip(theta[0], low, high))
-    return theta if theta.shape[0] == 3 else theta.at[3].set(jnp.clip(theta[3], -6, 6))
-
-
-def _maximize(theta: Array, z: Array, held: float | None) -> tuple[Array, Array, Array]:
-    """The maximum, its mean log density and whether the score vanished there."""
-    tolerance = 1e-6 if theta.dtype == jnp.float64 else 1e-4
-
-    def evaluate(theta: Array) -> tuple[Array, Array, Array]:
-        value, rows = _scores(theta, z, held)
-        return value, rows.mean(1), rows @ rows.T / z.size
-
-    def free(theta: Array, score: Array) -> Array:
-        """Scores that do not push against an end of alpha's range."""
-        stuck = ((theta[0] <= math.log(_GAP) + 1e-6) & (score[0] < 0)) | (
-            (theta[0] >= math.log(2 - _LEAST) - 1e-6) & (score[0] > 0)
-        )
-        return jnp.ones_like(score).at[0].set(jnp.where(stuck, 0, 1))
-
-    def step(state: Any) -> Any:
-        theta, value, score, information, damping, _, count = state
-        mask = free(theta, score)
-        matrix = information * mask[:, None] * mask + jnp.diag(damping * jnp.diag(information) + 1e-12 + 1 - mask)
-        move = jnp.clip(jnp.linalg.solve(matrix, score * mask), -1.5, 1.5)
-        proposed = _clip(theta + move)
-        new = evaluate(proposed)
-        better = new[0] >= value - 1e-12
-        kept = [
-            jnp.where(better, a, b) for a, b in zip((proposed, *new), (theta, value, score, information), strict=True)
-        ]
-        damping = jnp.clip(jnp.where(better, damping / 10, damping * 10 + 1e-3), 0, 1e8)
-        error = jnp.sqrt(1 / jnp.maximum(jnp.diag(kept[3]), 1e-30))
-        done = (count > 0) & (jnp.max(jnp.abs(kept[2] * free(kept[0], kept[2])) * error) < tolerance)
-        return *kept, damping, done | (damping >= 1e7), count + 1
-
-    def going(state: Any) -> Array:
-        return ~state[5] & (state[6] < _STEPS)
-
-    size, dtype = theta.size, theta.dtype
-    nothing = (jnp.asarray(-jnp.inf, dtype), jnp.zeros(size, dtype), jnp.eye(size, dtype=dtype))  # the first step stays
-    start = (theta, *nothing, jnp.asarray(1e-3, dtype), jnp.asarray(False), jnp.asarray(0))
-    end = lax.while_loop(going, step, start)
-    return end[0], end[1], end[5]
-
-
 @functools.partial(jax.jit, static_argnums=2)
-def _fit(theta: Array, z: Array, held: float | None) -> tuple[Array, ...]:
-    def one(theta: Array, z: Array) -> tuple[Array, ...]:
-        best, value, done = _maximize(theta, z, held)
-        h = 1e-4 if theta.dtype == jnp.float64 else 1e-2
+def _evaluate(theta: Array, z: Array, held: float | None) -> tuple[Array, Array, Array]:
+    """Of every data set: the mean log density, the mean scores and the mean of their outer products."""
 
-        shifts = h * jnp.eye(best.size, dtype=best.dtype)
-        scores = lax.map(lambda shift: _scores(best + shift, z, held)[1].mean(1), jnp.concatenate([shifts, -shifts]))
-        columns = (scores[: best.size] - scores[best.size :]) / (2 * h)
-        information = -(columns + columns.T) / 2 * z.size
-        return best, value * z.size, done, information
+    def one(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+        value, rows = _scores(*pair, held)
+        return value, rows.mean(1), rows @ rows.T / rows.shape[1]
 
-    return jax.vmap(one)(theta, z)
+    return jax.vmap(lambda *pair: one(pair))(theta, z) if held == 0 else lax.map(one, (theta, z))
+
+
+def _bounds(number: int) -> tuple[np.ndarray, np.ndarray]:
+    low = np.array([math.log(_GAP), -math.inf, -math.inf, -_STEEPEST])
+    return low[:number], np.array([math.log(2 - _LEAST), math.inf, math.inf, _STEEPEST])[:number]
+
+
+def _stuck(theta: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Which variables are at an end of their range and would go on."""
+    low, high = _bounds(theta.shape[1])
+    return ((theta <= low) & (score < 0)) | ((theta >= high) & (score > 0))
+
+
+def _maximize(theta: np.ndarray, evaluate: Evaluate, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The maxima, the mean log densities there, and whether the scores vanish."""
+    tolerance = max(_PART / math.sqrt(n), _ROUNDING)
+    value, score, information = evaluate(theta)
+    damping, done = np.full(len(theta), 1e-3), np.zeros(len(theta), bool)
+    identity = np.eye(theta.shape[1])
+    for _ in range(_STEPS):
+        free = ~_stuck(theta, score)
+        sizes = np.einsum("bii->bi", information)
+        done |= (np.abs(score * free) <= tolerance * np.sqrt(sizes) + 1e-12).all(1)
+        if (done | (damping > 1e7)).all():
+            break
+        matrix = information * free[:, None, :] * free[:, :, None]
+        matrix += (damping[:, None] * sizes + 1e-12 + ~free)[:, :, None] * identity
+        move = np.clip(np.linalg.solve(matrix, (score * free)[:, :, None])[:, :, 0], -1.5, 1.5)
+        proposed = np.where(done[:, None], theta, np.clip(theta + move, *_bounds(theta.shape[1])))
+        new = evaluate(proposed)
+        better = new[0] >= value
+        theta = np.where(better[:, None], proposed, theta)
+        value, score = np.where(better, new[0], value), np.where(better[:, None], new[1], score)
+        information = np.where(better[:, None, None], new[2], information)
+        damping = np.where(better, damping / 10, damping * 10 + 1e-3)
+    return theta, value, done
+
+
+def _information(theta: np.ndarray, evaluate: Evaluate, step: float) -> np.ndarray:
+    """The observed information of one value, (batch, parameters, parameters), by differences of the scores."""
+    columns = []
+    for shift in step * np.eye(theta.shape[1]):
+        columns.append((evaluate(theta - shift)[1] - evaluate(theta + shift)[1]) / (2 * step))
+    matrix = np.stack(columns, axis=2)
+    return (matrix + matrix.transpose(0, 2, 1)) / 2
 
 
 def _deviations(information: np.ndarray, at_end: np.ndarray) -> np.ndarray:
-    """Standard deviations of the variables; of alpha at an end of its range, none, and the others' given it."""
-    result = np.full(information.shape[:-1], np.nan)
+    """Standard deviations of the variables; of those at an end of their range, none, and the others' given them."""
+    result = np.full(at_end.shape, np.nan)
     for row, (matrix, end) in enumerate(zip(information, at_end, strict=True)):
-        kept = np.arange(1 if end else 0, len(matrix))
+        kept = np.flatnonzero(~end)
         variances = np.diag(np.linalg.pinv(matrix[np.ix_(kept, kept)]))
         result[row, kept] = np.sqrt(np.where(variances > 0, variances, np.nan))
     return result
@@ -202,8 +189,8 @@ def fit(data: Any, *, beta: float | None = 0.0) -> StableFit:
 
     Returns:
         Estimates and 95% intervals from the observed information. They are symmetric in log(2 - alpha), log scale, loc
-        and arctanh beta. At alpha = 2, a boundary, alpha's interval is one-sided: what the likelihood does not reject
-        at 5% (a drop of 1.92 below its maximum, found on a grid).
+        and arctanh beta. At an end of a range (alpha = 2 or 0.3, beta = 1 or -1) the interval is one-sided: as far as
+        the log-likelihood, the others fixed, is within 1.92 of its maximum, to a 40th of the variable's range.
 
     Raises:
         ValueError: data are empty, not finite, fewer than 10, or half equal; or beta is out of range.
@@ -221,57 +208,75 @@ def fit(data: Any, *, beta: float | None = 0.0) -> StableFit:
         raise ValueError(f"beta must be in [-1, 1] or None, got {beta}.")
     array = _check(data)
     rows = np.atleast_2d(array)
-    dtype = jnp.result_type(float) if array.dtype == np.float64 else jnp.float32
-    alpha, centre, unit = _start(rows)
-    z = (rows - centre[:, None]) / unit[:, None]
-    held = None if beta is None else float(beta)
-    start = np.stack([np.log(2 - alpha), 0 * alpha, 0 * alpha] + ([0 * alpha] if held is None else []), axis=1)
-    outputs = _fit(jnp.asarray(start, dtype), jnp.asarray(z, dtype), held)
-    theta, value, done, information = (np.asarray(out, np.float64) for out in outputs)
-    result = _summary(theta, value, done > 0, information, held, centre, unit, z)
+    wide = array.dtype == np.float64
+    with jax.enable_x64(wide):
+        result = _fit(rows, None if beta is None else float(beta), 1e-4 if wide else 1e-2)
     return result if array.ndim == 2 else StableFit(**{key: part[0] for key, part in vars(result).items()})
+
+
+def _fit(rows: np.ndarray, held: float | None, step: float) -> StableFit:
+    alpha, centre, unit = _start(rows)
+    z = jnp.asarray((rows - centre[:, None]) / unit[:, None], rows.dtype)
+
+    def evaluate(theta: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.asarray(part, np.float64) for part in _evaluate(jnp.asarray(theta, z.dtype), z, held))
+
+    start = np.stack([np.log(2 - alpha), 0 * alpha, 0 * alpha] + ([0 * alpha] if held is None else []), axis=1)
+    theta, value, done = _maximize(start, evaluate, z.shape[1])
+    low, high = _bounds(theta.shape[1])
+    at_end = (theta <= low) | (theta >= high)
+    half = _NORMAL * _deviations(_information(theta, evaluate, step) * z.shape[1], at_end)
+    ends = np.stack([theta - half, theta + half], axis=2)
+    for variable in (0, 3)[: theta.shape[1] - 2]:
+        stopped = np.flatnonzero(at_end[:, variable])
+        if stopped.size:
+            dropped = _dropped(theta, variable, value - _DROP / z.shape[1], evaluate)
+            at_low = theta[stopped, variable] <= low[variable]
+            ends[stopped, variable, 0] = np.where(at_low, -math.inf, dropped[stopped])
+            ends[stopped, variable, 1] = np.where(at_low, dropped[stopped], math.inf)
+    return _summary(theta, ends, value, done, held, centre, unit, z.shape[1])
+
+
+def _dropped(theta: np.ndarray, variable: int, level: np.ndarray, evaluate: Evaluate) -> np.ndarray:
+    """How far a variable may go from its end before the mean log density, the others fixed, is below a level."""
+    low, high = (bound[variable] for bound in _bounds(theta.shape[1]))
+    down = theta[:, variable] >= high
+    found, going = theta[:, variable].copy(), np.ones(len(theta), bool)
+    for part in np.linspace(0, 1, 41)[1:]:
+        moved = theta.copy()
+        moved[:, variable] = np.where(down, high + part * (low - high), low + part * (high - low))
+        found = np.where(going, moved[:, variable], found)
+        going &= evaluate(moved)[0] > level
+        if not going.any():
+            break
+    return found
 
 
 def _summary(
     theta: np.ndarray,
+    ends: np.ndarray,
     value: np.ndarray,
     done: np.ndarray,
-    information: np.ndarray,
     held: float | None,
     centre: np.ndarray,
     unit: np.ndarray,
-    z: np.ndarray,
+    n: int,
 ) -> StableFit:
-    gaussian = theta[:, 0] <= math.log(_GAP) + 1e-6
-    at_end = gaussian | (theta[:, 0] >= math.log(2 - _LEAST) - 1e-6)
-    half = _NORMAL * _deviations(information, at_end)
-    low, high = theta - half, theta + half
-    alpha = np.where(gaussian, 2.0, 2 - np.exp(theta[:, 0]))
-    alpha_ci = np.stack([2 - np.exp(high[:, 0]), 2 - np.exp(low[:, 0])], -1)
-    for row in np.flatnonzero(gaussian):
-        alpha_ci[row] = (_profile_low(theta[row], z[row], held), 2.0)
-    scale_ci = np.exp(np.stack([low[:, 1], high[:, 1]], -1)) * unit[:, None]
-    loc_ci = centre[:, None] + np.stack([low[:, 2], high[:, 2]], -1) * unit[:, None]
+    low, high = _bounds(theta.shape[1])
+    alpha = np.where(theta[:, 0] <= low[0], 2.0, 2 - np.exp(theta[:, 0]))
+    skew, skew_ends = np.full(len(alpha), held or 0.0), np.full((len(alpha), 2), held or 0.0)
     if held is None:
-        skew, skew_ci = np.tanh(theta[:, 3]), np.tanh(np.stack([low[:, 3], high[:, 3]], -1))
-    else:
-        skew, skew_ci = np.full_like(alpha, held), np.full((*alpha.shape, 2), held)
-    log_likelihood = value - z.shape[1] * np.log(unit)
-    loc, scale = centre + theta[:, 2] * unit, np.exp(theta[:, 1]) * unit
-    return StableFit(alpha, skew, loc, scale, np.clip(alpha_ci, 0, 2), skew_ci, loc_ci, scale_ci, log_likelihood, done)
-
-
-def _profile_low(theta: np.ndarray, z: np.ndarray, held: float | None) -> float:
-    """The alpha below a maximum at 2 where the log-likelihood, scale and loc fixed, has dropped by 1.92."""
-    gaps = np.geomspace(2 * _GAP, 1.0, 40)
-    best = _total(jnp.asarray(theta), jnp.asarray(z), held)
-    for gap in gaps:
-        moved = np.concatenate([[np.log(gap)], theta[1:]])
-        if float(_total(jnp.asarray(moved), jnp.asarray(z), held)) < float(best) - 1.92:
-            return 2 - float(gap)
-    return 1.0
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _total(theta: Array, z: Array, held: float | None) -> Array:
-    return _scores(theta, z, held)[0] * z.size
+        stopped = np.abs(theta[:, 3]) >= high[3]
+        skew, skew_ends = np.where(stopped, np.sign(theta[:, 3]), np.tanh(theta[:, 3])), np.tanh(ends[:, 3])
+    return StableFit(
+        alpha=alpha,
+        beta=skew,
+        loc=centre + theta[:, 2] * unit,
+        scale=np.exp(theta[:, 1]) * unit,
+        alpha_ci95=np.clip(2 - np.exp(ends[:, 0, ::-1]), 0, 2),
+        beta_ci95=skew_ends,
+        loc_ci95=centre[:, None] + ends[:, 2] * unit[:, None],
+        scale_ci95=np.exp(ends[:, 1]) * unit[:, None],
+        log_likelihood=(value - np.log(unit)) * n,
+        converged=done,
+    )

@@ -170,18 +170,32 @@ def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> A
     return jnp.where(left, 1 - jnp.exp(value), jnp.exp(value))
 
 
-def symmetric_logpdf_and_slopes(y: Array, alpha: Array) -> tuple[Array, Array, Array]:
-    """log f(y), its derivative in y and that in alpha, of the standard symmetric law, through one table."""
-    zero = jnp.zeros_like(alpha)
+def logpdf_and_slopes(y: Array, alpha: Array, beta: Array | None) -> tuple[Array, ...]:
+    """log f(y) of the standard law in S0, with its derivatives in y, alpha and (unless beta is None) beta, to 1e-6.
 
-    def logarithm(points: Array) -> tuple[Array, Array]:
-        def at(alpha: Array) -> Array:
-            return _direct(points, points, alpha, zero, tail=False, coarse=True)[0]
+    None is the symmetric law, through one table.
+    """
+    if beta is None:
 
-        return jax.jvp(at, (alpha,), (jnp.ones_like(alpha),))
+        def at(points: Array) -> tuple[Array, Array]:
+            def log(alpha: Array) -> Array:
+                return _direct(points, points, alpha, jnp.zeros_like(alpha), tail=False, coarse=True)[0]
 
-    value, slope, by_alpha = table.with_slopes(logarithm, jnp.abs(y), alpha + 1)
-    return value, jnp.sign(y) * slope, by_alpha
+            return jax.jvp(log, (alpha,), (jnp.ones_like(alpha),))
+
+        value, slope, by_alpha = table.with_slopes(at, jnp.abs(y), alpha + 1)
+        return value, jnp.sign(y) * slope, by_alpha
+
+    def log(y: Array, alpha: Array, beta: Array) -> Array:
+        x0, x1 = _standard(y, jnp.zeros_like(y), alpha, beta, "S0")
+        return _direct(x0, x1, alpha, beta, tail=False, coarse=True)[0]
+
+    def along(direction: Array) -> tuple[Array, Array]:
+        tangents = (direction[0] + jnp.zeros_like(y), direction[1], direction[2])
+        return jax.jvp(log, (y, alpha, beta), tangents)
+
+    value, slopes = jax.vmap(along, out_axes=(None, 0))(jnp.eye(3, dtype=y.dtype))
+    return value, *slopes
 
 
 def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, parametrization: str) -> Array:
