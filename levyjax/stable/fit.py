@@ -166,6 +166,8 @@ def _deviations(information: np.ndarray, at_end: np.ndarray) -> np.ndarray:
 
 def _check(data: Any) -> np.ndarray:
     array = np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"data must be real numbers, got dtype {array.dtype}.")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if array.ndim not in (1, 2) or array.size == 0:
@@ -211,7 +213,7 @@ def fit(data: Any, *, beta: float | None = 0.0) -> StableFit:
     wide = array.dtype == np.float64
     with jax.enable_x64(wide):
         result = _fit(rows, None if beta is None else float(beta), 1e-4 if wide else 1e-2)
-    return result if array.ndim == 2 else StableFit(**{key: part[0] for key, part in vars(result).items()})
+    return result if array.ndim == 2 else StableFit(**{key: np.asarray(part[0]) for key, part in vars(result).items()})
 
 
 def _fit(rows: np.ndarray, held: float | None, step: float) -> StableFit:
