@@ -45,7 +45,7 @@ def test_nothing_is_more_likely():
 def test_every_data_set_on_its_own():
     data, found = several()
     one = stable.fit(data[3])
-    assert one.alpha.shape == () and found.alpha.shape == (8,) and found.alpha_ci95.shape == (8, 2)
+    assert (one.alpha.shape, found.alpha.shape, found.alpha_ci95.shape) == ((), (8,), (8, 2))
     for name, value in vars(one).items():
         np.testing.assert_allclose(value, getattr(found, name)[3], rtol=1e-4)
     assert found.converged.all()
@@ -87,14 +87,18 @@ def test_skewed():
 def test_ends_of_the_ranges():
     rng = np.random.default_rng(0)
     flat = stable.fit(rng.random((8, 500)))  # lighter than any stable law
-    assert (flat.alpha == 2).all() and (flat.alpha_ci95[:, 1] == 2).all() and flat.converged.all()
+    assert flat.converged.all()
+    assert (flat.alpha == 2).all()
+    assert (flat.alpha_ci95[:, 1] == 2).all()
     assert ((flat.alpha_ci95[:, 0] > 1.8) & (flat.alpha_ci95[:, 0] < 2)).all()
 
 
 @pytest.mark.slow
 def test_one_sided_data_have_beta_one():
     found = stable.fit(draw(0, 0.8, (2000,), 1.0), beta=None)
-    assert found.beta == 1 and found.beta_ci95[0] > 0.9 and found.beta_ci95[1] == 1 and found.converged
+    assert found.converged
+    assert found.beta == found.beta_ci95[1] == 1
+    assert found.beta_ci95[0] > 0.9
 
 
 def test_single_precision():

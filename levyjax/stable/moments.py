@@ -47,8 +47,8 @@ def fractional_moment(p: Any, alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) 
         Nolan 2020, equation 3.56; 1/(Gamma(1 - p) cos(pi p/2)) = 2 Gamma(1 + p) sin(pi p/2)/(pi p) by reflection.
 
     Example:
-        >>> round(float(fractional_moment(1.0, 2.0)) - 2 / math.sqrt(math.pi), 5)
-        0.0
+        >>> abs(float(fractional_moment(1.0, 2.0)) - 2 / math.sqrt(math.pi)) < 1e-5  # Gaussian
+        True
     """
     check_parameters(alpha, beta, scale)
     _check_centre(alpha, beta)
@@ -79,8 +79,8 @@ def log_moment(alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) -> tuple[Float[
 
     Example:
         >>> mean, variance = log_moment(1.0)
-        >>> float(mean), round(float(variance) - math.pi**2 / 4, 5)
-        (0.0, 0.0)
+        >>> abs(float(mean)) < 1e-6, abs(float(variance) - math.pi**2 / 4) < 1e-5  # Cauchy
+        (True, True)
     """
     check_parameters(alpha, beta, scale)
     _check_centre(alpha, beta)
@@ -125,8 +125,8 @@ def entropy(alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) -> Float[Array, ".
         exp(-pi^2/step).
 
     Example:
-        >>> round(float(entropy(1.0)) - math.log(4 * math.pi), 4)  # Cauchy
-        0.0
+        >>> abs(float(entropy(1.0)) - math.log(4 * math.pi)) < 1e-4  # Cauchy
+        True
     """
     check_parameters(alpha, beta, scale)
     alpha, beta, scale = common(alpha, beta, scale)
