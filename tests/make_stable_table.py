@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mpmath import atan, cos, exp, expm1, factorial, gamma, inf, log, log1p, mp, mpc, mpf, pi, quad, re, sin, tan
 
-mp.dps = 34
+mp.dps = 60
 ALPHAS = ["0.3", "0.5", "0.8", "0.99", "0.999999", "1", "1.01", "1.3", "1.5", "1.8", "1.99", "1.999", "1.999999"]
 SYMMETRIC = ["0", "0.001", "0.1", "0.5", "1", "3", "6", "9", "13", "30", "1000", "1000000", "1000000000000"]
 SKEWED = ["-20", "-3", "-0.5", "0", "1", "4", "50"]
@@ -23,7 +23,7 @@ LEVELS = (-60, -30, -15, -8, -4, -2, -1, 0, 0.7, 1.5, 2.5, 3.5, 4.4)
 
 def bisect(below, low, high):
     """Where a condition stops to hold between low and high."""
-    for _ in range(70):
+    for _ in range(160):
         middle = (low + high) / 2
         low, high = (middle, high) if below(middle) else (low, middle)
     return (low + high) / 2
@@ -31,7 +31,7 @@ def bisect(below, low, high):
 
 def integrals(log_g, low, high):
     """Logs of int g exp(-g) dt, int exp(-g) dt and int 1 - exp(-g) dt, for monotone log g."""
-    edge, bare = (high - low) * mpf(10) ** -15, log_g
+    edge, bare = (high - low) * mpf(10) ** -45, log_g
 
     def log_g(t):  # next to an end rounding would decide
         return min(bare(min(max(t, low + edge), high - edge)), mpf(100))
@@ -181,7 +181,7 @@ def second(x, alpha, beta):
             density, upper = series(y, alpha, beta)
         if density > 0 and upper > 0:
             return log(density), log(upper)
-    if alpha < mpf("0.7") or x > 60:
+    if (alpha < mpf("0.7") and x != 0) or x > 60:
         return None, None
     return fourier(x, alpha, beta, mpf(0))
 

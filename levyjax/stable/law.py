@@ -158,16 +158,17 @@ def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> A
     def logarithm(points: Array) -> Array:
         return kernel("logpdf" if density else "logsf", "S0", points, zero, alpha, zero)
 
-    value = table.interpolate(logarithm, jnp.abs(z), alpha + 1 if density else alpha)
-    value = jnp.where((alpha == 2) & (jnp.abs(z) > 40), _far_gaussian(z, density), value)
-    value = jnp.where(jnp.isnan(z), jnp.nan, jnp.where(jnp.isinf(z), -jnp.inf, value))
+    logs, values = table.interpolate(logarithm, jnp.abs(z), alpha + 1 if density else alpha)
+    gaussian, bad = (alpha == 2) & (jnp.abs(z) > 40), jnp.isnan(z)
+    logs = jnp.where(gaussian, _far_gaussian(z, density), jnp.where(jnp.isinf(z), -jnp.inf, logs))
+    values = jnp.where(bad, jnp.nan, jnp.where(gaussian | jnp.isinf(z), jnp.exp(logs), values))
+    logs = jnp.where(bad, jnp.nan, logs)
     if density:
-        value = value - jnp.log(scale)
-        return jnp.exp(value) if what == "pdf" else value
+        return values / scale if what == "pdf" else logs - jnp.log(scale)
     left = z < 0 if what != "cdf" else z > 0
     if what == "logsf":
-        return jnp.where(left, jnp.log1p(-jnp.exp(value)), value)
-    return jnp.where(left, 1 - jnp.exp(value), jnp.exp(value))
+        return jnp.where(left, jnp.log1p(-values), logs)
+    return jnp.where(left, 1 - values, values)
 
 
 def logpdf_and_slopes(y: Array, alpha: Array, beta: Array | None) -> tuple[Array, ...]:

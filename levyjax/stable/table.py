@@ -55,8 +55,8 @@ def _bend(log_size: Any) -> Any:
     return jnp.maximum(log_size, 0) + jnp.log1p(jnp.exp(-2 * jnp.abs(log_size))) / 2
 
 
-def interpolate(logarithm: Callable[[Array], Any], size: Array, power: Any) -> Array:
-    """A logarithm of the law at many sizes |x|, from its values at a table's nodes.
+def interpolate(logarithm: Callable[[Array], Any], size: Array, power: Any) -> tuple[Array, Array]:
+    """A function of the law and its logarithm at many sizes |x|, from logarithms at a table's nodes.
 
     Args:
         logarithm: takes positive points, gives the values there.
@@ -64,7 +64,7 @@ def interpolate(logarithm: Callable[[Array], Any], size: Array, power: Any) -> A
         power: of the tail; (1 + x^2)^(-power/2) is taken out, so that rounding does not grow with the logarithm.
 
     Returns:
-        The values at `size`.
+        Logarithms at `size`, and their exponentials, without the rounding that a large logarithm would bring.
     """
     dtype = size.dtype
     edges, nodes, matrix = _panels(str(dtype), *_SIZES[str(dtype)])
@@ -73,7 +73,9 @@ def interpolate(logarithm: Callable[[Array], Any], size: Array, power: Any) -> A
     values = values + power * _bend(jnp.asarray(nodes, dtype))
     rows = jnp.dot(values, jnp.asarray(matrix.T, dtype), precision="highest").T
     u, index, s, _ = _place(size, edges)
-    return _clenshaw(rows, index, s)[0] - power * _bend(u)
+    rest = _clenshaw(rows, index, s)[0]
+    bounded = rest - power * jnp.log1p(jnp.exp(-2 * jnp.abs(u))) / 2
+    return rest - power * _bend(u), jnp.exp(bounded) * jnp.maximum(size, 1) ** -power
 
 
 def _place(size: Array, edges: np.ndarray) -> tuple[Array, Array, Array, Array]:
