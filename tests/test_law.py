@@ -27,7 +27,7 @@ def double():
 
 
 def reference(symmetric: bool) -> list[np.ndarray]:
-    """alpha, beta, x, log f, log P(X > x) and log P(X <= x) where two routes agree to 14 digits (make_stable_table.py)."""
+    """alpha, beta, x, log f, log P(X > x) and log P(X <= x) where both routes agree to 14 digits."""
     with Path(__file__).with_name("stable_table.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if int(row.pop("digits")) >= 14]
     columns = np.array([[float(value) for value in row.values()] for row in rows]).T
