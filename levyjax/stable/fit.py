@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from levyjax.stable.law import logpdf_and_slopes
+from levyjax.stable.kernel import logpdf_and_slopes
 
 _LEAST = 0.3
 _GAP = 1e-4  # the largest alpha short of 2 that is told from it

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete
 from levyjax.stable import contour
-from levyjax.stable.law import check_parameters, common, kernel
+from levyjax.stable.kernel import check_parameters, common, kernel
 
 _PI = math.pi
 

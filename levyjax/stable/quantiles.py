@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from levyjax.stable import contour
 from levyjax.stable.constants import tail_constant
-from levyjax.stable.law import check_parameters, common, kernel
+from levyjax.stable.kernel import check_parameters, common, kernel
 
 _PI = math.pi
 _MOST_STEPS = 100
