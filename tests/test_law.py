@@ -4,6 +4,9 @@ The second route is the density's Mellin transform (`stable.isotropic_pdf` in on
 the contour integral; its own error is up to 1e-9.
 """
 
+import csv
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +17,60 @@ from levyjax import stable
 
 X = np.array([0.0, 1e-3, 0.1, 0.7, 1.0, 2.5, 7.0, 12.0, 40.0, 1e3, 1e6, 1e12])
 SIGNED = np.concatenate([-X[:0:-1], X])
+NOT_NOW = ("logpdf", "cdf", "sf")  # their tables are those of pdf and logsf
 
 
 @pytest.fixture(autouse=True)
 def double():
     with jax.enable_x64(True):
         yield
+
+
+def reference(symmetric: bool) -> list[np.ndarray]:
+    """alpha, beta, x, log f, log P(X > x) and log P(X <= x) where both routes agree to 14 digits."""
+    with Path(__file__).with_name("stable_table.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if int(row.pop("digits")) >= 14]
+    columns = np.array([[float(value) for value in row.values()] for row in rows]).T
+    return list(columns[:, (columns[1] == 0) == symmetric])
+
+
+class TestReference:
+    """20 digits by two routes of mpmath: Zolotarev and Nolan's integral, and series or Fourier integrals."""
+
+    @pytest.mark.parametrize(("symmetric", "error"), [(True, 1e-10), (False, 1e-7)])
+    def test_every_function(self, symmetric, error):
+        alpha, beta, x, density, upper, lower = reference(symmetric)
+        assert len(x) > 140
+        for function, exact in ((stable.pdf, density), (stable.sf, upper), (stable.cdf, lower)):
+            normal = exact > -700
+            np.testing.assert_allclose(function(x, alpha, beta)[normal], np.exp(exact[normal]), rtol=error)
+        logs = (stable.logpdf(x, alpha, beta), stable.logsf(x, alpha, beta), stable.logsf(-x, alpha, -beta))
+        for found, exact in zip(logs, (density, upper, lower), strict=True):
+            np.testing.assert_allclose(found, exact, rtol=error, atol=error)
+
+    def test_float32(self):
+        """Relative, of pdf, cdf and sf: 1e-5 for alpha <= 1.5, 1e-4 up to 2; points and parameters as rounded."""
+        alpha, _, x, *_ = (np.float64(np.float32(column)) for column in reference(True))
+        for function in (stable.pdf, stable.sf, stable.cdf):
+            exact = np.asarray(function(x, alpha))
+            single = np.asarray(function(np.float32(x), np.float32(alpha)), np.float64)
+            error = np.where((exact > 1e-35) & (alpha < 2), np.abs(single / exact - 1), 0)
+            assert error[alpha <= 1.5].max() < 1e-5
+            assert error.max() < 1e-4
+
+    @pytest.mark.parametrize("alpha", [0.3, 1.0, 1.5, 1.9, 1.999999, 2.0])
+    @pytest.mark.parametrize("name", ["pdf", "logsf", *(pytest.param(n, marks=pytest.mark.slow) for n in NOT_NOW)])
+    def test_many_points_through_a_table(self, name, alpha):
+        """4096 points of one law take another way than a few; that of float32, too."""
+        x = np.float64(np.float32(np.concatenate([np.linspace(-30, 30, 2500), np.geomspace(1e-10, 1e30, 2500)])))
+        function = getattr(stable, name)
+        exact = np.asarray(function(x, np.full(5000, alpha)))
+        normal = np.abs(exact) > 1e-300
+        np.testing.assert_allclose(function(x, alpha)[normal], exact[normal], rtol=1e-10)
+        single, rounded = jnp.asarray(x, jnp.float32), np.float32(alpha)
+        exact = np.asarray(function(x, np.full(5000, np.float64(rounded))))
+        allowed = (1e-5 if alpha <= 1.5 else 1e-4) * np.abs(exact) + (1e-6 if "log" in name else 1e-36)
+        assert (np.abs(np.asarray(function(single, rounded), np.float64) - exact) <= allowed).all()
 
 
 class TestClosedForms:

@@ -1,7 +1,10 @@
 """The alpha-stable law."""
 
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
+from levyjax.stable.fit import StableFit, fit
 from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
+from levyjax.stable.moments import entropy, fractional_moment, log_moment
+from levyjax.stable.quantiles import isf, ppf
 from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
@@ -15,18 +18,25 @@ from levyjax.stable.truncated import sample_truncated
 from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
+    "StableFit",
     "cdf",
     "characteristic_function",
     "draw_words",
+    "entropy",
     "exponential",
+    "fit",
+    "fractional_moment",
+    "isf",
     "isotropic",
     "isotropic_logpdf",
     "isotropic_pdf",
+    "log_moment",
     "logpdf",
     "logsf",
     "normal",
     "pdf",
     "positive",
+    "ppf",
     "radial_pdf",
     "radial_tail_constant",
     "relativistic_characteristic_function",

@@ -61,6 +61,7 @@ class _Format(NamedTuple):
 
 _FLOAT32 = _Format(axis=48, ends=(-3.5, 2.6), ray=48, nothing=20.0, largest_log=60.0, widest=40.0, deepest=1e3)
 _FLOAT64 = _Format(axis=96, ends=(-4.4, 3.2), ray=96, nothing=42.0, largest_log=600.0, widest=60.0, deepest=1e5)
+COARSE = _FLOAT64._replace(axis=36, ends=(-3.3, 2.4), ray=36, nothing=22.0)  # to 1e-7
 
 
 class _Law(NamedTuple):
@@ -170,15 +171,18 @@ def _column(values: np.ndarray, like: Any) -> Any:
 
 
 def _axis_part(law: _Law, log_end: Any, form: _Format, tail: bool) -> Any:
-    log_v, weights = _axis_nodes(form)
-    log_s = log_end + _column(log_v, log_end)
-    size = _on_axis(law, log_s)
-    size = size if tail else size + log_s
-    return (_column(weights, log_end) * jnp.exp(size) * jnp.sin(law.jump * jnp.exp(law.alpha * log_s))).sum(0)
+    """The axis's integral over exp(alpha log_end), for the density over exp((1 + alpha) log_end)."""
+    log_v, weights = (_column(values, log_end) for values in _axis_nodes(form))
+    size = _on_axis(law, log_end + log_v) + law.alpha * log_v
+    size = size if tail else size + log_v
+    phase = law.jump * jnp.exp(law.alpha * (log_end + log_v))
+    # the phase is cut from the sum: it may be smaller than any number
+    drift = law.alpha * log_end
+    return law.jump * (weights * jnp.exp(size) * _sinc(phase)).sum(0) * jnp.exp(drift - lax.stop_gradient(drift))
 
 
-def _ray_part(law: _Law, log_lambda: Any, angle: Any, steep: Any, form: _Format, tail: bool) -> tuple[Any, Any]:
-    """The ray's integral over exp(p(lambda)), and p(lambda)."""
+def _ray_part(law: _Law, log_lambda: Any, angle: Any, steep: Any, form: _Format, tail: bool) -> Any:
+    """The ray's integral over exp(p(lambda))."""
     still = jax.tree.map(lax.stop_gradient, law)
     height = _on_axis(still, log_lambda)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -203,10 +207,10 @@ def _ray_part(law: _Law, log_lambda: Any, angle: Any, steep: Any, form: _Format,
     real, imag = at(law, ratio)
     size, c, s = weights * jnp.exp(real - height), jnp.cos(imag), jnp.sin(imag)
     if not tail:
-        return (size * (c * cos - s * sin)).sum(0) * jnp.exp(log_lambda), height
+        return (size * (c * cos - s * sin)).sum(0) * jnp.exp(log_lambda)
     a, b = ratio * cos, ratio * sin - 1  # exp(i angle)/(i t) = (-b - i a) exp(i angle)/|t|^2
     front, side = a * sin - b * cos, -a * cos - b * sin
-    return (size * (c * front - s * side) / (a * a + b * b)).sum(0), height
+    return (size * (c * front - s * side) / (a * a + b * b)).sum(0)
 
 
 def _angle(law: _Law, log_lambda: Any, log_saddle: Any, rises: Any) -> tuple[Any, Any]:
@@ -218,8 +222,8 @@ def _angle(law: _Law, log_lambda: Any, log_saddle: Any, rises: Any) -> tuple[Any
     return jnp.where(rises, light, -30) * jnp.asarray(_PI / 180, log_lambda.dtype), steep
 
 
-def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, Any, Any]:
-    """The integral over the axis, that over the ray, and the logarithm of the ray's further factor; x0 >= 0.
+def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool, coarse: bool = False) -> tuple[Any, Any, Any, Any]:
+    """The integrals over the axis and the ray, each with the logarithm of a further factor; x0 >= 0.
 
     Args:
         x0: points in S0, at least 0.
@@ -227,13 +231,14 @@ def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, 
         alpha: tail index in (0, 2].
         beta: skewness in [-1, 1].
         tail: of P(X > x) rather than of the density.
+        coarse: with fewer nodes, to 1e-7.
 
     Returns:
-        a, b and m: the result is a + b exp(m).
+        a, l, b and m: the result is a exp(l) + b exp(m); l and m are without derivatives.
     """
     law = _law(x0, x1, alpha, beta)
     still: _Law = jax.tree.map(lax.stop_gradient, law)
-    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else _FLOAT64
+    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else COARSE if coarse else _FLOAT64
     saddle, rises, bend = _log_saddle(still)
     tiny = float(jnp.finfo(jnp.result_type(law.x)).tiny)
     cap = jnp.log(_PHASE / jnp.maximum(still.jump, tiny)) / still.alpha
@@ -244,13 +249,22 @@ def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool) -> tuple[Any, 
     axis_end = jnp.where(deep, _first(lambda s: _on_axis(still, s) < -form.nothing, low, end, 12), end)
     cut = still.jump > 0
     end = jnp.where(deep & cut, jnp.minimum(end, axis_end + jnp.where(rises, 2.5, 0)), end)
-    angle, steep = _angle(still, end, saddle, rises)
-    ray, height = _ray_part(law, end, angle, steep, form, tail)
-    # Laplace's formula; its derivatives are those of p at a fixed place
-    flat = jnp.sqrt(_PI / 2 / jnp.where(bend > 0, bend, 1)) * jnp.exp(_on_axis(law, end) - height)
-    flat = jnp.where(cut | (saddle > form.largest_log), 0, flat * jnp.exp(-end) if tail else flat)
-    ray = jnp.where(height < jnp.where(cut, -3.5 * form.nothing, -form.deepest), flat, ray)
-    return _axis_part(law, axis_end, form, tail) / _PI, ray / _PI, height
+    height = _on_axis(still, end)
+    # beyond a power tail's end the ray adds nothing, and is taken elsewhere for its derivatives' sake
+    gone = cut & ((deep & ~rises) | (height < -3.5 * form.nothing))
+    calm = law._replace(x0=jnp.where(gone, 1, law.x0), x=jnp.where(gone, 1, law.x))
+    start = jnp.where(gone, 0, end)
+    angle, steep = _angle(jax.tree.map(lax.stop_gradient, calm), start, saddle, rises)
+    ray = _ray_part(calm, start, angle, steep, form, tail)
+    # Laplace's formula; its derivatives are those of p at a fixed place. The difference is 0 and only its derivative
+    # is not: computed twice, p could differ by its rounding, which is of any size here.
+    p = _on_axis(law, end)
+    flat = jnp.sqrt(_PI / 2 / jnp.where(bend > 0, bend, 1)) * jnp.exp(p - lax.stop_gradient(p))
+    flat = jnp.where(saddle > form.largest_log, 0, flat * jnp.exp(-end) if tail else flat)
+    ray = jnp.where(~cut & (height < -form.deepest), flat, jnp.where(gone, 0, ray))
+    height = jnp.where(gone, -jnp.inf, height)
+    axis = _axis_part(law, axis_end, form, tail) / _PI
+    return axis, (still.alpha if tail else 1 + still.alpha) * axis_end, ray / _PI, height
 
 
 def twist(log_t: Any, alpha: Any) -> Any:

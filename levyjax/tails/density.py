@@ -7,18 +7,16 @@ care of the sharp peak of small indices, the logit of the tail that vanishes as 
 import functools
 import math
 
+import jax
 import numpy as np
 from scipy import special
 from scipy.interpolate import BSpline, CubicSpline, make_interp_spline
 
+from levyjax import stable
+
 LOWEST, HIGHEST = 0.4, 1.9995  # of the index
 _LAST = 8.0  # largest t of the table
 _STEP = 0.02
-_FAR = 30.0  # from here on the tail series is as exact as the integral
-# Double-exponential nodes s = exp(t - exp(-t)) with trapezoidal weights; the integral runs over s in (0, inf).
-_T = np.linspace(-3.5, 7.0, 136)
-_NODES = np.exp(_T - np.exp(-_T))
-_WEIGHTS = _NODES * (1 + np.exp(-_T)) * (_T[1] - _T[0])
 
 
 def logit(alpha: float) -> float:
@@ -37,7 +35,7 @@ def stable_logpdf(x: np.ndarray, alpha: float) -> np.ndarray:
         float64 of x's shape, within 1e-6 where the two parts of a law near alpha = 2 do not meet (3e-5 there).
 
     Source:
-        Zolotarev 1986; see `exact_density`.
+        `levyjax.stable.logpdf`, splined; beyond the table the series in 1/x.
 
     Example:
         >>> float(stable_logpdf(np.array([0.0]), 1.0)[0].round(6)) == round(-math.log(math.pi), 6)
@@ -55,24 +53,6 @@ def stable_logpdf(x: np.ndarray, alpha: float) -> np.ndarray:
     if far.any():
         result[far] = np.log(np.maximum(_series(x[far], alpha), np.finfo(float).tiny))
     return result
-
-
-def exact_density(x: np.ndarray, alpha: float) -> np.ndarray:
-    """The density at x >= 0, float64 (n,), to 1e-7: what the table is made of.
-
-    f(x) = Re int_0^inf exp(iux - u^alpha) du / pi along the ray u = s exp(i theta), where both factors decay without
-    oscillating much; beyond 30 the series in 1/x.
-    """
-    near = x[x <= _FAR]
-    theta = 0.7 * min(math.pi / (2 * alpha), math.pi / 2)
-    step = 1 / (1 + near)  # the integrand lives on u of about 1/x
-    powers = _NODES**alpha
-    size = np.outer(near * step, -math.sin(theta) * _NODES) - np.outer(step**alpha, math.cos(alpha * theta) * powers)
-    phase = np.outer(near * step, math.cos(theta) * _NODES) - np.outer(step**alpha, math.sin(alpha * theta) * powers)
-    density = np.empty_like(x)
-    density[x <= _FAR] = (np.exp(size) * np.cos(phase + theta)) @ _WEIGHTS * step / math.pi
-    density[x > _FAR] = _series(x[x > _FAR], alpha)
-    return density
 
 
 def _series(x: np.ndarray, alpha: float) -> np.ndarray:
@@ -99,5 +79,7 @@ def _table() -> BSpline:
     t = np.arange(round(_LAST / _STEP) + 1) * _STEP
     places = np.linspace(logit(LOWEST), logit(HIGHEST), 130)
     alphas = 2 * special.expit(places)
-    logs = np.log([exact_density(_width(alpha) * np.sinh(t), alpha) for alpha in alphas])
+    x = np.array([_width(alpha) * np.sinh(t) for alpha in alphas])
+    with jax.enable_x64(True):
+        logs = np.asarray(stable.logpdf(x, alphas[:, None]))
     return make_interp_spline(places, np.moveaxis(CubicSpline(t, logs, axis=1).c, 2, 0))

@@ -1,0 +1,194 @@
+"""One value of the stable law from the contour integral, its derivatives, and many values of one law by a table."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array
+
+from levyjax.arrays import concrete
+from levyjax.stable import contour, table
+
+_PI = math.pi
+_PARAMETRIZATIONS = ("S0", "S1")
+
+
+def check_parameters(alpha: Any, beta: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0") -> None:
+    """Refuse concrete parameters outside alpha in (0, 2], beta in [-1, 1], scale > 0."""
+    if parametrization not in _PARAMETRIZATIONS:
+        raise ValueError(f"parametrization must be 'S0' or 'S1', got {parametrization!r}.")
+    ranges = (
+        (alpha, "alpha", lambda v: (v > 0) & (v <= 2), "in (0, 2]"),
+        (beta, "beta", lambda v: np.abs(v) <= 1, "in [-1, 1]"),
+        (scale, "scale", lambda v: (v > 0) & (v < np.inf), "positive and finite"),
+    )
+    for value, name, allowed, words in ranges:
+        if concrete(value) and not np.all(allowed(np.asarray(value))):
+            raise ValueError(f"{name} must be {words}, got {np.asarray(value).tolist()}.")
+
+
+def common(*values: Any) -> list[Array]:
+    """Values as arrays of one floating type, not broadcast."""
+    floats = [getattr(v, "dtype", None) for v in values if jnp.issubdtype(getattr(v, "dtype", np.int32), jnp.floating)]
+    dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
+    return [jnp.asarray(value, dtype) for value in values]
+
+
+def _standard(
+    z: Array, log_scale: Array, alpha: Array, beta: Array, parametrization: str
+) -> tuple[Array, Array]:  # the point in S0 and in S1
+    shift = beta * contour.tangent(alpha)
+    if parametrization == "S0":
+        return z, z + shift
+    return jnp.where(alpha == 1, z - 2 / _PI * beta * log_scale, z - shift), z
+
+
+def _direct(
+    x0: Array, x1: Array, alpha: Array, beta: Array, tail: bool, coarse: bool = False
+) -> tuple[Array, Array, Array]:
+    """log of the density or of the nearer tail, its value, and whether the point was reflected."""
+    flip = x0 < 0
+    sign = jnp.where(flip, -1, 1).astype(x0.dtype)
+    beta = sign * beta
+    x0, x1 = sign * x0, sign * x1
+    outside = (alpha < 1) & (beta == -1) & (x1 >= 0)
+    infinite = jnp.isinf(x0) | outside
+    x0, x1 = jnp.where(infinite, 1, x0), jnp.where(infinite, 1, x1)
+    axis, far, ray, near = contour.parts(x0, x1, alpha, jnp.where(outside, 0, beta), tail=tail, coarse=coarse)
+
+    def log(value: Array) -> Array:
+        value = lax.stop_gradient(value)
+        return jnp.where(value == 0, -jnp.inf, jnp.log(jnp.abs(jnp.where(value == 0, 1, value))))
+
+    top = jnp.maximum(log(axis) + far, log(ray) + near)
+    finite = jnp.where(jnp.isfinite(top), top, 0)
+    # An axis part of 0 (no power tail at |beta| = 1) has a derivative in beta, which is the power tail's.
+    most = math.log(float(jnp.finfo(x0.dtype).max)) - 1
+    total = axis * jnp.exp(jnp.minimum(far - finite, most)) + ray * jnp.exp(near - finite)
+    logarithm = finite + jnp.log(jnp.where(jnp.isfinite(top), total, 1))
+    logarithm = jnp.where(infinite | (top == -jnp.inf), -jnp.inf, logarithm)
+    value = jnp.where(infinite, 0, axis * jnp.exp(far) + ray * jnp.exp(near))
+    valid = (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & ~jnp.isnan(x0)
+    return jnp.where(valid, logarithm, jnp.nan), jnp.where(valid, value, jnp.nan), flip
+
+
+def _evaluate(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
+    x0, x1 = _standard(z, log_scale, alpha, beta, parametrization)
+    logarithm, value, flip = _direct(x0, x1, alpha, beta, tail=what not in ("pdf", "logpdf"))
+    if what in ("pdf", "logpdf"):
+        return value if what == "pdf" else logarithm
+    other = flip if what in ("sf", "logsf") else ~flip
+    if what in ("sf", "cdf"):
+        return jnp.where(other, 1 - value, value)
+    return jnp.where(other, jnp.log1p(-jnp.where(other, value, 0)), logarithm)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def kernel(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
+    return _evaluate(what, parametrization, z, log_scale, alpha, beta)
+
+
+def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """Derivatives by forward mode at once, so that reverse mode stores a number a point and not its nodes."""
+    out = total = None
+    for index, tangent in enumerate(tangents):
+        if isinstance(tangent, SymbolicZero):
+            continue
+
+        def along(value: Array, index: int = index) -> Array:
+            return _evaluate(what, parametrization, *[*primals[:index], value, *primals[index + 1 :]])
+
+        out, slope = jax.jvp(along, (primals[index],), (jnp.ones_like(primals[index]),))
+        total = slope * tangent if total is None else total + slope * tangent
+    out = kernel(what, parametrization, *primals) if out is None else out
+    return out, jnp.zeros_like(out) if total is None else jnp.broadcast_to(total, out.shape)
+
+
+kernel.defjvp(_kernel_jvp, symbolic_zeros=True)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def jitted(what: str, parametrization: str, x: Array, alpha: Array, beta: Array, loc: Array, scale: Array) -> Array:
+    scale = jnp.where(scale > 0, scale, jnp.nan)
+    value = kernel(what, parametrization, (x - loc) / scale, jnp.log(scale), alpha, beta)
+    if what == "pdf":
+        return value / scale
+    return value - jnp.log(scale) if what == "logpdf" else value
+
+
+def _far_gaussian(z: Array, density: bool) -> Array:
+    """Of N(0, 2) beyond 40, where it is too steep for the table's wide panels."""
+    far = jnp.maximum(jnp.abs(z), 40)
+    w = 2 / (far * far)
+    series = jnp.log1p(-w * (1 - 3 * w * (1 - 5 * w * (1 - 7 * w)))) - jnp.log(far / 2)
+    return -far * far / 4 - (math.log(4 * _PI) / 2 if density else math.log(4 * _PI) / 2 - series)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> Array:
+    """The symmetric law at many points, one alpha: through a table."""
+    z = (x - loc) / jnp.where(scale > 0, scale, jnp.nan)
+    density = what in ("pdf", "logpdf")
+    zero = jnp.zeros_like(alpha)
+
+    def logarithm(points: Array) -> Array:
+        return kernel("logpdf" if density else "logsf", "S0", points, zero, alpha, zero)
+
+    logs, values = table.interpolate(logarithm, jnp.abs(z), alpha + 1 if density else alpha)
+    gaussian, bad = (alpha == 2) & (jnp.abs(z) > 40), jnp.isnan(z)
+    logs = jnp.where(gaussian, _far_gaussian(z, density), jnp.where(jnp.isinf(z), -jnp.inf, logs))
+    values = jnp.where(bad, jnp.nan, jnp.where(gaussian | jnp.isinf(z), jnp.exp(logs), values))
+    logs = jnp.where(bad, jnp.nan, logs)
+    if density:
+        return values / scale if what == "pdf" else logs - jnp.log(scale)
+    left = z < 0 if what != "cdf" else z > 0
+    if what == "logsf":
+        return jnp.where(left, jnp.log1p(-values), logs)
+    return jnp.where(left, 1 - values, values)
+
+
+def logpdf_and_slopes(y: Array, alpha: Array, beta: Array | None) -> tuple[Array, ...]:
+    """log f(y) of the standard law in S0, with its derivatives in y, alpha and (unless beta is None) beta, to 1e-6.
+
+    None is the symmetric law, through one table.
+    """
+    if beta is None:
+
+        def at(points: Array) -> tuple[Array, Array]:
+            def log(alpha: Array) -> Array:
+                return _direct(points, points, alpha, jnp.zeros_like(alpha), tail=False, coarse=True)[0]
+
+            return jax.jvp(log, (alpha,), (jnp.ones_like(alpha),))
+
+        value, slope, by_alpha = table.with_slopes(at, jnp.abs(y), alpha + 1)
+        return value, jnp.sign(y) * slope, by_alpha
+
+    def log(y: Array, alpha: Array, beta: Array) -> Array:
+        x0, x1 = _standard(y, jnp.zeros_like(y), alpha, beta, "S0")
+        return _direct(x0, x1, alpha, beta, tail=False, coarse=True)[0]
+
+    def along(direction: Array) -> tuple[Array, Array]:
+        tangents = (direction[0] + jnp.zeros_like(y), direction[1], direction[2])
+        return jax.jvp(log, (y, alpha, beta), tangents)
+
+    value, slopes = jax.vmap(along, out_axes=(None, 0))(jnp.eye(3, dtype=y.dtype))
+    return value, *slopes
+
+
+def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, parametrization: str) -> Array:
+    """One of the functions below by its name."""
+    check_parameters(alpha, beta, scale, parametrization)
+    symmetric = isinstance(beta, int | float) and beta == 0
+    x, alpha, beta, loc, scale = common(x, alpha, beta, loc, scale)
+    if (
+        symmetric
+        and alpha.ndim == 0
+        and table.worthwhile(math.prod(jnp.broadcast_shapes(*map(jnp.shape, (x, loc, scale)))))
+    ):
+        return _symmetric(what, x, alpha, loc, scale)
+    return jitted(what, parametrization, x, alpha, beta, loc, scale)
