@@ -59,6 +59,7 @@ def nolan(x, alpha, beta):
     """Log density, log P(X > x) and log P(X <= x), x in S0."""
     tangent = mpf(0) if alpha == 1 else tan(pi * alpha / 2)
     y = x + beta * tangent
+    y = mpf(0) if abs(y) < mpf(10) ** -40 else y
     if (alpha == 1 and (beta < 0 or beta == 0 > x)) or (alpha != 1 and y < 0):
         density, upper, lower = nolan(-x, alpha, -beta)
         return density, lower, upper
@@ -176,6 +177,9 @@ def second(x, alpha, beta):
         if drop and drop > mpf("0.1"):
             return fourier(x, alpha, beta, drop)
     y = x + beta * (tan(pi * alpha / 2) if alpha != 1 else 0)
+    if alpha != 1 and y < -(mpf(10) ** -40):
+        density, upper = second(-x, alpha, -beta)
+        return (density, log1p(-exp(upper))) if upper is not None else (None, None)
     if alpha != 1 and y > 0 and (alpha < mpf("0.7") or x >= 30):
         with mp.workdps(150):
             density, upper = series(y, alpha, beta)
@@ -197,7 +201,7 @@ def digits(pair, other):
 
 
 def point(alpha, beta, x):
-    a, b, z = mpf(alpha), mpf(beta), mpf(x)
+    a, b, z = (mpf(float(value)) for value in (alpha, beta, x))  # as double precision has them
     density, upper, lower = nolan(z, a, b)
     tail = lower if z < 0 else upper
     nothing = density == -inf
