@@ -36,12 +36,12 @@ class TestQuantiles:
     @pytest.mark.parametrize("alpha", [0.3, 0.8, 1.0, 1.3, 1.9, 1.9999])
     @pytest.mark.parametrize("beta", [0.0, -0.6, 1.0])
     def test_invert_the_distribution(self, alpha, beta):
-        """To 1e-9 wherever the quantile is a finite number, and to what its own rounding moves the probability."""
+        """To 1e-9 wherever the quantile is a finite number, and to what a few units in its last place move."""
         for inverse, function in ((stable.ppf, stable.cdf), (stable.isf, stable.sf)):
             x = np.asarray(inverse(Q, alpha, beta))
             inside = np.isfinite(x)
             assert inside.sum() >= 7
-            allowed = 1e-9 * Q + np.spacing(np.abs(x)) * stable.pdf(x, alpha, beta)
+            allowed = 1e-9 * Q + 8 * np.spacing(np.abs(x)) * stable.pdf(x, alpha, beta)
             assert (np.abs(function(x, alpha, beta) - Q) <= allowed)[inside].all()
 
     def test_ends_of_the_support(self):

@@ -124,9 +124,9 @@ def jitted(what: str, parametrization: str, x: Array, alpha: Array, beta: Array,
 def _far_gaussian(z: Array, density: bool) -> Array:
     """Of N(0, 2) beyond 40, where it is too steep for the table's wide panels."""
     far = jnp.maximum(jnp.abs(z), 40)
-    w = 2 / (far * far)
+    w = 0.5 / (far / 2) ** 2
     series = jnp.log1p(-w * (1 - 3 * w * (1 - 5 * w * (1 - 7 * w)))) - jnp.log(far / 2)
-    return -far * far / 4 - (math.log(4 * _PI) / 2 if density else math.log(4 * _PI) / 2 - series)
+    return -((far / 2) ** 2) - (math.log(4 * _PI) / 2 if density else math.log(4 * _PI) / 2 - series)
 
 
 @functools.partial(jax.jit, static_argnums=0)
