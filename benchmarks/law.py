@@ -80,15 +80,20 @@ def kept(row: dict[str, str], dtype: str) -> bool:
 
 
 def largest(name: str, table: list[dict[str, str]], dtype: str) -> dict[str, Any]:
-    """The largest error and where it is."""
-    x, alpha, beta = (np.array([float(row[key]) for row in table]) for key in ("x", "alpha", "beta"))
-    exact = np.array([float(row[name if name == "logpdf" else f"log{name}"]) for row in table])
-    with jax.enable_x64(dtype == "float64"):
-        parts = (jnp.asarray(value, dtype) for value in (x, alpha, beta))
-        found = np.asarray(getattr(stable, name)(*parts), np.float64)
+    """The largest error and where it is; float32's against float64 at the parameters as float32 has them."""
+    parts = [np.array([float(row[key]) for row in table]).astype(dtype) for key in ("x", "alpha", "beta")]
+    log = name if name == "logpdf" else f"log{name}"
+    exact = np.array([float(row[log]) for row in table])
+    with jax.enable_x64(True):
+        wide = [part.astype(np.float64) for part in parts]
+        if dtype == "float32":
+            x, alpha, beta = wide
+            exact = np.asarray(stable.logsf(-x, alpha, -beta) if name == "cdf" else getattr(stable, log)(*wide))
+        found = np.asarray(getattr(stable, name)(*map(jnp.asarray, parts)), np.float64)
     if name == "logpdf":
-        equal = found == exact
-        error = np.where(equal, 0, np.abs(np.where(equal, 0, found - exact)) / np.maximum(1, np.abs(exact)))
+        finite = np.isfinite(exact)
+        error = np.where(finite, np.abs(np.where(finite, found, 0) - np.where(finite, exact, 0)), found != exact)
+        error = error / np.maximum(1, np.where(finite, np.abs(exact), 1))
     else:
         error = np.where(exact < -690, 0, np.abs(found * np.exp(-np.maximum(exact, -690)) - 1))
     place = int(np.argmax(error))
