@@ -68,6 +68,19 @@ class Dynamics(Protocol):
         ...
 
 
+class IterationOnly:
+    """What optimizers without an SDE share: each question about one is refused with the reason."""
+
+    def why_no_sde(self) -> str:
+        """A sentence without its full stop."""
+        return f"No SDE is known for {type(self).__name__}"
+
+    def _refused(self, *_: Any) -> Any:
+        raise ValueError(f'{self.why_no_sde()}; run it by method "iteration" (solvers.Iteration).')
+
+    sde_step = rest = drift = displace = thrown = jump_maps = _refused
+
+
 def flow(dynamics: Dynamics, gradient: Callable[[Array], Array], noise: Noise, state: Any, dt: Any) -> Any:
     """One classical Runge-Kutta step of the SDE without noise, long after the start; to fourth order in dt."""
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import as_matrix, column
 from levyjax.basins import Ball, Box, HalfSpace
-from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.dynamics import SGD, Adam, IterationOnly, Momentum
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
@@ -271,6 +271,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         (True, 3703.8, 0.7388)
     """
     with jax.enable_x64(True):
+        if isinstance(problem.dynamics, IterationOnly):
+            return _refused(f"{problem.dynamics.why_no_sde()}, so there is no rate to predict; simulate it.")
         if isinstance(solver, Iteration) and isinstance(problem.dynamics, Adam):
             return _refused(
                 "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
