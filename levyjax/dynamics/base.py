@@ -32,6 +32,11 @@ class Dynamics(Protocol):
         """eta, or None where only the SDE is run."""
         ...
 
+    @property
+    def noise_in_momentum(self) -> bool:
+        """Whether the SDE's noise enters a momentum, so that a jump reaches x over time."""
+        ...
+
     def init(self, x: Float[Array, "d *batch"]) -> Any:
         """The state at the start."""
         ...
@@ -70,6 +75,8 @@ class Dynamics(Protocol):
 
 class IterationOnly:
     """What optimizers without an SDE share: each question about one is refused with the reason."""
+
+    noise_in_momentum = False
 
     def why_no_sde(self) -> str:
         """A sentence without its full stop."""

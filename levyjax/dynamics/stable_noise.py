@@ -41,7 +41,7 @@ def add_stable_noise(alpha: Any, scale: Any, key: Any, *, bound: Any = None) -> 
 
     Example:
         >>> import jax, jax.numpy as jnp, optax
-        >>> optimizer = optax.chain(add_stable_noise(1.5, 1e-3, key=0, bound=1.0), optax.adam(0.1))
+        >>> optimizer = optax.chain(add_stable_noise(1.5, 1e-3, key=0, bound=1.0), optax.sgd(0.1))
         >>> def loss(w):
         ...     return jnp.sum((w - 3.0) ** 2)
         >>> w = jnp.zeros(4)
