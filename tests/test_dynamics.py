@@ -199,12 +199,11 @@ def test_bad_arguments(make, words):
         make()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EVERY)
 class TestEvery:
     """What all dynamics have in common."""
 
-    def parts(self, name, dtype):
+    def parts(self, name, dtype="float32"):
         dynamics, noise = cast((EVERY[name], NOISE), jnp.dtype(dtype))
         return dynamics, Kick(noise, jnp.asarray(0.3, dtype), counter(0, 5), jnp.asarray(0.01, dtype))
 
@@ -213,6 +212,7 @@ class TestEvery:
         names = ("iterate",) if isinstance(dynamics, IterationOnly) else ("iterate", "sde_step")
         return [name for name in names if name == "sde_step" or dynamics.learning_rate is not None]
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_steps_under_jit_keep_types_and_shapes(self, name, dtype):
         with jax.enable_x64(dtype == "float64"):
             dynamics, kick = self.parts(name, dtype)
@@ -227,44 +227,43 @@ class TestEvery:
                 assert bool(jnp.isfinite(after.x).all())
                 assert bool((after.x != state.x).all())
 
-    def test_vmap_over_a_swept_learning_rate(self, name, dtype):
+    def test_vmap_over_a_swept_learning_rate(self, name):
         """The learning rate is a leaf: a batch of optimizers is one program."""
-        with jax.enable_x64(dtype == "float64"):
-            dynamics, kick = self.parts(name, dtype)
-            if dynamics.learning_rate is None:
-                pytest.skip("has no learning rate")
-            leaves, tree = jax.tree.flatten(dynamics)
-            state = dynamics.init(jnp.ones((2, 5), dtype))
+        dynamics, kick = self.parts(name)
+        if dynamics.learning_rate is None:
+            dynamics = cast(Adam(0.01), jnp.float32)
+        leaves, tree = jax.tree.flatten(dynamics)
+        state = dynamics.init(jnp.ones((2, 5), jnp.float32))
 
-            def step(factor):
-                scaled = tree.unflatten(leaves)
-                object.__setattr__(scaled, "learning_rate", dynamics.learning_rate * factor)
-                return scaled.iterate(state, state.x, kick).x
+        def step(factor):
+            scaled = tree.unflatten(leaves)
+            object.__setattr__(scaled, "learning_rate", dynamics.learning_rate * factor)
+            return scaled.iterate(state, state.x, kick).x
 
-            many = jax.vmap(step)(jnp.asarray([1.0, 0.5], dtype))
-            np.testing.assert_allclose(many[0], dynamics.iterate(state, state.x, kick).x, rtol=1e-6)
+        many = jax.jit(jax.vmap(step))(jnp.asarray([0.01, 1.0, 2.0], jnp.float32))
+        np.testing.assert_allclose(many[1], jax.jit(step)(jnp.float32(1)), rtol=1e-6)
+        if name != "from_optax":  # whose learning rate is its clock
+            assert bool((many[2] != many[0]).any())
 
-    def test_round_trip(self, name, dtype):
+    def test_round_trip(self, name):
         leaves, tree = jax.tree.flatten(EVERY[name])
         again = jax.tree.unflatten(tree, leaves)
         assert type(again) is type(EVERY[name])
         assert jax.tree.structure(again) == tree
         assert jax.tree.leaves(again) == leaves
 
-    def test_the_sde_or_a_clear_refusal(self, name, dtype):
-        with jax.enable_x64(dtype == "float64"):
-            dynamics, kick = self.parts(name, dtype)
-            if isinstance(dynamics, IterationOnly):
-                for question in (dynamics.sde_step, dynamics.rest, dynamics.drift, dynamics.jump_maps):
-                    with pytest.raises(ValueError, match=r'; run it by method "iteration"'):
-                        question(None, None, kick)
-                return
-            x = jnp.zeros((2, 5), dtype)
-            rest = dynamics.rest(x, kick.noise)
-            still = dynamics.drift(rest, x, kick.noise)
-            for leaf in jax.tree.leaves(still):
-                np.testing.assert_array_equal(leaf, 0)
-            assert dynamics.jump_maps(kick.noise).shape[1] == 2
+    def test_the_sde_or_a_clear_refusal(self, name):
+        dynamics, kick = self.parts(name)
+        if isinstance(dynamics, IterationOnly):
+            for question in (dynamics.sde_step, dynamics.rest, dynamics.drift, dynamics.jump_maps):
+                with pytest.raises(ValueError, match=r'; run it by method "iteration"'):
+                    question(None, None, kick)
+            return
+        x = jnp.zeros((2, 5), jnp.float32)
+        still = dynamics.drift(dynamics.rest(x, kick.noise), x, kick.noise)
+        for leaf in jax.tree.leaves(still):
+            np.testing.assert_array_equal(leaf, 0)
+        assert dynamics.jump_maps(kick.noise).shape[1] == 2
 
 
 SDES = {
@@ -386,6 +385,21 @@ class TestNewSdes:
         samples = simulate(problem, Plan(Iteration(), 2000), 3)
         ratio = float(samples.exit_time.mean()) * predict(problem, Iteration()).rate
         assert abs(ratio - 1) < 4 / np.sqrt(2000) + 0.03, ratio
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in EVERY if EVERY[name].learning_rate is not None])
+@pytest.mark.parametrize("solver", [Iteration(), Euler(0.01)])
+def test_bits_do_not_depend_on_lanes(name, solver):
+    if isinstance(EVERY[name], IterationOnly) and not isinstance(solver, Iteration):
+        return
+    noise = Independent(1.5, [1.0, 1.0])
+    problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0] * 2, [1.0] * 2), noise, EVERY[name], 0.5)
+    time = 200 * float(solver.step_time(problem))
+    plans = [Plan(solver, 512, time, chunk_size=size, devices=jax.devices()[:1]) for size in (64, 512)]
+    one, other = (simulate(problem, plan, 5) for plan in plans)
+    np.testing.assert_array_equal(one.exit_step, other.exit_step)
+    np.testing.assert_array_equal(one.exit_position, other.exit_position)
 
 
 class TestNoRate:

@@ -25,6 +25,7 @@ from levyjax.random import Counter
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.stable import sf
 
+SLOW = pytest.mark.slow
 NOISE = Independent(1.5, [0.5, 0.2])
 SCHEDULE = optax.exponential_decay(0.1, 50, 0.5)
 TRANSFORMATIONS = {
@@ -55,11 +56,10 @@ class TestFromOptax:
     @pytest.mark.parametrize(
         ("ours", "theirs"),
         [
-            (SGD(0.05), optax.sgd(0.05)),
-            (Momentum(0.02, 0.9), optax.sgd(0.02, momentum=0.9)),
-            (Adam(0.3), optax.adam(0.3)),
+            pytest.param(SGD(0.05), optax.sgd(0.05), marks=SLOW, id="sgd"),
+            pytest.param(Momentum(0.02, 0.9), optax.sgd(0.02, momentum=0.9), marks=SLOW, id="momentum"),
+            pytest.param(Adam(0.3), optax.adam(0.3), id="adam"),
         ],
-        ids=["sgd", "momentum", "adam"],
     )
     def test_exits_are_those_of_our_own(self, ours, theirs):
         """The same paths to rounding, so the same exit steps."""
@@ -101,7 +101,10 @@ class TestFromOptax:
         tolerance = 1e-4 if dtype == "float32" else 1e-10
         np.testing.assert_allclose(ends, expected, rtol=tolerance, atol=tolerance)
 
-    @pytest.mark.parametrize(("name", "dimension"), [("adam", 2), ("clipped_wide", 40), ("schedule", 2)])
+    @pytest.mark.parametrize(
+        ("name", "dimension"),
+        [("adam", 2), pytest.param("clipped_wide", 40, marks=SLOW), pytest.param("schedule", 2, marks=SLOW)],
+    )
     def test_bits_do_not_depend_on_lanes_or_devices(self, monkeypatch, name, dimension):
         """Refilled lanes start anew: their counts, schedules and averages are those of a first trajectory."""
         problem = problem_of(from_optax(TRANSFORMATIONS[name]), dimension, 1.0)
@@ -125,11 +128,11 @@ class TestFromOptax:
         """Without noise of ours, trajectories differ by the transformation's own; the run can be repeated."""
         noisy = from_optax(optax.chain(add_stable_noise(1.5, 1.0, key=7), optax.sgd(0.1)))
         problem = problem_of(noisy, noise_level=1e-20)
-        first = simulate(problem, Plan(Iteration(), 256), 0)
-        second = simulate(problem, Plan(Iteration(), 256, devices=jax.devices()[:1]), 0)
+        first, second = (simulate(problem, Plan(Iteration(), 256, devices=jax.devices()[:1]), 0) for _ in range(2))
         assert len(np.unique(first.exit_position[:, 0])) == 256
         np.testing.assert_array_equal(first.exit_position, second.exit_position)
 
+    @pytest.mark.slow
     def test_noise_inside_has_the_law_of_noise_outside(self):
         """Mean exit steps of SGD: by the engine's noise, and by the transformation's; 4 standard errors (6e-5)."""
         inside = problem_of(from_optax(optax.chain(add_stable_noise(1.5, 1.0, key=7), optax.sgd(0.1))), 2, 1e-20)
@@ -181,11 +184,11 @@ class TestAddStableNoise:
     def test_is_public(self):
         assert levyjax.add_stable_noise is add_stable_noise
 
-    @pytest.mark.parametrize(("alpha", "bound"), [(0.8, None), (1.5, None), (2.0, None), (1.5, 0.2), (1.5, 30.0)])
+    @pytest.mark.parametrize(("alpha", "bound"), [(0.8, None), (1.5, None), (2.0, None), (1.5, 0.2)])
     def test_tail_counts(self, alpha, bound):
         """10^6 entries in two leaves and two steps, scale 0.1: exact binomial bounds at level 1e-4 for each count.
 
-        20 counts, so false alarms 2e-3 in all.
+        16 counts, so false alarms 1.6e-3 in all.
         """
         zeros = {"a": jnp.zeros((250, 1000)), "b": jnp.zeros(250_000)}
         found = updates_of(add_stable_noise(alpha, 0.1, key=3, bound=bound), zeros, steps=2)
