@@ -6,7 +6,10 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it. Modules load on first use, so that `import levyjax` and
 # `levyjax --help` stay fast and the configuration layer works without jax.
-_PUBLIC = {"EscapeProblem": "escape", "Plan": "escape", "predict": "escape", "simulate": "escape"}
+_PUBLIC = {
+    "EscapeProblem": "escape", "Plan": "escape", "predict": "escape", "simulate": "escape",
+    "add_stable_noise": "dynamics",
+}  # fmt: skip
 _MODULES = (
     "basins", "claims", "config", "dynamics", "engine", "escape", "landscapes", "noise", "plots",
     "random", "solvers", "stable", "tails", "training",

@@ -21,6 +21,11 @@ BASE = {
     "run": {"noise_level": [0.1, 0.05], "dt": 0.05},
 }
 ADAM = {"kind": "adam"}
+ADAMW = {"kind": "adamw"}
+RMSPROP = {"kind": "rmsprop", "learning_rate": 0.1}
+ADAGRAD = {"kind": "adagrad", "learning_rate": 0.1}
+CLIPPED = {"kind": "clipped_sgd", "learning_rate": 0.1, "bound": 0.5}
+ITERATION = {"noise_level": 0.1, "method": "iteration"}
 ONE_WELL = {"kind": "double_well", "width": 1, "height": 2}
 
 
@@ -85,6 +90,13 @@ def test_defaults_of_required_keys():
         ({"dynamics": ADAM | {"variant": "frozen", "preconditioner": [1, 2]}}, 2),
         ({"dynamics": ADAM | {"variant": "corrected", "learning_rate": 1e-3, "beta1": 0}}, 2),
         ({"dynamics": ADAM | {"gradient_noise": "stable", "learning_rate": [1e-3, 1e-2]}}, 2),
+        ({"dynamics": ADAM | {"variant": "malladi", "learning_rate": 1e-3}}, 2),
+        ({"dynamics": ADAMW | {"weight_decay": 0.1, "variant": "frozen", "preconditioner": [1, 2]}}, 2),
+        ({"dynamics": ADAMW | {"learning_rate": 0.1, "weight_decay": 0}, "run": ITERATION}, 2),
+        ({"dynamics": {"kind": "momentum", "learning_rate": 0.1, "nesterov": True}}, 2),
+        ({"dynamics": RMSPROP | {"beta2": 0.99, "gradient_noise": "gaussian"}}, 2),
+        ({"dynamics": ADAGRAD | {"initial": 0}, "run": ITERATION}, 2),
+        ({"dynamics": CLIPPED | {"by": "coordinate", "learning_rate": [0.1, 0.2]}, "run": ITERATION}, 2),
     ],
 )
 def test_accepted(edits, dimension):
@@ -139,7 +151,6 @@ REFUSED = [
     ({"landscape__kind": 3}, "[landscape] kind = 3 is unknown"),
     ({"basin__kind": "torus"}, '"half_space"'),
     ({"dynamics__kind": "SGD"}, 'did you mean "sgd"?'),
-    ({"dynamics__kind": "rmsprop"}, "not available in this version"),
     ({"noise__kind": "student_t"}, "not available in this version"),
     ({"nose": {}}, "did you mean"),
     ({"alpha": 1.5}, "It belongs under [noise]"),
@@ -248,6 +259,25 @@ REFUSED = [
         {"landscape": ONE_WELL, "basin": {"kind": "sublevel", "height": 1}, "noise__scale": 1, "run__start": -1},
         "another valley",
     ),
+    # optimizers
+    ({"dynamics": {"kind": "rmsprop"}}, '[dynamics] kind = "rmsprop" uses it'),
+    ({"dynamics": RMSPROP | {"beta2": 1}}, "[dynamics] beta2 = 1"),
+    ({"dynamics": RMSPROP | {"gradient_noise": "pareto"}}, "[dynamics] gradient_noise"),
+    ({"dynamics": ADAGRAD}, '[run] method = "euler" is refused: [dynamics] kind = "adagrad" has no SDE'),
+    ({"dynamics": CLIPPED, "run__method": "quasi_stationary"}, 'kind = "clipped_sgd" has no SDE'),
+    ({"dynamics": {"kind": "adagrad"}, "run": ITERATION}, "[dynamics] learning_rate is missing"),
+    ({"dynamics": ADAGRAD | {"initial": -1}, "run": ITERATION}, "[dynamics] initial = -1"),
+    ({"dynamics": {"kind": "clipped_sgd", "learning_rate": 1}, "run": ITERATION}, "[dynamics] bound is missing"),
+    ({"dynamics": CLIPPED | {"bound": 0}, "run": ITERATION}, "[dynamics] bound = 0"),
+    ({"dynamics": CLIPPED | {"by": "size"}, "run": ITERATION}, "[dynamics] by"),
+    ({"dynamics": ADAMW | {"weight_decay": -1}}, "[dynamics] weight_decay = -1"),
+    ({"dynamics": ADAM | {"weight_decay": 1}}, '[dynamics] with kind = "adamw"'),
+    ({"dynamics": ADAM | {"variant": "malladi"}}, '[dynamics] variant = "malladi" uses it'),
+    (
+        {"dynamics": ADAM | {"variant": "malladi", "learning_rate": 1, "gradient_noise": "stable"}},
+        '[dynamics] gradient_noise = "stable" is refused',
+    ),
+    ({"dynamics": {"kind": "momentum", "learning_rate": 0.1, "nesterov": 1}}, "[dynamics] nesterov = 1"),
     # sweeps
     ({"noise__alpha": [1, 1.5, 1.8], "run__zip": True}, "[noise] alpha has 3 entries and [run] noise_level has 2"),
     ({"noise__alpha": [1.5] * 1000, "run__noise_level": [0.1] * 1000}, "more than 100000 cells"),
@@ -375,3 +405,29 @@ def test_nesting_without_end():
             made(**{place: nested})
     while nested:  # without recursion in the deallocator
         nested = nested[0]
+
+
+OPTIMIZERS = [
+    ({"kind": "momentum", "learning_rate": 0.1, "nesterov": True}, "Momentum", {"nesterov": True, "beta": 0.9}),
+    (RMSPROP | {"beta2": 0.8, "epsilon": 1e-3}, "RMSProp", {"beta2": 0.8, "epsilon": 1e-3}),
+    (ADAGRAD | {"initial": 0.5, "learning_rate": 1.0}, "AdaGrad", {"initial": 0.5, "epsilon": 1e-7}),
+    (CLIPPED | {"by": "coordinate"}, "ClippedSGD", {"bound": 0.5, "by": "coordinate"}),
+    (ADAM | {"learning_rate": 0.1}, "Adam", {"weight_decay": 0.0, "variant": "paper"}),
+    (ADAMW | {"learning_rate": 0.1, "variant": "malladi"}, "Adam", {"weight_decay": 1e-4, "variant": "malladi"}),
+]
+
+
+@pytest.mark.parametrize(("table", "name", "values"), OPTIMIZERS, ids=[case[0]["kind"] for case in OPTIMIZERS])
+def test_optimizers_are_built_and_escape(table, name, values):
+    """From the file's keys to the object, and from there to exits of the algorithm itself."""
+    from levyjax.config.build import build_plan, build_problem
+    from levyjax.escape import simulate
+
+    run = {"noise_level": 3.0, "method": "iteration", "num_trajectories": 64, "max_time": 20}
+    config = made(dynamics=table, run=run)
+    problem = build_problem(config, cells(config)[0])
+    assert type(problem.dynamics).__name__ == name
+    assert {key: getattr(problem.dynamics, key) for key in values} == values
+    samples = simulate(problem, build_plan(config), 0)
+    assert samples.step_time == table["learning_rate"]
+    assert samples.exited.any()

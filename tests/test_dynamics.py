@@ -1,6 +1,7 @@
 """Optimizers: the discrete ones against optax, the SDEs against their equations."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -8,12 +9,50 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from levyjax.arrays import cast
+from levyjax.basins import Box
 from levyjax.claims.averaging import spike_cap
-from levyjax.dynamics import SGD, Adam, AdamState, Kick, Momentum, flow
+from levyjax.dynamics import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamState,
+    ClippedSGD,
+    Dynamics,
+    IterationOnly,
+    Kick,
+    Momentum,
+    RMSProp,
+    flow,
+    from_optax,
+)
+from levyjax.escape import EscapeProblem, Plan, predict, simulate
+from levyjax.escape.flow import relaxation_spectrum
+from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.random import Counter, Stream
+from levyjax.solvers import Euler, Iteration, JumpAdapted
 
 NOISE = Independent(1.5, [0.5, 0.2])
+PAIRS = {  # ours, optax's
+    "sgd": (SGD(0.1), optax.sgd(0.1)),
+    "momentum": (Momentum(0.02, 0.9), optax.sgd(0.02, momentum=0.9)),
+    "nesterov": (Momentum(0.02, 0.9, nesterov=True), optax.sgd(0.02, momentum=0.9, nesterov=True)),
+    "adam": (Adam(0.01), optax.adam(0.01)),
+    "adamw": (Adam(0.01, weight_decay=0.3), optax.adamw(0.01, weight_decay=0.3)),
+    "rmsprop": (RMSProp(0.01, 0.9), optax.rmsprop(0.01, 0.9, eps_in_sqrt=False)),
+    "adagrad": (AdaGrad(0.1), optax.adagrad(0.1)),
+    "adagrad_from_0": (AdaGrad(0.1, 0.0, 0.01), optax.adagrad(0.1, 0.0, 0.01)),
+    "clipped": (ClippedSGD(0.1, 0.02), optax.chain(optax.sgd(0.1), optax.clip_by_global_norm(0.02))),
+    "clipped_coordinates": (ClippedSGD(0.1, 0.02, by="coordinate"), optax.chain(optax.sgd(0.1), optax.clip(0.02))),
+}
+EVERY = {name: ours for name, (ours, _) in PAIRS.items()} | {
+    "adam_corrected": Adam(0.01, variant="corrected"),
+    "adam_frozen": Adam(variant="frozen", preconditioner=[1.0, 2.0]),
+    "adam_malladi": Adam(0.01, variant="malladi"),
+    "adam_stable": Adam(0.01, gradient_noise="stable"),
+    "rmsprop_stable": RMSProp(0.01, gradient_noise="stable"),
+    "from_optax": from_optax(optax.adam(0.01), 0.01),
+}
 
 
 def counter(step, lanes=1, key=3):
@@ -22,13 +61,14 @@ def counter(step, lanes=1, key=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("ours", [SGD(0.1), Adam(0.01), Momentum(0.02, 0.9)])
-def test_iteration_is_optax_on_shared_noise(ours, dtype):
+@pytest.mark.parametrize("name", PAIRS)
+def test_iteration_is_optax_on_shared_noise(name, dtype):
     """To 1e-6 over 200 steps with stable noise: in float64 the paths, in float32 each step (its rounding adds up)."""
     curvature, level = np.array([1.0, 0.1]), 0.3
     with jax.enable_x64(dtype == "float64"):
-        dynamics, noise = cast((ours, NOISE), jnp.dtype(dtype))
-        theirs = {SGD: optax.sgd(0.1), Adam: optax.adam(0.01), Momentum: optax.sgd(0.02, momentum=0.9)}[type(ours)]
+        dynamics, noise = cast((PAIRS[name][0], NOISE), jnp.dtype(dtype))
+        theirs = PAIRS[name][1]
+        update = jax.jit(theirs.update)
         k = jnp.asarray(curvature, dtype)
         state = dynamics.init(jnp.asarray([[0.7], [-0.4]], dtype))
         x = state.x[:, 0]
@@ -43,7 +83,7 @@ def test_iteration_is_optax_on_shared_noise(ours, dtype):
             before, x_before = state.x[:, 0], x
             state, u = iterate(state, counter(step))
             with jax.numpy_dtype_promotion("standard"):
-                updates, opt_state = theirs.update(k * x + jnp.asarray(level, dtype) * u, opt_state, x)
+                updates, opt_state = update(k * x + jnp.asarray(level, dtype) * u, opt_state, x)
                 x = optax.apply_updates(x, updates)
             np.testing.assert_allclose(state.x[:, 0] - before, x - x_before, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(state.x[:, 0], x, atol=1e-6 if dtype == "float64" else 1e-4)
@@ -138,11 +178,261 @@ def test_stationary_law_of_v():
         (lambda: Adam(variant="frozen"), "preconditioner goes with"),
         (lambda: Adam(preconditioner=[1.0]), "preconditioner goes with"),
         (lambda: Adam(0.1, gradient_noise="uniform"), "gradient_noise must be one of"),
+        (lambda: Adam(variant="malladi"), "need a learning_rate"),
+        (lambda: Adam(0.1, variant="malladi", gradient_noise="stable"), "gradient_noise = 'frozen' only"),
+        (lambda: Adam(weight_decay=-0.1), "weight_decay must not be negative"),
+        (lambda: RMSProp(None), "needs a learning_rate"),
+        (lambda: RMSProp(0.1, 1.0), "beta2 must be in"),
+        (lambda: RMSProp(0.1, epsilon=-1.0), "epsilon must not be negative"),
+        (lambda: RMSProp(0.1, gradient_noise="uniform"), "gradient_noise must be one of"),
+        (lambda: AdaGrad(None), "needs a learning_rate"),
+        (lambda: AdaGrad(-1.0), "learning_rate must be positive"),
+        (lambda: AdaGrad(0.1, -1.0), "initial must not be negative"),
+        (lambda: AdaGrad(0.1, epsilon=-1.0), "epsilon must not be negative"),
+        (lambda: ClippedSGD(None, 1.0), "needs a learning_rate"),
+        (lambda: ClippedSGD(0.1, 0.0), "bound must be positive"),
+        (lambda: ClippedSGD(0.1, 1.0, by="size"), "by must be one of"),
     ],
 )
 def test_bad_arguments(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("name", EVERY)
+class TestEvery:
+    """What all dynamics have in common."""
+
+    def parts(self, name, dtype="float32"):
+        dynamics, noise = cast((EVERY[name], NOISE), jnp.dtype(dtype))
+        return dynamics, Kick(noise, jnp.asarray(0.3, dtype), counter(0, 5), jnp.asarray(0.01, dtype))
+
+    def moves(self, dynamics):
+        """The steps that it has, each a function of state, gradient and kick."""
+        names = ("iterate",) if isinstance(dynamics, IterationOnly) else ("iterate", "sde_step")
+        return [name for name in names if name == "sde_step" or dynamics.learning_rate is not None]
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_steps_under_jit_keep_types_and_shapes(self, name, dtype):
+        with jax.enable_x64(dtype == "float64"):
+            dynamics, kick = self.parts(name, dtype)
+            assert isinstance(dynamics, Dynamics)
+            state = dynamics.init(jnp.ones((2, 5), dtype))
+            for move in self.moves(dynamics):
+                step = jax.jit(lambda dynamics, state, kick, move=move: getattr(dynamics, move)(state, state.x, kick))
+                after = step(dynamics, state, kick)
+                assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+                    lambda leaf: (leaf.shape, leaf.dtype), state
+                )
+                assert bool(jnp.isfinite(after.x).all())
+                assert bool((after.x != state.x).all())
+
+    def test_vmap_over_a_swept_learning_rate(self, name):
+        """The learning rate is a leaf: a batch of optimizers is one program."""
+        dynamics, kick = self.parts(name)
+        if dynamics.learning_rate is None:
+            dynamics = cast(Adam(0.01), jnp.float32)
+        leaves, tree = jax.tree.flatten(dynamics)
+        state = dynamics.init(jnp.ones((2, 5), jnp.float32))
+
+        def step(factor):
+            scaled = tree.unflatten(leaves)
+            object.__setattr__(scaled, "learning_rate", dynamics.learning_rate * factor)
+            return scaled.iterate(state, state.x, kick).x
+
+        many = jax.jit(jax.vmap(step))(jnp.asarray([0.01, 1.0, 2.0], jnp.float32))
+        np.testing.assert_allclose(many[1], jax.jit(step)(jnp.float32(1)), rtol=1e-6)
+        if name != "from_optax":  # whose learning rate is its clock
+            assert bool((many[2] != many[0]).any())
+
+    def test_round_trip(self, name):
+        leaves, tree = jax.tree.flatten(EVERY[name])
+        again = jax.tree.unflatten(tree, leaves)
+        assert type(again) is type(EVERY[name])
+        assert jax.tree.structure(again) == tree
+        assert jax.tree.leaves(again) == leaves
+
+    def test_the_sde_or_a_clear_refusal(self, name):
+        dynamics, kick = self.parts(name)
+        if isinstance(dynamics, IterationOnly):
+            for question in (dynamics.sde_step, dynamics.rest, dynamics.drift, dynamics.jump_maps):
+                with pytest.raises(ValueError, match=r'; run it by method "iteration"'):
+                    question(None, None, kick)
+            return
+        x = jnp.zeros((2, 5), jnp.float32)
+        still = dynamics.drift(dynamics.rest(x, kick.noise), x, kick.noise)
+        for leaf in jax.tree.leaves(still):
+            np.testing.assert_array_equal(leaf, 0)
+        assert dynamics.jump_maps(kick.noise).shape[1] == 2
+
+
+SDES = {
+    "nesterov": Momentum(0.1, 0.8, nesterov=True),
+    "rmsprop": RMSProp(0.1, 0.8),
+    "malladi": Adam(0.1, 0.8, 0.95, variant="malladi"),
+    "adamw": Adam(0.1, 0.8, 0.95, variant="corrected", weight_decay=0.2),
+}
+
+
+class TestNewSdes:
+    """Those of Nesterov, RMSProp, Malladi's Adam and AdamW."""
+
+    @pytest.mark.parametrize("name", SDES)
+    def test_sde_without_noise_follows_its_equation(self, name):
+        """Written out by hand, against an adaptive solver; first order in dt. Starts after the averages' start."""
+        curvature, dt, eta = np.array([1.0, 0.3]), 1e-4, 0.1
+        moment = np.asarray(NOISE.scale) ** 2
+
+        def field(t, y):
+            x, m, v = y.reshape(3, 2)
+            g = curvature * x
+            if name == "nesterov":
+                return np.concatenate([-(g + 0.8 * m), (g - 0.2 * m) / eta, 0 * v])
+            if name == "rmsprop":
+                return np.concatenate([-g / (np.sqrt(v) + 1e-8), 0 * m, 2.0 * (g**2 + moment - v)])
+            b1, b2 = 2.0, 0.5
+            mu, omega = 1 / -np.expm1(-b1 * t), 1 / -np.expm1(-b2 * t)
+            q, w = np.sqrt(omega * v) + 1e-8, 0.2 if name == "adamw" else 0.0
+            s = moment + (g**2 if name == "adamw" else 0)
+            return np.concatenate([-mu * m / q - w * x, b1 * (g - m), b2 * (s - v)])
+
+        with jax.enable_x64(True):
+            dynamics, noise = cast((SDES[name], NOISE), jnp.float64)
+            k = jnp.asarray(curvature)[:, None]
+
+            def step(index, state):
+                at = counter(0)._replace(low=index.astype(jnp.uint32)[None])
+                return dynamics.sde_step(state, k * state.x, Kick(noise, 0.0, at, dt))
+
+            state = dynamics.init(jnp.asarray([[0.6], [-0.5]]))
+            first = jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(1000), step, state)
+            last = jax.lax.fori_loop(jnp.uint32(1000), jnp.uint32(20_000), step, first)
+        zero = jnp.zeros((2, 1))
+        initial = [getattr(first, part, zero)[:, 0] for part in ("x", "m", "v")]
+        solution = solve_ivp(field, (1000 * dt, 2.0), np.concatenate(initial), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.asarray(last.x)[:, 0], solution.y[:2, -1], atol=2e-3)
+
+    @pytest.mark.parametrize("name", SDES)
+    def test_drift_is_the_sde_long_after_the_start(self, name):
+        """One small step at late times, without noise, against `drift`; and its Jacobian against the spectrum."""
+        with jax.enable_x64(True):
+            dynamics, noise = cast((SDES[name], NOISE), jnp.float64)
+            state = dynamics.rest(jnp.asarray([[0.3], [0.2]]), noise)
+            state = state._replace(**{part: getattr(state, part) * 0.7 + 0.1 for part in state._fields[1:]})
+            gradient, dt = jnp.asarray([[0.4], [-0.3]]), 1e-7
+            late = counter(0)._replace(high=jnp.ones(1, jnp.uint32))
+            after = dynamics.sde_step(state, gradient, Kick(noise, 0.0, late, dt))
+            for new, old, rate in zip(after, state, dynamics.drift(state, gradient, noise), strict=True):
+                np.testing.assert_allclose((new - old) / dt, rate, rtol=1e-5, atol=1e-6)
+
+            hessian = jnp.asarray([1.0, 0.3])
+            problem = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0] * 2, [1.0] * 2), NOISE, SDES[name], 0.1)
+            rest = dynamics.rest(jnp.zeros(2), noise)
+            flat, unflatten = jax.flatten_util.ravel_pytree(rest)
+
+            def velocity(vector):
+                state = unflatten(vector)
+                return jax.flatten_util.ravel_pytree(dynamics.drift(state, hessian * state.x, noise))[0]
+
+            exact = -np.linalg.eigvals(jax.jacfwd(velocity)(flat))
+            spectrum = relaxation_spectrum(problem, dynamics.jump_maps(noise))
+        for value in spectrum:
+            assert np.abs(exact - value).min() < 1e-6
+
+    @pytest.mark.parametrize("name", SDES)
+    def test_a_jump_goes_as_far_as_its_map_says(self, name):
+        """On a flat landscape; and what `thrown` makes is what `displace` makes of it (without the decay)."""
+        dynamics, noise = cast((SDES[name], NOISE), jnp.float32)
+        if name == "adamw":
+            dynamics = cast(Adam(0.1, 0.8, 0.95, variant="corrected"), jnp.float32)
+        jump = jnp.asarray([[0.3], [-0.1]], jnp.float32)
+        state = dynamics.displace(dynamics.rest(jnp.zeros((2, 1), jnp.float32), noise), jump)
+        far = dynamics.jump_maps(noise)[0][:, None] * jump
+        thrown = dynamics.thrown(jnp.zeros((2, 1), jnp.float32), far, noise)
+        for mine, theirs in zip(thrown, state, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+        step = jax.jit(lambda state: flow(dynamics, jnp.zeros_like, noise, state, jnp.float32(0.05)))
+        for _ in range(400):
+            state = step(state)
+        np.testing.assert_allclose(state.x, far, rtol=1e-4)
+
+    @pytest.mark.parametrize("name", ["nesterov"])
+    def test_euler_step_of_one_learning_rate_is_the_iteration(self, name):
+        dynamics, noise = cast((SDES[name], NOISE), jnp.float32)
+        state = dynamics.init(jnp.ones((2, 5), jnp.float32))._replace(m=jnp.full((2, 5), 0.3, jnp.float32))
+        sde = dynamics.sde_step(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
+        own = dynamics.iterate(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
+        for mine, theirs in zip(sde, own, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", SDES)
+    def test_exits_at_the_predicted_rate(self, name):
+        """The jump-adapted SDE at small noise: 4000 exits, 4 standard errors (6e-5) and 3% for the limit."""
+        noise = Independent(1.5, [1.0])
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.5]), noise, SDES[name], 0.002)
+        predicted = predict(problem)
+        samples = simulate(problem, Plan(JumpAdapted(), 4000), 3)
+        ratio = float(samples.exit_time.mean()) * predicted.rate
+        assert abs(ratio - 1) < 4 / np.sqrt(4000) + 0.03, ratio
+
+    @pytest.mark.slow
+    def test_nesterov_iteration_exits_at_the_predicted_rate(self):
+        """2000 exits of the algorithm itself; 4 standard errors and 3% for the limit."""
+        problem = EscapeProblem(
+            Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), Momentum(0.1, 0.8, nesterov=True), 0.02
+        )
+        samples = simulate(problem, Plan(Iteration(), 2000), 3)
+        ratio = float(samples.exit_time.mean()) * predict(problem, Iteration()).rate
+        assert abs(ratio - 1) < 4 / np.sqrt(2000) + 0.03, ratio
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in EVERY if EVERY[name].learning_rate is not None])
+@pytest.mark.parametrize("solver", [Iteration(), Euler(0.01)])
+def test_bits_do_not_depend_on_lanes(name, solver):
+    if isinstance(EVERY[name], IterationOnly) and not isinstance(solver, Iteration):
+        return
+    noise = Independent(1.5, [1.0, 1.0])
+    problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0] * 2, [1.0] * 2), noise, EVERY[name], 0.5)
+    time = 200 * float(solver.step_time(problem))
+    plans = [Plan(solver, 512, time, chunk_size=size, devices=jax.devices()[:1]) for size in (64, 512)]
+    one, other = (simulate(problem, plan, 5) for plan in plans)
+    np.testing.assert_array_equal(one.exit_step, other.exit_step)
+    np.testing.assert_array_equal(one.exit_position, other.exit_position)
+
+
+class TestNoRate:
+    """Where no rate is predicted, one sentence says why."""
+
+    @pytest.mark.parametrize(
+        ("dynamics", "solver", "words"),
+        [
+            (RMSProp(0.1), Iteration(), "RMSProp itself has no exit rate"),
+            (Adam(0.1, variant="malladi"), Iteration(), "Adam itself has no exit rate"),
+            (AdaGrad(0.1), Iteration(), "steps shrink for ever"),
+            (ClippedSGD(0.1, 0.5), None, "A clipped step bounds the jumps"),
+            (Adam(0.1, weight_decay=0.1), Euler(0.01), "pulls to the origin"),
+        ],
+    )
+    def test_refused(self, dynamics, solver, words):
+        problem = EscapeProblem(Quadratic([1.0, 1.0], [0.1, 0.0]), Box([-1.0] * 2, [1.0] * 2), NOISE, dynamics, 0.01)
+        prediction = predict(problem, solver)
+        assert prediction.rate is None
+        assert len(prediction.reasons) == 1
+        assert words in prediction.reasons[0]
+
+
+def test_clipped_steps_are_never_longer_than_the_bound():
+    """In float32, with gradients whose squares overflow, and at 0."""
+    x = jnp.asarray([[0.0, 1e30, 3e-30, -1e37, 0.04], [0.0, 1e30, 4e-30, 1.0, 0.03]], jnp.float32)
+    for by in ("norm", "coordinate"):
+        dynamics, noise = cast((ClippedSGD(1.0, 0.05, by=by), NOISE), jnp.float32)
+        step = -dynamics.iterate(dynamics.init(0 * x), x, Kick(noise, jnp.float32(0), counter(0, 5), 1.0)).x
+        length = jnp.abs(step).max(axis=0) if by == "coordinate" else jnp.hypot(*step)
+        np.testing.assert_allclose(length[1], 0.05, rtol=1e-6)
+        np.testing.assert_allclose(length[3], 0.05, rtol=1e-6)
+        np.testing.assert_array_equal(step[:, [0, 2, 4]], x[:, [0, 2, 4]])
 
 
 class TestMomentum:

@@ -38,7 +38,13 @@ def _dynamics(config: RunConfig, learning_rate: float | None) -> Any:
     if isinstance(part, schema.SgdConfig):
         return dynamics.SGD(learning_rate)
     if isinstance(part, schema.MomentumConfig):
-        return dynamics.Momentum(learning_rate, part.beta)
+        return dynamics.Momentum(learning_rate, part.beta, nesterov=part.nesterov)
+    if isinstance(part, schema.RmspropConfig):
+        return dynamics.RMSProp(learning_rate, part.beta2, part.epsilon, gradient_noise=part.gradient_noise)
+    if isinstance(part, schema.AdagradConfig):
+        return dynamics.AdaGrad(learning_rate, part.initial, part.epsilon)
+    if isinstance(part, schema.ClippedSgdConfig):
+        return dynamics.ClippedSGD(learning_rate, part.bound, by=part.by)
     return dynamics.Adam(
         learning_rate,
         part.beta1,
@@ -47,6 +53,7 @@ def _dynamics(config: RunConfig, learning_rate: float | None) -> Any:
         part.preconditioner,
         variant=part.variant,
         gradient_noise=part.gradient_noise,
+        weight_decay=getattr(part, "weight_decay", 0.0),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from levyjax.config.checks import ConfigError, show
+from levyjax.config.dynamics import ITERATION_ONLY
 from levyjax.config.sweeps import check_sweep
 from levyjax.config.tables import TABLES, check_sizes, keys_of, sizes
 
@@ -20,6 +21,7 @@ def check(config: "RunConfig") -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
     _check_flat(config)
     check_sizes(size for name in TABLES for size in sizes(getattr(config, name)))
+    _check_iteration_only(config)
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
@@ -39,6 +41,14 @@ def _check_flat(config: "RunConfig") -> None:
         raise ConfigError(
             '[basin] kind = "sublevel" is refused: [landscape] kind = "flat" has no levels. '
             'Take kind = "box", "ball", "ellipsoid" or "half_space".'
+        )
+
+
+def _check_iteration_only(config: "RunConfig") -> None:
+    kind, method = config.dynamics.kind, config.run.method
+    if kind in ITERATION_ONLY and method != "iteration":
+        raise ConfigError(
+            f'[run] method = "{method}" is refused: [dynamics] kind = "{kind}" has no SDE. Give method = "iteration".'
         )
 
 

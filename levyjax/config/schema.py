@@ -12,12 +12,21 @@ from levyjax.config.checks import (
     choice,
     finite,
     integer,
-    not_negative,
     positive,
     real,
-    refuse,
     sweep,
     vector,
+)
+from levyjax.config.dynamics import (
+    AdagradConfig,
+    AdamConfig,
+    AdamwConfig,
+    ClippedSgdConfig,
+    DynamicsConfig,
+    MomentumConfig,
+    RmspropConfig,
+    SgdConfig,
+    Sweep,
 )
 from levyjax.config.landscapes import (
     AsymmetricValleyConfig,
@@ -32,10 +41,13 @@ from levyjax.config.tables import TABLES, key, table, to_dict
 
 __all__ = [
     "METHODS",
+    "AdagradConfig",
     "AdamConfig",
+    "AdamwConfig",
     "AsymmetricValleyConfig",
     "BallConfig",
     "BoxConfig",
+    "ClippedSgdConfig",
     "DoubleWellConfig",
     "DynamicsConfig",
     "EllipsoidConfig",
@@ -46,6 +58,7 @@ __all__ = [
     "MomentumConfig",
     "NoiseConfig",
     "QuadraticConfig",
+    "RmspropConfig",
     "RotationalConfig",
     "RunConfig",
     "RunSettings",
@@ -53,7 +66,6 @@ __all__ = [
     "SublevelConfig",
 ]
 
-Sweep = int | float | tuple[int | float, ...]
 Scale = float | Matrix
 
 METHODS = {  # method -> the key that says how long a step is; None where a step takes what time it needs
@@ -65,23 +77,8 @@ METHODS = {  # method -> the key that says how long a step is; None where a step
 _PLANNED_METHODS = ("tamed",)
 
 _alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
-_learning_rate = sweep(positive)
-_beta = real("a number from 0 up to, but not including, 1", lambda x: 0.0 <= x < 1.0)
 _fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
 _duration = real("a number above 0, or inf", lambda x: x > 0.0)
-
-
-class DynamicsConfig(Protocol):
-    """What the rest of the configuration asks of an optimizer."""
-
-    table: str
-    kind: str
-    learning_rate: Sweep | None
-
-    @property
-    def uses_learning_rate(self) -> str | None:
-        """The choice that needs a learning rate even in continuous time, as the file has it; None where none does."""
-        ...
 
 
 class NoiseConfig(Protocol):
@@ -90,77 +87,6 @@ class NoiseConfig(Protocol):
     table: str
     kind: str
     scale: Scale | None
-
-
-@table("dynamics", "sgd")
-class SgdConfig:
-    """dx = -grad F dt + noise_level A dL; as an iteration, x <- x - learning_rate (grad F + noise_level A u).
-
-    Args:
-        learning_rate: needed by method "iteration" only; a list sweeps.
-    """
-
-    learning_rate: Sweep | None = key(_learning_rate, default=None)
-
-    @property
-    def uses_learning_rate(self) -> str | None:
-        return None
-
-
-@table("dynamics", "momentum")
-class MomentumConfig:
-    """Heavy ball, as the SDE of (x, m) or as the iteration m <- beta m + g, x <- x - learning_rate m.
-
-    Args:
-        learning_rate: needed by every method; a list sweeps.
-        beta: how much of the trace an iteration keeps.
-    """
-
-    learning_rate: Sweep | None = key(_learning_rate, default=None)
-    beta: float = key(_beta, default=0.9)
-
-    @property
-    def uses_learning_rate(self) -> str | None:
-        return '[dynamics] kind = "momentum"'
-
-
-@table("dynamics", "adam")
-class AdamConfig:
-    """Adam as a system of (x, m, v), Eq. 5 of Zhou et al. (NeurIPS 2020), or as the iteration itself.
-
-    Args:
-        learning_rate: needed by method "iteration", by variant "corrected" and by gradient_noise "gaussian" and
-            "stable"; a list sweeps.
-        beta1, beta2: of the running means of the gradient and of its square.
-        epsilon: added to the root of v.
-        gradient_noise: the randomness of the g^2 in dv: "frozen" takes (grad F)^2 + diag(A A').
-        variant: "paper" (Eq. 5 to the letter), "corrected" (rates (1 - beta)/learning_rate) or "frozen" (Q does not
-            move and is diag(preconditioner)).
-        preconditioner: the diagonal of Q, for variant "frozen" only.
-    """
-
-    learning_rate: Sweep | None = key(_learning_rate, default=None)
-    beta1: float = key(_beta, default=0.9)
-    beta2: float = key(_beta, default=0.999)
-    epsilon: float = key(not_negative, default=1e-8)
-    gradient_noise: str = key(choice(("frozen", "gaussian", "stable")), default="frozen")
-    variant: str = key(choice(("paper", "corrected", "frozen")), default="paper")
-    preconditioner: Point | None = key(vector(positive), default=None, coordinates=0)
-
-    @property
-    def uses_learning_rate(self) -> str | None:
-        if self.variant == "corrected":
-            return '[dynamics] variant = "corrected"'
-        return None if self.gradient_noise == "frozen" else f'[dynamics] gradient_noise = "{self.gradient_noise}"'
-
-    def check(self) -> None:
-        if self.variant == "frozen" and self.preconditioner is None:
-            raise ConfigError(
-                '[dynamics] variant = "frozen" needs preconditioner, the diagonal of Q. '
-                "Add for example preconditioner = [1.0, 0.5], one number above 0 for each coordinate."
-            )
-        if self.variant != "frozen" and self.preconditioner is not None:
-            raise refuse(list(self.preconditioner), "[dynamics] preconditioner", 'it with variant = "frozen" only')
 
 
 @table("noise", "independent")

@@ -9,7 +9,6 @@ from levyjax.config.checks import Check, ConfigError
 TABLES = ("landscape", "basin", "dynamics", "noise", "run")
 KINDS: dict[str, dict[str, type]] = {name: {} for name in TABLES if name != "run"}
 PLANNED: dict[str, tuple[str, ...]] = {
-    "dynamics": ("rmsprop", "adagrad", "clipped_sgd"),
     "noise": ("per_coordinate", "pareto", "student_t"),
 }
 

@@ -1,8 +1,32 @@
 """Optimizers as dynamical systems."""
 
 from levyjax.dynamics.adam import Adam, AdamState
-from levyjax.dynamics.base import Dynamics, Kick, flow
+from levyjax.dynamics.base import Dynamics, IterationOnly, Kick, flow
+from levyjax.dynamics.clipped import ClippedSGD
+from levyjax.dynamics.from_optax import FromOptax, OptaxState, from_optax
 from levyjax.dynamics.momentum import Momentum, MomentumState
+from levyjax.dynamics.rmsprop import AdaGrad, RMSProp, SquaresState
 from levyjax.dynamics.sgd import SGD, SGDState
+from levyjax.dynamics.stable_noise import AddStableNoiseState, add_stable_noise
 
-__all__ = ["SGD", "Adam", "AdamState", "Dynamics", "Kick", "Momentum", "MomentumState", "SGDState", "flow"]
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamState",
+    "AddStableNoiseState",
+    "ClippedSGD",
+    "Dynamics",
+    "FromOptax",
+    "IterationOnly",
+    "Kick",
+    "Momentum",
+    "MomentumState",
+    "OptaxState",
+    "RMSProp",
+    "SGDState",
+    "SquaresState",
+    "add_stable_noise",
+    "flow",
+    "from_optax",
+]

@@ -1,26 +1,24 @@
-"""Adam, as the algorithm and as three SDEs."""
+"""Adam and AdamW, as the algorithm and as four SDEs."""
 
-import math
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import apply, cast, column, concrete, freeze, parameter, positive, pytree, static
+from levyjax.arrays import column, freeze, parameter, positive, pytree, static
 from levyjax.dynamics.base import Kick
 from levyjax.dynamics.sgd import checked_learning_rate
+from levyjax.dynamics.squares import (
+    checked_gradient_noise,
+    checked_part,
+    jump_maps_of,
+    not_negative,
+    squared_gradient,
+)
 from levyjax.noise import Noise, second_moment
-from levyjax.random import Counter, Stream
-from levyjax.stable import draw_words, normal
 
-_NUM_SAMPLES = 1 << 13
-_FORGET = 14  # e-foldings after which v has forgotten its start
-_MAX_DRAWS = 20_000
-
-VARIANTS = ("paper", "corrected", "frozen")
-GRADIENT_NOISES = ("frozen", "gaussian", "stable")
+VARIANTS = ("paper", "corrected", "frozen", "malladi")
 
 
 class AdamState(NamedTuple):
@@ -33,7 +31,7 @@ class AdamState(NamedTuple):
 
 @pytree
 class Adam:
-    """Adam, the algorithm (`iterate`) and its Lévy-driven SDE (`sde_step`) in one of three variants.
+    """Adam, the algorithm (`iterate`) and its Lévy-driven SDE (`sde_step`) in one of four variants.
 
     Iteration, with the noisy gradient g~ = g + epsilon A u and t = 1, 2, ...:
         m <- beta1 m + (1 - beta1) g~;  v <- beta2 v + (1 - beta2) g~^2;
@@ -45,6 +43,12 @@ class Adam:
         "paper": b1 = beta1, b2 = beta2, to the letter of Zhou et al. (give scale = Sigma to follow them in that too).
         "corrected": b1 = (1 - beta1)/eta, b2 = (1 - beta2)/eta, the rates that t = eta k gives (scale = Sigma^(1/2)).
         "frozen": b1 = beta1 and Q = diag(preconditioner) for ever.
+        "malladi": the rates of "corrected", but the noise enters m and from there x:
+            dm = b1 (g - m) dt - b1 epsilon A dL;  dv = b2 (diag(A A') - v) dt;  dx = -mu_t Q^-1 m dt.
+            A jump moves x by the same epsilon Q^-1 A y in all on a flat landscape, over a time of 1/b1. Derived for
+            noise like Gaussian that dominates the gradient; with jumps v should see them too, and does not (as in
+            the other variants): it is no model of the iteration under heavy tails.
+    weight_decay w adds -eta w x to each step, so -w x dt to dx: AdamW. It pulls to 0, wherever the minimum is.
     s, the squared mini-batch gradient that v sees, has to be chosen on a landscape without mini-batches:
         "frozen": g^2 + diag(A A'); "gaussian" and "stable": (g + A u)^2, u drawn anew each eta of time, standard
         normal or of the noise's own law, independent of L.
@@ -55,14 +59,21 @@ class Adam:
         learning_rate: eta; needed by the iteration, the corrected variant and a random s.
         beta1, beta2: in [0, 1).
         epsilon: epsilon0, not negative.
-        variant, gradient_noise: as above.
+        variant, gradient_noise: as above; "malladi" has gradient_noise "frozen" only.
         preconditioner: (d,), positive; for the frozen variant only.
+        weight_decay: w, not negative; optax.adamw's (there 1e-4 by default).
 
     Raises:
         ValueError: an argument out of its range, or one that the variant needs and has not got.
 
     Source:
-        Kingma and Ba 2015; Zhou et al. 2020, equation 5.
+        Kingma and Ba 2015; Loshchilov and Hutter 2019 (weight decay); Zhou et al. 2020, equation 5. "malladi": Malladi
+        et al. 2022, definition 4.4 and theorem 4.5. With c_i = (1 - beta_i)/eta^2 and gamma_i = 1 - exp(-c_i t) at time
+        t = eta^2 k: dm = c1 (g - m) dt + sigma0 c1 Sigma^(1/2) dW, du = c2 (diag(Sigma) - u) dt,
+        dx = -(sqrt(gamma2)/gamma1) P^-1 m dt, P = sigma0 sqrt(u) + epsilon0 sqrt(gamma2). Here time is eta k, so
+        b_i = eta c_i; v = sigma^2 u with A A' for sigma^2 Sigma, sqrt(gamma2)/(gamma1 P) is mu_t/Q, and epsilon A dL
+        stands for sigma0 Sigma^(1/2) dW. An iteration's noise level relates to the SDE's as for SGD
+        (`noise.sde_noise_level`).
 
     Example:
         >>> Adam(0.01, variant="corrected").rates()
@@ -76,35 +87,39 @@ class Adam:
     preconditioner: Any = None
     variant: str = static(default="paper")
     gradient_noise: str = static(default="frozen")
+    weight_decay: Any = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}.")
-        if self.gradient_noise not in GRADIENT_NOISES:
-            raise ValueError(
-                f"gradient_noise must be one of {', '.join(GRADIENT_NOISES)}, got {self.gradient_noise!r}."
-            )
+        checked_gradient_noise(self.gradient_noise)
+        if self.variant == "malladi" and self.gradient_noise != "frozen":
+            raise ValueError(f"variant = 'malladi' has gradient_noise = 'frozen' only, got {self.gradient_noise!r}.")
         if (self.variant == "frozen") != (self.preconditioner is not None):
             raise ValueError("preconditioner goes with variant = 'frozen', and only with it.")
-        if self.learning_rate is None and (self.variant == "corrected" or self.gradient_noise != "frozen"):
-            raise ValueError("variant = 'corrected' and a random gradient_noise need a learning_rate.")
-        beta1, beta2 = parameter(self.beta1, "beta1", ndim=(0,)), parameter(self.beta2, "beta2", ndim=(0,))
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            if concrete(beta) and not 0 <= float(beta) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {float(beta)}.")
-        epsilon = parameter(self.epsilon, "epsilon", ndim=(0,))
-        if concrete(epsilon) and float(epsilon) < 0:
-            raise ValueError(f"epsilon must not be negative, got {float(epsilon)}.")
+        if self.learning_rate is None and (self._in_steps or self.gradient_noise != "frozen"):
+            raise ValueError("variant = 'corrected' or 'malladi' and a random gradient_noise need a learning_rate.")
         preconditioner = self.preconditioner
         if preconditioner is not None:
             preconditioner = positive(parameter(preconditioner, "preconditioner", ndim=(1,)), "preconditioner")
         learning_rate = checked_learning_rate(self.learning_rate)
-        freeze(self, learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
-        freeze(self, preconditioner=preconditioner)
+        freeze(self, learning_rate=learning_rate, preconditioner=preconditioner)
+        freeze(self, beta1=checked_part(self.beta1, "beta1"), beta2=checked_part(self.beta2, "beta2"))
+        freeze(self, epsilon=not_negative(self.epsilon, "epsilon"))
+        freeze(self, weight_decay=not_negative(self.weight_decay, "weight_decay"))
+
+    @property
+    def _in_steps(self) -> bool:
+        """Whether the averages' rates are those of the iteration's steps."""
+        return self.variant in ("corrected", "malladi")
+
+    @property
+    def noise_in_momentum(self) -> bool:
+        return self.variant == "malladi"
 
     def rates(self) -> tuple[Any, Any]:
         """b1 and b2, per unit of the SDE's time."""
-        if self.variant == "corrected":
+        if self._in_steps:
             return (1 - self.beta1) / self.learning_rate, (1 - self.beta2) / self.learning_rate
         return self.beta1, self.beta2
 
@@ -115,14 +130,16 @@ class Adam:
         b1, b2 = self.rates()
         time = (_steps(kick, state.x.dtype) + 1) * kick.dt
         mu, omega = -1 / jnp.expm1(-b1 * time), -1 / jnp.expm1(-b2 * time)
+        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
         m = state.m - jnp.expm1(-b1 * kick.dt) * (gradient - state.m)
+        if self.noise_in_momentum:
+            m = m - b1 * jump
         v = state.v
         if self.variant != "frozen":
             v = v - jnp.expm1(-b2 * kick.dt) * (self._squared_gradient(gradient, kick) - v)
         inverse_q = self._inverse_q(state._replace(v=v), omega)
-        moved = state.x - mu * inverse_q * m * kick.dt
-        jump = inverse_q * kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
-        return AdamState(moved + jump, m, v)
+        moved = state.x - (mu * inverse_q * m + self.weight_decay * state.x) * kick.dt
+        return AdamState(moved if self.noise_in_momentum else moved + inverse_q * jump, m, v)
 
     def iterate(self, state: AdamState, gradient: Array, kick: Kick) -> AdamState:
         noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
@@ -131,34 +148,35 @@ class Adam:
         v = self.beta2 * state.v + (1 - self.beta2) * noisy_gradient**2
         m_hat = m / (1 - self.beta1**count)
         v_hat = v / (1 - self.beta2**count)
-        return AdamState(state.x - self.learning_rate * m_hat / (jnp.sqrt(v_hat) + self.epsilon), m, v)
+        update = m_hat / (jnp.sqrt(v_hat) + self.epsilon) + self.weight_decay * state.x
+        return AdamState(state.x - self.learning_rate * update, m, v)
 
     def _squared_gradient(self, gradient: Array, kick: Kick) -> Array:
         """s: what the SDE's v averages."""
-        if self.gradient_noise == "frozen":
-            return gradient**2 + column(second_moment(kick.noise), gradient)
-        every = jnp.maximum(jnp.round(self.learning_rate / kick.dt), 1).astype(jnp.uint32)
-        counter = kick.counter._replace(low=kick.counter.low // every)
-        if self.gradient_noise == "gaussian":
-            scale = kick.noise.scale
-            noise = apply(scale, normal(draw_words(counter, scale.shape[-1], Stream.GRADIENT, scale.dtype)))
-        else:
-            noise = kick.noise.increment(counter, 1.0, Stream.GRADIENT)
-        return (gradient + noise) ** 2
+        if self.noise_in_momentum:
+            return jnp.zeros_like(gradient) + column(second_moment(kick.noise), gradient)
+        return squared_gradient(gradient, kick, self.gradient_noise, self.learning_rate)
 
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> AdamState:
         return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x) + column(second_moment(noise), x))
 
     def drift(self, state: AdamState, gradient: Array, noise: Noise) -> AdamState:
         b1, b2 = self.rates()
-        squared = column(second_moment(noise), gradient) + (0 if self.variant == "frozen" else gradient**2)
-        return AdamState(-self._inverse_q(state) * state.m, b1 * (gradient - state.m), b2 * (squared - state.v))
+        seen = 0 if self.variant == "frozen" or self.noise_in_momentum else gradient**2
+        squared = column(second_moment(noise), gradient) + seen
+        velocity = -self._inverse_q(state) * state.m - self.weight_decay * state.x
+        return AdamState(velocity, b1 * (gradient - state.m), b2 * (squared - state.v))
 
     def displace(self, state: AdamState, amount: Array) -> AdamState:
+        if self.noise_in_momentum:
+            return state._replace(m=state.m - self.rates()[0] * amount)
         return state._replace(x=state.x + self._inverse_q(state) * amount)
 
     def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> AdamState:
-        return self.rest(x + jump, noise)
+        if not self.noise_in_momentum:
+            return self.rest(x + jump, noise)
+        state = self.rest(x + 0 * jump, noise)
+        return state._replace(m=-self.rates()[0] * jump / self._inverse_q(state))
 
     def _inverse_q(self, state: AdamState, omega: Any = 1) -> Array:
         """1/Q, (d, *batch)."""
@@ -170,35 +188,7 @@ class Adam:
         """1/Q at the minimum; where the gradient noise is random, samples of it from the stationary law of v."""
         if self.variant == "frozen":
             return (1 / jnp.asarray(self.preconditioner))[None]
-        if self.gradient_noise == "frozen":
-            return (1 / (jnp.sqrt(jnp.asarray(second_moment(noise))) + self.epsilon))[None]
-        v = self._stationary_v(noise).astype(jnp.asarray(self.epsilon).dtype)
-        return (1 / (jnp.sqrt(v) + self.epsilon)).T
-
-    def _stationary_v(self, noise: Noise) -> Float[Array, "d samples"]:
-        """Samples of v at the minimum: it averages (A u)^2 over learning_rates of time, seen at a uniform phase."""
-        memory = float(self.rates()[1]) * float(self.learning_rate)
-        num_draws = min(math.ceil(_FORGET / memory), _MAX_DRAWS)
-        v, last = _average_squares(cast(self, jnp.float32), cast(noise, jnp.float32), math.exp(-memory), num_draws)
-        phase = (jnp.arange(_NUM_SAMPLES, dtype=v.dtype) + 0.5) / _NUM_SAMPLES
-        since = jnp.exp(-memory * phase)
-        return since * v + (1 - since) * last
-
-
-@jax.jit
-def _average_squares(dynamics: Adam, noise: Noise, kept: Any, num_draws: Any) -> tuple[Array, Array]:
-    """v just before a draw of (A u)^2, and that draw, for each of the samples; in float32, as only a mean is wanted."""
-    words = jnp.arange(_NUM_SAMPLES, dtype=jnp.uint32)
-    zero = jnp.zeros_like(words)
-    at_minimum = jnp.zeros((noise.scale.shape[0], 1), jnp.float32)
-
-    def draw(step: Any) -> Array:
-        counter = Counter(words, zero, jnp.full_like(words, step), zero)
-        return dynamics._squared_gradient(at_minimum, Kick(noise, 1.0, counter, dynamics.learning_rate))
-
-    kept = jnp.asarray(kept, jnp.float32)
-    v = jax.lax.fori_loop(1, num_draws, lambda step, v: kept * v + (1 - kept) * draw(step), draw(0))
-    return v, draw(num_draws)
+        return jump_maps_of(noise, self.epsilon, self.gradient_noise, self.learning_rate, self.rates()[1])
 
 
 def _steps(kick: Kick, dtype: np.dtype) -> Array:

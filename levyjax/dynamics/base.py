@@ -32,6 +32,11 @@ class Dynamics(Protocol):
         """eta, or None where only the SDE is run."""
         ...
 
+    @property
+    def noise_in_momentum(self) -> bool:
+        """Whether the SDE's noise enters a momentum, so that a jump reaches x over time."""
+        ...
+
     def init(self, x: Float[Array, "d *batch"]) -> Any:
         """The state at the start."""
         ...
@@ -66,6 +71,21 @@ class Dynamics(Protocol):
         Where noise enters x through a momentum, the whole way that a jump would take it on a flat landscape.
         """
         ...
+
+
+class IterationOnly:
+    """What optimizers without an SDE share: each question about one is refused with the reason."""
+
+    noise_in_momentum = False
+
+    def why_no_sde(self) -> str:
+        """A sentence without its full stop."""
+        return f"No SDE is known for {type(self).__name__}"
+
+    def _refused(self, *_: Any) -> Any:
+        raise ValueError(f'{self.why_no_sde()}; run it by method "iteration" (solvers.Iteration).')
+
+    sde_step = rest = drift = displace = thrown = jump_maps = _refused
 
 
 def flow(dynamics: Dynamics, gradient: Callable[[Array], Array], noise: Noise, state: Any, dt: Any) -> Any:

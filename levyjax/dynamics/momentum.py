@@ -1,11 +1,11 @@
-"""Gradient descent with momentum: Polyak's heavy ball."""
+"""Gradient descent with momentum: Polyak's heavy ball and Nesterov's form of it."""
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from levyjax.arrays import concrete, freeze, parameter, pytree
+from levyjax.arrays import concrete, freeze, parameter, pytree, static
 from levyjax.dynamics.base import Kick
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.noise import Noise
@@ -26,15 +26,22 @@ class Momentum:
     x by epsilon y/(1 - beta) in all on a flat landscape, and less where the gradient pulls back. Its Euler step of
     length eta is the iteration (with -u for u, which has the same law). Where SGD has eta, both have eta/(1 - beta).
 
+    nesterov looks one step ahead: x <- x - eta (g~ + beta m) with the new m, optax.sgd(eta, momentum=beta,
+    nesterov=True). SDE: the same dm, and dx = -(g + beta m) dt + epsilon A dL: a jump moves x by epsilon y at once and
+    by epsilon y beta/(1 - beta) through m. Its Euler step of length eta is the iteration, too. Both SDEs hold at any
+    eta for the law of jumps; the flow between them is the iteration's to first order in eta times curvature.
+
     Args:
         learning_rate: eta.
         beta: in [0, 1).
+        nesterov: which of the two.
 
     Raises:
         ValueError: a learning rate that is not positive, or a beta outside [0, 1).
 
     Source:
-        Polyak 1964.
+        Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013. The SDEs are those whose Euler step of length
+        eta is the iteration.
 
     Example:
         >>> float(Momentum(0.1, 0.75).rate())
@@ -43,6 +50,7 @@ class Momentum:
 
     learning_rate: Any
     beta: Any = 0.9
+    nesterov: bool = static(default=False)
 
     def __post_init__(self) -> None:
         beta = parameter(self.beta, "beta", ndim=(0,))
@@ -56,6 +64,10 @@ class Momentum:
         """(1 - beta)/eta, at which the trace forgets."""
         return (1 - self.beta) / self.learning_rate
 
+    @property
+    def noise_in_momentum(self) -> bool:
+        return True
+
     def init(self, x: Float[Array, "d *batch"]) -> MomentumState:
         return MomentumState(x, jnp.zeros_like(x))
 
@@ -63,6 +75,8 @@ class Momentum:
         jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
         pull = gradient - (1 - self.beta) * state.m
         m = state.m + (pull * kick.dt - jump) / self.learning_rate
+        if self.nesterov:
+            return MomentumState(state.x - (gradient + self.beta * m) * kick.dt + jump, m)
         return MomentumState(state.x - m * kick.dt, m)
 
     def iterate(self, state: MomentumState, gradient: Array, kick: Kick) -> MomentumState:
@@ -71,19 +85,27 @@ class Momentum:
     def coast(self, state: MomentumState, gradient: Array) -> MomentumState:
         """One iteration with this gradient, noise or not."""
         m = self.beta * state.m + gradient
-        return MomentumState(state.x - self.learning_rate * m, m)
+        ahead = gradient + self.beta * m if self.nesterov else m
+        return MomentumState(state.x - self.learning_rate * ahead, m)
+
+    def struck(self, x: Float[Array, "d *batch"], jump: Array) -> MomentumState:
+        """After the iteration whose noise was this jump (through `jump_maps`), at rest at x before it."""
+        return self.coast(self.init(x), -self.rate() * jump)
 
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> MomentumState:
         return self.init(x)
 
     def drift(self, state: MomentumState, gradient: Array, noise: Noise) -> MomentumState:
-        return MomentumState(-state.m, (gradient - (1 - self.beta) * state.m) / self.learning_rate)
+        velocity = -(gradient + self.beta * state.m) if self.nesterov else -state.m
+        return MomentumState(velocity, (gradient - (1 - self.beta) * state.m) / self.learning_rate)
 
     def displace(self, state: MomentumState, amount: Array) -> MomentumState:
-        return state._replace(m=state.m - amount / self.learning_rate)
+        moved = state.x + amount if self.nesterov else state.x
+        return MomentumState(moved, state.m - amount / self.learning_rate)
 
     def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> MomentumState:
-        return MomentumState(x + 0 * jump, -self.rate() * jump)
+        at_once = 1 - self.beta if self.nesterov else 0
+        return MomentumState(x + at_once * jump, -self.rate() * jump)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         scale = jnp.asarray(noise.scale)

@@ -40,6 +40,10 @@ class SGD:
     def __post_init__(self) -> None:
         freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
 
+    @property
+    def noise_in_momentum(self) -> bool:
+        return False
+
     def init(self, x: Float[Array, "d *batch"]) -> SGDState:
         return SGDState(x)
 

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
-from levyjax.dynamics import SGD, Adam, Momentum, flow
+from levyjax.dynamics import SGD, Adam, Momentum, RMSProp, flow
 from levyjax.escape.problem import EscapeProblem
 
 _BISECTIONS, _DOUBLINGS = 24, 32
@@ -22,17 +22,23 @@ _RELAXED = 12.0  # e-foldings of the slowest one
 def relaxation_spectrum(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> np.ndarray:
     """Eigenvalues (negated) of the linearised noise-free dynamics at the minimum, complex where it turns.
 
-    For SGD these are the Hessian's eigenvalues; for Adam at rest those of dx = -Q^-1 m dt, dm = b1 (H x - m) dt, with
-    1/Q the median of `maps` (its `jump_maps`); for momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta.
+    For SGD these are the Hessian's eigenvalues; for RMSProp those of Q^-1 H; for Adam at rest those of
+    dx = -(Q^-1 m + weight_decay x) dt, dm = b1 (H x - m) dt, with 1/Q the median of `maps` (its `jump_maps`); for
+    momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta, for Nesterov's with -(H x + beta Q^-1 m) in dx.
     """
     hessian = np.asarray(problem.landscape.hessian())
     dynamics = problem.dynamics
     if isinstance(dynamics, SGD):
         return np.linalg.eigvalsh(hessian)
     inverse_q = np.diag(np.median(np.asarray(maps), axis=0))
-    b1 = float(dynamics.rate() if isinstance(dynamics, Momentum) else dynamics.rates()[0])
+    if isinstance(dynamics, RMSProp):
+        return np.linalg.eigvals(inverse_q @ hessian)
     identity = np.eye(len(hessian))
-    return -np.linalg.eigvals(np.block([[0 * identity, -inverse_q], [b1 * hessian, -b1 * identity]]))
+    b1 = float(dynamics.rate() if isinstance(dynamics, Momentum) else dynamics.rates()[0])
+    at_once = float(dynamics.weight_decay) * identity if isinstance(dynamics, Adam) else 0 * identity
+    if isinstance(dynamics, Momentum) and dynamics.nesterov:
+        at_once, inverse_q = hessian, float(dynamics.beta) * inverse_q
+    return -np.linalg.eigvals(np.block([[-at_once, -inverse_q], [b1 * hessian, -b1 * identity]]))
 
 
 def _leaves(problem: EscapeProblem, jumps: Float[Array, "d rays"], dt: Any, num_steps: Any) -> Bool[Array, " rays"]:
@@ -52,9 +58,7 @@ def _leaves(problem: EscapeProblem, jumps: Float[Array, "d rays"], dt: Any, num_
         return state, left | ~problem.basin.contains(state.x)
 
     origin = column(jnp.asarray(problem.landscape.minimum), jumps)
-    state = dynamics.thrown(origin, jumps, problem.noise)
-    if dt is None:
-        state = state._replace(x=state.x - dynamics.learning_rate * state.m)
+    state = dynamics.struck(origin, jumps) if dt is None else dynamics.thrown(origin, jumps, problem.noise)
     at_once = ~problem.basin.contains(state.x)
     state, left = lax.fori_loop(0, num_steps, step, (state, at_once))
     return at_once | (left & jnp.isfinite(state.x).all(axis=0))
@@ -118,6 +122,8 @@ def flow_out_gauge(
     fastest = float(np.abs(spectrum).max())
     if isinstance(problem.dynamics, Adam):
         fastest = max(fastest, float(problem.dynamics.rates()[0]))
+    if isinstance(problem.dynamics, RMSProp):
+        fastest = max(fastest, float(problem.dynamics.rate()))
     iterated &= isinstance(problem.dynamics, Momentum)
     dt = float(problem.dynamics.learning_rate) if iterated else _STEP / fastest
     num_steps = jnp.asarray(min(int(_RELAXED / float(moving.min()) / dt) + 1, _MAX_FLOW_STEPS))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import as_matrix, column
 from levyjax.basins import Ball, Box, HalfSpace
-from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
@@ -158,7 +158,7 @@ def _step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
 
 def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> list[str]:
     dynamics = problem.dynamics
-    if not isinstance(dynamics, Adam) or dynamics.variant == "corrected":
+    if not isinstance(dynamics, Adam) or dynamics.variant in ("corrected", "malladi"):
         return []
     hessian_min = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).min())
     v_max = float((1 / np.asarray(maps)).max())
@@ -192,7 +192,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         weights = rays.weights if exact else rays.weights[::step] * step
         rays = _Rays(rays.directions[:, ::step], weights, gauge, 0)
         invariant = exact
-        cause = "Noise enters the momentum" if isinstance(problem.dynamics, Momentum) else _CROSSED
+        cause = "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
         reasons.append(
             f"{cause}: the rate counts every jump after which the noise-free flow leaves"
             + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
@@ -250,6 +250,26 @@ def _face_shares(problem: EscapeProblem, rays: _Rays, parts: np.ndarray) -> dict
     return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
 
 
+def _without_a_rate(problem: EscapeProblem, solver: Solver | None) -> str | None:
+    """Why this optimizer has no rate of the gauge formula's form; None where it has."""
+    dynamics = problem.dynamics
+    if isinstance(dynamics, IterationOnly):
+        return f"{dynamics.why_no_sde()}, so there is no rate to predict; simulate it."
+    if isinstance(solver, Iteration) and isinstance(dynamics, Adam | RMSProp):
+        name, averages = ("Adam", "m and v cap") if isinstance(dynamics, Adam) else ("RMSProp", "v caps")
+        return (
+            f"{name} itself has no exit rate of this form: {averages} what one noise spike can do (D5). "
+            "The formula belongs to its SDE (method = 'euler')."
+        )
+    decays = isinstance(dynamics, Adam) and float(dynamics.weight_decay) > 0
+    if decays and np.any(np.asarray(problem.landscape.minimum) != 0):
+        return (
+            "weight_decay pulls to the origin, so with this minimum the optimizer rests elsewhere, where no rate is "
+            "worked out; put the minimum at 0 or take the decay out."
+        )
+    return None
+
+
 def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     """The exit rate at small noise, whether it may be believed here, and through which face the exit goes.
 
@@ -271,11 +291,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         (True, 3703.8, 0.7388)
     """
     with jax.enable_x64(True):
-        if isinstance(solver, Iteration) and isinstance(problem.dynamics, Adam):
-            return _refused(
-                "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
-                "The formula belongs to its SDE (method = 'euler')."
-            )
+        if (reason := _without_a_rate(problem, solver)) is not None:
+            return _refused(reason)
         if float(problem.noise.alpha) == 2:
             return _without_jumps(problem, solver)
         return _with_jumps(problem, solver)

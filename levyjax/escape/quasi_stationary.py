@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
-from levyjax.dynamics import SGD, Momentum
+from levyjax.dynamics import SGD
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.predict import exit_rays, unit_rate
 from levyjax.escape.problem import EscapeProblem
@@ -131,8 +131,8 @@ class System:
 
 def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
     ends = solver.layout.ends
-    if isinstance(problem.dynamics, Momentum) or float(problem.noise.alpha) == 2:
-        return None  # no jump leaves the basin at once
+    if problem.dynamics.noise_in_momentum or float(problem.noise.alpha) == 2:
+        return None  # no jump leaves the basin at once, or by its map
     if ends is None:
         return None if isinstance(problem.basin, Sublevel) else problem.basin
     center, (below, above) = float(problem.landscape.minimum[0]), np.asarray(ends)

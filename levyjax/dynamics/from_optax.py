@@ -1,0 +1,136 @@
+"""Any optax transformation as an optimizer of this library: one of its states for every trajectory."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from levyjax.arrays import freeze, pytree, static
+from levyjax.dynamics.base import IterationOnly, Kick
+from levyjax.dynamics.sgd import checked_learning_rate
+from levyjax.random import Counter
+
+_BLOCK = 32  # lanes: half of what the engine has at least, for XLA takes a loop of one round apart
+
+
+class OptaxState(NamedTuple):
+    """Where an optax optimizer stands: the point (d, *batch) and optax's own state, its arrays (..., *batch)."""
+
+    x: Float[Array, "d *batch"]
+    inner: Any
+
+
+@pytree
+class FromOptax(IterationOnly):
+    """What `from_optax` makes."""
+
+    transformation: Any = static()
+    learning_rate: Any = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.transformation, optax.GradientTransformation):
+            raise ValueError(f"transformation must be an optax GradientTransformation, got {self.transformation!r}.")
+        learning_rate = 1.0 if self.learning_rate is None else self.learning_rate
+        freeze(self, learning_rate=checked_learning_rate(learning_rate))
+
+    def why_no_sde(self) -> str:
+        return "An optax transformation is an algorithm, and no SDE is known for it"
+
+    def init(self, x: Float[Array, "d *batch"]) -> OptaxState:
+        with jax.numpy_dtype_promotion("standard"):
+            return OptaxState(x, _over_batch(self.transformation.init, x.ndim - 1)(x))
+
+    def iterate(self, state: OptaxState, gradient: Array, kick: Kick) -> OptaxState:
+        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+
+        def step(x: Array, inner: Any, gradient: Array, counter: Counter) -> tuple[Array, Any]:
+            updates, after = self.transformation.update(gradient, _own_keys(inner, counter), x)
+            moved: Any = optax.apply_updates(x, updates)
+            return moved, _typed_like(inner, after)
+
+        with jax.numpy_dtype_promotion("standard"):
+            every = _in_blocks(_over_batch(step, state.x.ndim - 1))
+            return OptaxState(*every(state.x, state.inner, noisy_gradient, kick.counter))
+
+
+def from_optax(transformation: Any, learning_rate: Any = None) -> FromOptax:
+    """Any optax optimizer, run on many trajectories at once: x <- x + update(g + epsilon A u).
+
+    Every trajectory has its own optimizer state, counts and schedules too; a random key in that state (optax.add_noise
+    has one) is told apart by trajectory at its first step. There is no SDE: simulate it with method "iteration"
+    (`solvers.Iteration`). A transformation that needs more than gradient and parameters (the loss, as a line search
+    does) has nothing to take it from. Each object made here is compiled anew, so make it once.
+
+    Args:
+        transformation: a GradientTransformation; maps gradients (d,) to updates (d,), parameters given.
+        learning_rate: how much time a step counts for; default 1, so that times are numbers of steps. The step's size
+            is the transformation's own.
+
+    Returns:
+        Dynamics with `init` and `iterate`.
+
+    Raises:
+        ValueError: no GradientTransformation, or a learning rate that is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> dynamics = from_optax(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)))
+        >>> state = dynamics.init(jnp.ones((2, 5)))  # five trajectories in the plane
+        >>> state.inner[1][0].count.shape
+        (5,)
+    """
+    return FromOptax(transformation, learning_rate)
+
+
+def _over_batch(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """The function on each column of arrays whose last axes are the batch."""
+    for _ in range(axes):
+        function = jax.vmap(function, in_axes=-1, out_axes=-1)
+    return function
+
+
+def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, on the CPU a block of lanes at a time.
+
+    A transformation may sum over coordinates (a norm to clip), and XLA's order of summing changes with the width. The
+    engine's lanes come in multiples of a block. This costs no speed, and saves some where the state is large.
+    """
+
+    def cut(array: Array) -> Array:
+        return jnp.moveaxis(array.reshape(*array.shape[:-1], -1, _BLOCK), -2, 0)
+
+    def join(array: Array) -> Array:
+        array = jnp.moveaxis(array, 0, -2)
+        return array.reshape(*array.shape[:-2], -1)
+
+    def run(x: Array, *rest: Any) -> Any:
+        if x.ndim != 2 or x.shape[1] % _BLOCK or jax.default_backend() != "cpu":
+            return function(x, *rest)
+        blocks = jax.lax.map(lambda arguments: function(*arguments), jax.tree.map(cut, (x, *rest)))
+        return jax.tree.map(join, blocks)
+
+    return run
+
+
+def _own_keys(inner: Any, counter: Counter) -> Any:
+    """At a trajectory's first step the state's random keys, which are the same for all, become its own."""
+    first = (counter.low == 0) & (counter.high == 0)
+
+    def own(leaf: Array) -> Array:
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return leaf
+        return jnp.where(first, jax.random.fold_in(jax.random.fold_in(leaf, counter.key0), counter.key1), leaf)
+
+    return jax.tree.map(own, inner)
+
+
+def _typed_like(before: Any, after: Any) -> Any:
+    """A state with the types that it had, as a loop needs it."""
+
+    def typed(old: Array, new: Array) -> Array:
+        return new if jnp.issubdtype(old.dtype, jax.dtypes.prng_key) else new.astype(old.dtype)
+
+    return jax.tree.map(typed, before, after)
