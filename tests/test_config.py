@@ -21,6 +21,10 @@ BASE = {
     "run": {"noise_level": [0.1, 0.05], "dt": 0.05},
 }
 ADAM = {"kind": "adam"}
+ROW = {"kind": "multi_well", "minima": [-1, 2], "saddles": [0], "barriers": [1], "curvatures": [2, 1]} | {
+    "saddle_curvatures": [1],
+    "heights": [0, -0.5],
+}
 ONE_WELL = {"kind": "double_well", "width": 1, "height": 2}
 
 
@@ -77,6 +81,8 @@ def test_defaults_of_required_keys():
             },
             2,
         ),
+        ({"landscape": ROW | {"well": 1}, "basin": {"kind": "sublevel", "height": 1.4}, "noise__scale": 1}, 1),
+        ({"landscape": {"kind": "wang_oh_rhee"}, "basin__lower": -1.3, "basin__upper": 0.2, "noise__scale": 0.1}, 1),
         ({"basin": {"kind": "half_space", "normal": [1, 1], "offset": 0.5}}, 2),
         ({"basin": {"kind": "ellipsoid", "matrix": [[2, 1], [1, 2]], "level": 1, "center": [0.1, 0]}}, 2),
         ({"basin__lower": [-math.inf, -1]}, 2),
@@ -225,6 +231,12 @@ REFUSED = [
     ({"basin": {"kind": "half_space", "normal": [0, 0], "offset": 1}}, "[basin] normal = [0.0, 0.0]"),
     ({"landscape": ONE_WELL | {"width": -1}}, "[landscape] width = -1"),
     ({"landscape": ONE_WELL | {"well": "middle"}}, "[landscape] well"),
+    ({"landscape": ROW | {"saddles": [3]}}, "do not alternate: 2.0 comes after 3.0"),
+    ({"landscape": ROW | {"saddles": []}}, "[landscape] saddles has 0 entries, but 2 minima need 1"),
+    ({"landscape": ROW | {"barriers": [0.01]}}, "[landscape] barriers: F would not be monotone"),
+    ({"landscape": ROW | {"well": 2}}, "[landscape] well = 2"),
+    ({"landscape": ROW}, '[landscape] kind = "multi_well" has 1 coordinate but [basin] lower has 2'),
+    ({"landscape": {"kind": "wang_oh_rhee", "well": 4}}, "[landscape] well = 4"),
     (
         {"landscape": {"kind": "asymmetric_valley", "curvature_left": [1, 1], "curvature_right": [1, 0]}},
         "curvature_right[1] = 0",

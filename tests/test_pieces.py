@@ -24,7 +24,17 @@ from levyjax.arrays import cast
 from levyjax.basins import Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Dynamics, Kick, Momentum, flow
 from levyjax.escape import EscapeProblem, unit_rate
-from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Landscape, Quadratic, from_function
+from levyjax.landscapes import (
+    AsymmetricValley,
+    DoubleWell,
+    Flat,
+    Landscape,
+    MultiWell,
+    Quadratic,
+    Separable,
+    WangOhRhee,
+    from_function,
+)
 from levyjax.noise import Gaussian, Independent, JumpRays, JumpSplit, Noise, Rotational, SpectralMeasure
 from levyjax.random import Counter, Stream
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver
@@ -33,6 +43,7 @@ MATRIX = [[0.5, 0.1], [0.3, 0.2]]
 WELL = DoubleWell(1.0, 0.25, [0.7])
 VALLEY = AsymmetricValley([1.0, 0.5], [2.0, 3.0], [0.1, 0.2])
 BOWL = from_function(lambda x, p: (p * x**2).sum() / 2 + (x**4).sum() + x[0] * x[1], [0.0, 0.0], np.array([3.0, 2.0]))
+ROW = MultiWell([-1.0, 1.0, 2.5], [0.2, 2.0], [1.0, 0.5], [2.0, 3.0, 4.0], [2.5, 2.0], [0.0, -0.3, 0.2], well=1)
 
 NOISES = {
     "independent": Independent(1.5, [0.5, 0.2]),
@@ -52,6 +63,10 @@ LANDSCAPES = {
     "valley": VALLEY,
     "right well": WELL,
     "left well": DoubleWell(0.9, 0.5, [0.7], well="left"),
+    "row of wells": ROW,
+    "one well": MultiWell([0.3], [], [], [2.0], []),
+    "Wang, Oh and Rhee": WangOhRhee(),
+    "grid of wells": Separable([ROW, DoubleWell(1.0, 0.25)]),
     "function of parameters": BOWL,
     "function": from_function(lambda x: jnp.sum(jnp.cosh(x)), [0.0, 0.0]),
 }
@@ -66,6 +81,7 @@ BASINS = {  # each with a point inside
     "sublevel valley": (Sublevel(VALLEY, 0.7), [0.1, 0.2]),
     "sublevel well": (Sublevel(WELL, 0.2), [1.0, 0.0]),
     "sublevel function": (Sublevel(BOWL, 0.7), [0.0, 0.0]),
+    "sublevel grid": (Sublevel(Separable([ROW, DoubleWell(1.0, 0.25)]), 0.2), [1.0, 1.0]),
     "sublevel flat": (Sublevel(Flat([0.1, 0.2]), 1.0), [0.1, 0.2]),
 }
 EXTRAS = {"paper": {}, "corrected": {"beta2": 0.9}, "frozen": {"preconditioner": [0.5, 0.2]}}
@@ -109,7 +125,7 @@ def probe(kind, origin, piece, x, counter):
         dt, axis = jnp.asarray(0.1, x.dtype), (counter.low % 2).astype(jnp.int32)
         return piece.increment(counter, dt), piece.jump_direction(counter, axis, Stream.GRADIENT)
     if kind == "landscapes":
-        height = jnp.asarray(0.2, x.dtype)
+        height, x = jnp.asarray(0.2, x.dtype), x[: piece.minimum.shape[0]]
         gauge = piece.sublevel_gauge(x, height)
         return piece.value(x), piece.gradient(x), piece.in_sublevel(x, height), gauge
     if kind == "basins":
@@ -294,7 +310,8 @@ class TestLandscapes:
     @pytest.mark.parametrize("name", LANDSCAPES)
     def test_gradient_and_hessian_are_derivatives_and_the_minimum_is_one(self, name):
         with jax.enable_x64(True):
-            landscape, x = cast(LANDSCAPES[name], jnp.float64), points(50)
+            landscape = cast(LANDSCAPES[name], jnp.float64)
+            x = points(50)[: landscape.minimum.shape[0]]
 
             @jax.jit
             def everything(landscape, x):
@@ -360,6 +377,17 @@ BAD = {
     "well barrier": (lambda: DoubleWell(1.0, math.nan), "barrier must be finite, got nan."),
     "well curvature": (lambda: DoubleWell(1.0, 0.25, [0.0]), "curvature must be positive, got [0.0]."),
     "well side": (lambda: DoubleWell(1.0, 0.25, well="up"), "well must be 'right' or 'left', got 'up'."),
+    "row order": (lambda: MultiWell([0.0, 1.0], [1.5], [1.0], [1.0, 1.0], [1.0]), "must alternate and rise"),
+    "row sizes": (lambda: MultiWell([0.0, 1.0], [0.5], [1.0], [1.0], [1.0]), "2 minima need 2 curvatures, got 1."),
+    "row barriers": (lambda: MultiWell([0.0, 1.0], [0.5], [], [1.0, 1.0], [1.0]), "need 1 barriers, got 0."),
+    "row low barrier": (
+        lambda: MultiWell([0.0, 1.0], [0.5], [1e-3], [1.0, 1.0], [1.0]),
+        "0.5 is too low",
+    ),
+    "row curvature": (lambda: MultiWell([0.0], [], [], [-1.0], []), "curvatures must be positive, got [-1.0]."),
+    "row well": (lambda: MultiWell([0.0], [], [], [1.0], [], well=1), "well must be from 0 to 0, got 1."),
+    "separable": (lambda: Separable([]), "needs at least one part"),
+    "Wang, Oh and Rhee well": (lambda: WangOhRhee(4), "well must be from 0 to 3, got 4."),
     "function slope": (lambda: from_function(lambda x: (x**2).sum(), [1.0]), "minimum has norm 2;"),
     "function value": (lambda: from_function(lambda x: x, [1.0]), "must give one finite number at the minimum"),
     "box order": (lambda: Box([1.0], [0.0]), "lower must be below upper, got [1.] and [0.]."),

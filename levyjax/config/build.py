@@ -17,6 +17,11 @@ def _landscape(config: RunConfig) -> Any:
         return landscapes.AsymmetricValley(part.curvature_left, part.curvature_right, part.minimum)
     if isinstance(part, schema.DoubleWellConfig):
         return landscapes.DoubleWell(part.width, part.height, part.curvature, well=part.well)
+    if isinstance(part, schema.MultiWellConfig):
+        tops = (part.saddles, part.barriers, part.curvatures, part.saddle_curvatures)
+        return landscapes.MultiWell(part.minima, *tops, part.heights, well=part.well)
+    if isinstance(part, schema.WangOhRheeConfig):
+        return landscapes.WangOhRhee(part.well)
     return landscapes.Flat(config.minimum)
 
 

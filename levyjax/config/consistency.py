@@ -19,12 +19,20 @@ _NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", 
 def check(config: "RunConfig") -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
     _check_flat(config)
-    check_sizes(size for name in TABLES for size in sizes(getattr(config, name)))
+    check_sizes([*_landscape_size(config), *(size for name in TABLES for size in sizes(getattr(config, name)))])
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
     _check_ranges(config)
     check_sweep(config)
+
+
+def _landscape_size(config: "RunConfig") -> list[tuple[str, int]]:
+    """The dimension of a landscape that no list of coordinates gives."""
+    landscape = config.landscape
+    if landscape.minimum is None or sizes(landscape):
+        return []
+    return [(f'[landscape] kind = "{landscape.kind}"', len(landscape.minimum))]
 
 
 def _check_flat(config: "RunConfig") -> None:

@@ -24,8 +24,10 @@ from levyjax.config.landscapes import (
     DoubleWellConfig,
     FlatConfig,
     LandscapeConfig,
+    MultiWellConfig,
     Point,
     QuadraticConfig,
+    WangOhRheeConfig,
 )
 from levyjax.config.matrices import Matrix, scale_matrix
 from levyjax.config.tables import TABLES, key, table, to_dict
@@ -44,6 +46,7 @@ __all__ = [
     "HalfSpaceConfig",
     "IndependentConfig",
     "MomentumConfig",
+    "MultiWellConfig",
     "NoiseConfig",
     "QuadraticConfig",
     "RotationalConfig",
@@ -51,6 +54,7 @@ __all__ = [
     "RunSettings",
     "SgdConfig",
     "SublevelConfig",
+    "WangOhRheeConfig",
 ]
 
 Sweep = int | float | tuple[int | float, ...]
