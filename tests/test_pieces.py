@@ -37,7 +37,7 @@ from levyjax.landscapes import (
 )
 from levyjax.noise import Gaussian, Independent, JumpRays, JumpSplit, Noise, Rotational, SpectralMeasure
 from levyjax.random import Counter, Stream
-from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver, Tamed
 
 MATRIX = [[0.5, 0.1], [0.3, 0.2]]
 WELL = DoubleWell(1.0, 0.25, [0.7])
@@ -90,7 +90,12 @@ DYNAMICS = {"sgd": SGD(0.1), "momentum": Momentum(0.1, 0.9)} | {
     for variant, extra in EXTRAS.items()
     for law in ("frozen", "gaussian", "stable")
 }
-SOLVERS = {"euler": Euler(0.05), "iteration": Iteration(), "jump-adapted": JumpAdapted(0.3, 0.2)}
+SOLVERS = {
+    "euler": Euler(0.05),
+    "iteration": Iteration(),
+    "jump-adapted": JumpAdapted(0.3, 0.2),
+    "tamed": Tamed(0.05),
+} | {"projected euler": Euler(0.05, [[-0.5, -1.0], [0.7, 1.0]])}
 KINDS = {
     "noise": (levyjax.noise, Noise, NOISES),
     "landscapes": (levyjax.landscapes, Landscape, LANDSCAPES),
@@ -411,6 +416,9 @@ BAD = {
     "adam variant": (lambda: Adam(variant="w"), "variant must be one of paper, corrected, frozen, got 'w'."),
     "adam preconditioner": (lambda: Adam(variant="frozen", preconditioner=[-1.0]), "preconditioner must be positive"),
     "euler dt": (lambda: Euler(0.0), "dt must be positive, got 0.0."),
+    "tamed dt": (lambda: Tamed(-1.0), "dt must be positive, got -1.0."),
+    "tamed project": (lambda: Tamed(0.1, [[0.0], [0.0]]), "lower bounds below the upper ones, got [0.] and [0.]."),
+    "iteration project": (lambda: Iteration([-1.0, 1.0]), "the upper bounds, (2, d), got shape (2,)."),
     "jump-adapted jump_part": (lambda: JumpAdapted(1.5), "jump_part must be in (0, 1), got 1.5."),
     "jump-adapted step_part": (lambda: JumpAdapted(0.2, 0.0), "step_part must be in (0, 1), got 0.0."),
 }
@@ -623,6 +631,27 @@ class TestSolvers:
         assert float(solver.step_time(problem)) == pytest.approx(0.05 if name == "euler" else 0.1)
         assert solver.clock(expected) == ()
         assert not solver.expired(expected).any()
+
+    def test_taming_divides_the_drift(self):
+        with jax.enable_x64(True):
+            problem, x, counter = cast(PROBLEM, jnp.float64), points(3), counters(3)
+            plain, tamed = (
+                solver.step(problem, solver.init(problem, x), counter).x for solver in (Euler(0.5), Tamed(0.5))
+            )
+            gradient = np.asarray(problem.landscape.gradient(x))
+        drift = gradient / (1 + 0.5 * np.linalg.norm(gradient, axis=0))
+        np.testing.assert_allclose(tamed - plain, 0.5 * (gradient - drift), rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize("make", [partial(Euler, 0.05), partial(Tamed, 0.05), Iteration])
+    def test_projection_puts_the_point_back_into_the_box(self, make):
+        problem, x, counter = cast(PROBLEM, jnp.float32), points(200), counters(200)
+        free, boxed = cast((make(), make(project=[[-0.5, -1.0], [0.7, 1.0]])), jnp.float32)
+        far = free.step(problem, free.init(problem, x), counter).x
+        near = boxed.step(problem, boxed.init(problem, x), counter).x
+        low, high = np.array([[-0.5], [-1.0]], np.float32), np.array([[0.7], [1.0]], np.float32)
+        np.testing.assert_array_equal(near, np.clip(far, low, high))
+        assert (np.asarray(near) != np.asarray(far)).any()
+        assert np.isnan(boxed.step(problem, boxed.init(problem, x * math.nan), counter).x).all()
 
     def test_steps_of_the_jump_adapted_solver_add_up_to_max_time(self):
         with jax.enable_x64(True):

@@ -87,9 +87,23 @@ def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
     )
 
 
+def _bounds(config: RunConfig) -> list[list[float]] | None:
+    """Lower and upper bounds of every coordinate; one pair of the file is for all of them."""
+    project: Any = config.run.project
+    if project is None:
+        return None
+    pairs = project if isinstance(project[0], tuple) else [project] * config.dimension
+    return [[float(pair[side]) for pair in pairs] for side in (0, 1)]
+
+
 def build_plan(config: RunConfig) -> Plan:
     """How the run's cells are simulated."""
     run = config.run
-    made = {"iteration": solvers.Iteration, "euler": lambda: solvers.Euler(run.dt)}
+    project = _bounds(config)
+    made = {
+        "iteration": lambda: solvers.Iteration(project),
+        "euler": lambda: solvers.Euler(run.dt, project),
+        "tamed": lambda: solvers.Tamed(run.dt, project),
+    }
     solver = made.get(run.method, solvers.JumpAdapted)()
     return Plan(solver, run.num_trajectories, run.max_time, run.dtype)

@@ -19,7 +19,8 @@ _NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", 
 def check(config: "RunConfig") -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
     _check_flat(config)
-    check_sizes([*_landscape_size(config), *(size for name in TABLES for size in sizes(getattr(config, name)))])
+    lists = [size for name in TABLES for size in sizes(getattr(config, name))]
+    check_sizes([*_landscape_size(config), *lists, *_project_size(config)])
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
@@ -33,6 +34,11 @@ def _landscape_size(config: "RunConfig") -> list[tuple[str, int]]:
     if landscape.minimum is None or sizes(landscape):
         return []
     return [(f'[landscape] kind = "{landscape.kind}"', len(landscape.minimum))]
+
+
+def _project_size(config: "RunConfig") -> list[tuple[str, int]]:
+    project = config.run.project
+    return [("[run] project", len(project))] if project and isinstance(project[0], tuple) else []
 
 
 def _check_flat(config: "RunConfig") -> None:
