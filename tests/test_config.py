@@ -85,6 +85,7 @@ def test_defaults_of_required_keys():
         ({"landscape": {"kind": "wang_oh_rhee"}, "basin__lower": -1.3, "basin__upper": 0.2, "noise__scale": 0.1}, 1),
         ({"run__method": "tamed", "run__project": [-1.6, 1.6]}, 2),
         ({"run__method": "iteration", "run__project": [[-1.6, 1.6], [-2, 3]]}, 2),
+        ({"landscape": ROW, "basin": {"kind": "attraction"}, "noise__scale": 1}, 1),
         ({"basin": {"kind": "half_space", "normal": [1, 1], "offset": 0.5}}, 2),
         ({"basin": {"kind": "ellipsoid", "matrix": [[2, 1], [1, 2]], "level": 1, "center": [0.1, 0]}}, 2),
         ({"basin__lower": [-math.inf, -1]}, 2),

@@ -21,7 +21,7 @@ import levyjax.noise
 import levyjax.solvers
 from levyjax import tails
 from levyjax.arrays import cast
-from levyjax.basins import Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
+from levyjax.basins import Attraction, Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Dynamics, Kick, Momentum, flow
 from levyjax.escape import EscapeProblem, unit_rate
 from levyjax.landscapes import (
@@ -82,6 +82,7 @@ BASINS = {  # each with a point inside
     "sublevel well": (Sublevel(WELL, 0.2), [1.0, 0.0]),
     "sublevel function": (Sublevel(BOWL, 0.7), [0.0, 0.0]),
     "sublevel grid": (Sublevel(Separable([ROW, DoubleWell(1.0, 0.25)]), 0.2), [1.0, 1.0]),
+    "attraction": (Attraction(Separable([ROW, DoubleWell(1.0, 0.25)])), [1.1, 0.8]),
     "sublevel flat": (Sublevel(Flat([0.1, 0.2]), 1.0), [0.1, 0.2]),
 }
 EXTRAS = {"paper": {}, "corrected": {"beta2": 0.9}, "frozen": {"preconditioner": [0.5, 0.2]}}
@@ -338,7 +339,8 @@ class TestBasins:
     def test_contains_gauge_and_face_agree(self, name):
         basin, origin = BASINS[name]
         with jax.enable_x64(True):
-            origin, x = jnp.asarray(origin), points(3000, low=-2.5, high=2.5)
+            size = 60 if isinstance(basin, Attraction) else 3000  # each a search along its ray
+            origin, x = jnp.asarray(origin), points(size, low=-2.5, high=2.5)
             ray = x - origin[:, None]
             gauge = np.asarray(basin.gauge(origin, ray))
             assert bool(basin.contains(origin))
@@ -358,7 +360,7 @@ class TestBasins:
                 return
             origins = origin[:, None] + 0.1 * x
             together = basin.gauge(origins, ray)
-            for place in range(5):
+            for place in range(1 if isinstance(basin, Attraction) else 5):
                 alone = basin.gauge(origins[:, place], ray[:, place])
                 assert float(together[place]) == pytest.approx(float(alone), rel=1e-12)
 
@@ -406,6 +408,10 @@ BAD = {
     "half-space normal": (lambda: HalfSpace([0.0, 0.0], 1.0), "normal must not be zero"),
     "half-space offset": (lambda: HalfSpace([1.0], [1.0]), "offset must be a number, got shape (1,)."),
     "sublevel height": (lambda: Sublevel(WELL, -0.5), "height must be positive, got -0.5."),
+    "attraction flat": (lambda: Attraction(Flat([0.0])), "does not rise from its minimum along all rays"),
+    "attraction near": (lambda: Attraction(WELL, -1.0), "near must be positive, got -1.0."),
+    "attraction tolerance": (lambda: Attraction(WELL, tolerance=0.0), "tolerance must be positive, got 0.0."),
+    "attraction steps": (lambda: Attraction(WELL, max_steps=0), "max_steps must be at least 1, got 0."),
     "sgd learning_rate": (lambda: SGD(-0.1), "learning_rate must be positive, got -0.1."),
     "momentum learning_rate": (lambda: Momentum(None), "needs a learning_rate"),
     "momentum beta": (lambda: Momentum(0.1, 1.0), "beta must be in [0, 1), got 1.0."),
@@ -521,6 +527,7 @@ RATES = {
     "sublevel valley": (VALLEY, Sublevel(VALLEY, 0.7), Independent(1.5, MATRIX), SGD()),
     "sublevel well": (WELL, Sublevel(WELL, 0.2), Independent(1.5, MATRIX), SGD()),
     "sublevel function": (BOWL, Sublevel(BOWL, 0.7), Independent(1.5, MATRIX), SGD()),
+    "attraction well": (WELL, Attraction(WELL), Independent(1.5, MATRIX), SGD()),
 }
 
 

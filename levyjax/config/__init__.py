@@ -9,6 +9,7 @@ from levyjax.config.load import load, parse
 from levyjax.config.schema import (
     AdamConfig,
     AsymmetricValleyConfig,
+    AttractionConfig,
     BallConfig,
     BoxConfig,
     DoubleWellConfig,
@@ -32,6 +33,7 @@ from levyjax.config.sweeps import Cell, cells
 __all__ = [
     "AdamConfig",
     "AsymmetricValleyConfig",
+    "AttractionConfig",
     "BallConfig",
     "BoxConfig",
     "Cell",

@@ -35,6 +35,8 @@ def _basin(config: RunConfig, landscape: Any) -> Any:
         return basins.Ellipsoid(_operator(part.matrix), part.level, part.center or config.minimum)
     if isinstance(part, schema.HalfSpaceConfig):
         return basins.HalfSpace(part.normal, part.offset)
+    if isinstance(part, schema.AttractionConfig):
+        return basins.Attraction(landscape)
     return basins.Sublevel(landscape, part.height)
 
 

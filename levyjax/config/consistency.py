@@ -49,9 +49,9 @@ def _check_flat(config: "RunConfig") -> None:
             '[run] start is missing: [landscape] kind = "flat" has no minimum to start from. '
             "Add for example start = [0.0, 0.0], one number for each coordinate."
         )
-    if config.basin.kind == "sublevel":
+    if config.basin.kind in ("sublevel", "attraction"):
         raise ConfigError(
-            '[basin] kind = "sublevel" is refused: [landscape] kind = "flat" has no levels. '
+            f'[basin] kind = "{config.basin.kind}" is refused: [landscape] kind = "flat" has no levels and no slopes. '
             'Take kind = "box", "ball", "ellipsoid" or "half_space".'
         )
 

@@ -5,7 +5,15 @@ import math
 from typing import Any, Protocol
 
 from levyjax.config import consistency
-from levyjax.config.basins import BallConfig, BasinConfig, BoxConfig, EllipsoidConfig, HalfSpaceConfig, SublevelConfig
+from levyjax.config.basins import (
+    AttractionConfig,
+    BallConfig,
+    BasinConfig,
+    BoxConfig,
+    EllipsoidConfig,
+    HalfSpaceConfig,
+    SublevelConfig,
+)
 from levyjax.config.checks import (
     ConfigError,
     boolean,
@@ -37,6 +45,7 @@ __all__ = [
     "METHODS",
     "AdamConfig",
     "AsymmetricValleyConfig",
+    "AttractionConfig",
     "BallConfig",
     "BoxConfig",
     "DoubleWellConfig",
