@@ -4,6 +4,7 @@ from levyjax.engine import ExitCode
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
 from levyjax.escape.reference import IntervalReference, interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
@@ -27,6 +28,7 @@ from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 __all__ = [
     "EscapeProblem",
     "ExitCode",
+    "ExitProfile",
     "ExitSamples",
     "ExitSummary",
     "IntervalReference",
@@ -37,6 +39,7 @@ __all__ = [
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "exit_profile",
     "exit_rate",
     "expected_occupancy",
     "exponential_fit",
