@@ -97,6 +97,7 @@ class TestInThePlane:
             )
         return np.divide(1, gauge, out=np.full(6, np.inf), where=np.asarray(gauge) > 0)
 
+    @pytest.mark.slow
     def test_the_error_is_about_the_tolerance(self):
         reference = self.ways(bent([1.0, 2.0, 0.3]), 1e-10)
         assert np.all(np.isfinite(reference[:4]))
