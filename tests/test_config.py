@@ -26,6 +26,10 @@ RMSPROP = {"kind": "rmsprop", "learning_rate": 0.1}
 ADAGRAD = {"kind": "adagrad", "learning_rate": 0.1}
 CLIPPED = {"kind": "clipped_sgd", "learning_rate": 0.1, "bound": 0.5}
 ITERATION = {"noise_level": 0.1, "method": "iteration"}
+ROW = {"kind": "multi_well", "minima": [-1, 2], "saddles": [0], "barriers": [1], "curvatures": [2, 1]} | {
+    "saddle_curvatures": [1],
+    "heights": [0, -0.5],
+}
 ONE_WELL = {"kind": "double_well", "width": 1, "height": 2}
 
 
@@ -82,6 +86,11 @@ def test_defaults_of_required_keys():
             },
             2,
         ),
+        ({"landscape": ROW | {"well": 1}, "basin": {"kind": "sublevel", "height": 1.4}, "noise__scale": 1}, 1),
+        ({"landscape": {"kind": "wang_oh_rhee"}, "basin__lower": -1.3, "basin__upper": 0.2, "noise__scale": 0.1}, 1),
+        ({"run__method": "tamed", "run__project": [-1.6, 1.6]}, 2),
+        ({"run__method": "iteration", "run__project": [[-1.6, 1.6], [-2, 3]]}, 2),
+        ({"landscape": ROW, "basin": {"kind": "attraction"}, "noise__scale": 1}, 1),
         ({"basin": {"kind": "half_space", "normal": [1, 1], "offset": 0.5}}, 2),
         ({"basin": {"kind": "ellipsoid", "matrix": [[2, 1], [1, 2]], "level": 1, "center": [0.1, 0]}}, 2),
         ({"basin__lower": [-math.inf, -1]}, 2),
@@ -180,7 +189,12 @@ REFUSED = [
     ({"run__dt": None}, "needs dt"),
     ({"run__dtype": "float16"}, '"float64"'),
     ({"run__dtype": 32}, "[run] dtype = 32"),
-    ({"run__method": "tamed"}, 'available are "euler", "iteration"'),
+    ({"run__method": "tamed", "run__dt": None}, 'method = "tamed" needs dt'),
+    ({"run__project": [1, 1]}, "[run] project = [1, 1]"),
+    ({"run__project": [[-1, 1], 3]}, "[run] project = [[-1, 1], 3]"),
+    ({"run__project": [[-1, 1]]}, "[landscape] hessian has 2 coordinates but [run] project has 1"),
+    ({"run__project": [-1, math.inf]}, "[run] project = inf"),
+    ({"run__project": [-1, 1], "run__method": "jump_adapted"}, 'method = "jump_adapted" does not project'),
     ({"run__method": "eulr"}, 'did you mean "euler"?'),
     ({"run__relative_error": 0}, "[run] relative_error = 0"),
     ({"run__num_trajectories": 0}, "[run] num_trajectories = 0"),
@@ -236,6 +250,12 @@ REFUSED = [
     ({"basin": {"kind": "half_space", "normal": [0, 0], "offset": 1}}, "[basin] normal = [0.0, 0.0]"),
     ({"landscape": ONE_WELL | {"width": -1}}, "[landscape] width = -1"),
     ({"landscape": ONE_WELL | {"well": "middle"}}, "[landscape] well"),
+    ({"landscape": ROW | {"saddles": [3]}}, "do not alternate: 2.0 comes after 3.0"),
+    ({"landscape": ROW | {"saddles": []}}, "[landscape] saddles has 0 entries, but 2 minima need 1"),
+    ({"landscape": ROW | {"barriers": [0.01]}}, "[landscape] barriers: F would not be monotone"),
+    ({"landscape": ROW | {"well": 2}}, "[landscape] well = 2"),
+    ({"landscape": ROW}, '[landscape] kind = "multi_well" has 1 coordinate but [basin] lower has 2'),
+    ({"landscape": {"kind": "wang_oh_rhee", "well": 4}}, "[landscape] well = 4"),
     (
         {"landscape": {"kind": "asymmetric_valley", "curvature_left": [1, 1], "curvature_right": [1, 0]}},
         "curvature_right[1] = 0",

@@ -31,7 +31,7 @@ from levyjax.escape import (
 from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
-from levyjax.solvers import Euler, Iteration, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import radial_tail_constant, tail_constant
 
 KAPPA = 800.0  # the limit's bias is c/kappa, 0.4% at alpha = 1.8 and less below
@@ -120,6 +120,16 @@ class TestEngine:
         samples = simulate(problem, Plan(Euler(0.1), 128, max_time=1000.0), 0)
         assert samples.count(ExitCode.NONFINITE) > 64
         assert samples.count(ExitCode.RUNNING) == 0
+
+    @pytest.mark.parametrize("solver", [Tamed(0.1), Euler(0.1, [[-2.0], [2.0]])], ids=["tamed", "projected"])
+    def test_taming_and_projection_prevent_blow_up(self, solver):
+        """The problem on which plain Euler blows up, above; all run until they are censored."""
+        landscape = from_function(lambda x: (x**2).sum() / 2 + (x**4).sum(), [0.0])
+        problem = EscapeProblem(landscape, HalfSpace([1.0], 1e30), Independent(1.2, [1.0]), SGD(), 1.0)
+        samples = simulate(problem, Plan(solver, 128, max_time=1000.0), 0)
+        assert samples.count(ExitCode.NONFINITE) == 0
+        assert samples.count(ExitCode.CENSORED) == 128
+        assert np.all(np.isfinite(samples.exit_position))
 
     def test_a_sweep_compiles_once(self):
         simulate(interval(1.5, 0.1), Plan(Euler(0.05), 128), 0)

@@ -21,18 +21,29 @@ import levyjax.noise
 import levyjax.solvers
 from levyjax import tails
 from levyjax.arrays import cast
-from levyjax.basins import Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
+from levyjax.basins import Attraction, Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Dynamics, Kick, Momentum, flow
 from levyjax.escape import EscapeProblem, unit_rate
-from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Landscape, Quadratic, from_function
+from levyjax.landscapes import (
+    AsymmetricValley,
+    DoubleWell,
+    Flat,
+    Landscape,
+    MultiWell,
+    Quadratic,
+    Separable,
+    WangOhRhee,
+    from_function,
+)
 from levyjax.noise import Gaussian, Independent, JumpRays, JumpSplit, Noise, Rotational, SpectralMeasure
 from levyjax.random import Counter, Stream
-from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver, Tamed
 
 MATRIX = [[0.5, 0.1], [0.3, 0.2]]
 WELL = DoubleWell(1.0, 0.25, [0.7])
 VALLEY = AsymmetricValley([1.0, 0.5], [2.0, 3.0], [0.1, 0.2])
 BOWL = from_function(lambda x, p: (p * x**2).sum() / 2 + (x**4).sum() + x[0] * x[1], [0.0, 0.0], np.array([3.0, 2.0]))
+ROW = MultiWell([-1.0, 1.0, 2.5], [0.2, 2.0], [1.0, 0.5], [2.0, 3.0, 4.0], [2.5, 2.0], [0.0, -0.3, 0.2], well=1)
 
 NOISES = {
     "independent": Independent(1.5, [0.5, 0.2]),
@@ -52,6 +63,10 @@ LANDSCAPES = {
     "valley": VALLEY,
     "right well": WELL,
     "left well": DoubleWell(0.9, 0.5, [0.7], well="left"),
+    "row of wells": ROW,
+    "one well": MultiWell([0.3], [], [], [2.0], []),
+    "Wang, Oh and Rhee": WangOhRhee(),
+    "grid of wells": Separable([ROW, DoubleWell(1.0, 0.25)]),
     "function of parameters": BOWL,
     "function": from_function(lambda x: jnp.sum(jnp.cosh(x)), [0.0, 0.0]),
 }
@@ -66,6 +81,8 @@ BASINS = {  # each with a point inside
     "sublevel valley": (Sublevel(VALLEY, 0.7), [0.1, 0.2]),
     "sublevel well": (Sublevel(WELL, 0.2), [1.0, 0.0]),
     "sublevel function": (Sublevel(BOWL, 0.7), [0.0, 0.0]),
+    "sublevel grid": (Sublevel(Separable([ROW, DoubleWell(1.0, 0.25)]), 0.2), [1.0, 1.0]),
+    "attraction": (Attraction(Separable([ROW, DoubleWell(1.0, 0.25)])), [1.1, 0.8]),
     "sublevel flat": (Sublevel(Flat([0.1, 0.2]), 1.0), [0.1, 0.2]),
 }
 EXTRAS = {"paper": {}, "corrected": {"beta2": 0.9}, "frozen": {"preconditioner": [0.5, 0.2]}}
@@ -74,7 +91,12 @@ DYNAMICS = {"sgd": SGD(0.1), "momentum": Momentum(0.1, 0.9)} | {
     for variant, extra in EXTRAS.items()
     for law in ("frozen", "gaussian", "stable")
 }
-SOLVERS = {"euler": Euler(0.05), "iteration": Iteration(), "jump-adapted": JumpAdapted(0.3, 0.2)}
+SOLVERS = {
+    "euler": Euler(0.05),
+    "iteration": Iteration(),
+    "jump-adapted": JumpAdapted(0.3, 0.2),
+    "tamed": Tamed(0.05),
+} | {"projected euler": Euler(0.05, [[-0.5, -1.0], [0.7, 1.0]])}
 KINDS = {
     "noise": (levyjax.noise, Noise, NOISES),
     "landscapes": (levyjax.landscapes, Landscape, LANDSCAPES),
@@ -109,7 +131,7 @@ def probe(kind, origin, piece, x, counter):
         dt, axis = jnp.asarray(0.1, x.dtype), (counter.low % 2).astype(jnp.int32)
         return piece.increment(counter, dt), piece.jump_direction(counter, axis, Stream.GRADIENT)
     if kind == "landscapes":
-        height = jnp.asarray(0.2, x.dtype)
+        height, x = jnp.asarray(0.2, x.dtype), x[: piece.minimum.shape[0]]
         gauge = piece.sublevel_gauge(x, height)
         return piece.value(x), piece.gradient(x), piece.in_sublevel(x, height), gauge
     if kind == "basins":
@@ -294,7 +316,8 @@ class TestLandscapes:
     @pytest.mark.parametrize("name", LANDSCAPES)
     def test_gradient_and_hessian_are_derivatives_and_the_minimum_is_one(self, name):
         with jax.enable_x64(True):
-            landscape, x = cast(LANDSCAPES[name], jnp.float64), points(50)
+            landscape = cast(LANDSCAPES[name], jnp.float64)
+            x = points(50)[: landscape.minimum.shape[0]]
 
             @jax.jit
             def everything(landscape, x):
@@ -316,7 +339,8 @@ class TestBasins:
     def test_contains_gauge_and_face_agree(self, name):
         basin, origin = BASINS[name]
         with jax.enable_x64(True):
-            origin, x = jnp.asarray(origin), points(3000, low=-2.5, high=2.5)
+            size = 60 if isinstance(basin, Attraction) else 3000  # each a search along its ray
+            origin, x = jnp.asarray(origin), points(size, low=-2.5, high=2.5)
             ray = x - origin[:, None]
             gauge = np.asarray(basin.gauge(origin, ray))
             assert bool(basin.contains(origin))
@@ -336,7 +360,7 @@ class TestBasins:
                 return
             origins = origin[:, None] + 0.1 * x
             together = basin.gauge(origins, ray)
-            for place in range(5):
+            for place in range(1 if isinstance(basin, Attraction) else 5):
                 alone = basin.gauge(origins[:, place], ray[:, place])
                 assert float(together[place]) == pytest.approx(float(alone), rel=1e-12)
 
@@ -360,6 +384,17 @@ BAD = {
     "well barrier": (lambda: DoubleWell(1.0, math.nan), "barrier must be finite, got nan."),
     "well curvature": (lambda: DoubleWell(1.0, 0.25, [0.0]), "curvature must be positive, got [0.0]."),
     "well side": (lambda: DoubleWell(1.0, 0.25, well="up"), "well must be 'right' or 'left', got 'up'."),
+    "row order": (lambda: MultiWell([0.0, 1.0], [1.5], [1.0], [1.0, 1.0], [1.0]), "must alternate and rise"),
+    "row sizes": (lambda: MultiWell([0.0, 1.0], [0.5], [1.0], [1.0], [1.0]), "2 minima need 2 curvatures, got 1."),
+    "row barriers": (lambda: MultiWell([0.0, 1.0], [0.5], [], [1.0, 1.0], [1.0]), "need 1 barriers, got 0."),
+    "row low barrier": (
+        lambda: MultiWell([0.0, 1.0], [0.5], [1e-3], [1.0, 1.0], [1.0]),
+        "0.5 is too low",
+    ),
+    "row curvature": (lambda: MultiWell([0.0], [], [], [-1.0], []), "curvatures must be positive, got [-1.0]."),
+    "row well": (lambda: MultiWell([0.0], [], [], [1.0], [], well=1), "well must be from 0 to 0, got 1."),
+    "separable": (lambda: Separable([]), "needs at least one part"),
+    "Wang, Oh and Rhee well": (lambda: WangOhRhee(4), "well must be from 0 to 3, got 4."),
     "function slope": (lambda: from_function(lambda x: (x**2).sum(), [1.0]), "minimum has norm 2;"),
     "function value": (lambda: from_function(lambda x: x, [1.0]), "must give one finite number at the minimum"),
     "box order": (lambda: Box([1.0], [0.0]), "lower must be below upper, got [1.] and [0.]."),
@@ -373,6 +408,10 @@ BAD = {
     "half-space normal": (lambda: HalfSpace([0.0, 0.0], 1.0), "normal must not be zero"),
     "half-space offset": (lambda: HalfSpace([1.0], [1.0]), "offset must be a number, got shape (1,)."),
     "sublevel height": (lambda: Sublevel(WELL, -0.5), "height must be positive, got -0.5."),
+    "attraction flat": (lambda: Attraction(Flat([0.0])), "does not rise from its minimum along all rays"),
+    "attraction near": (lambda: Attraction(WELL, -1.0), "near must be positive, got -1.0."),
+    "attraction tolerance": (lambda: Attraction(WELL, tolerance=0.0), "tolerance must be positive, got 0.0."),
+    "attraction steps": (lambda: Attraction(WELL, max_steps=0), "max_steps must be at least 1, got 0."),
     "sgd learning_rate": (lambda: SGD(-0.1), "learning_rate must be positive, got -0.1."),
     "momentum learning_rate": (lambda: Momentum(None), "needs a learning_rate"),
     "momentum beta": (lambda: Momentum(0.1, 1.0), "beta must be in [0, 1), got 1.0."),
@@ -383,6 +422,9 @@ BAD = {
     "adam variant": (lambda: Adam(variant="w"), "variant must be one of paper, corrected, frozen, got 'w'."),
     "adam preconditioner": (lambda: Adam(variant="frozen", preconditioner=[-1.0]), "preconditioner must be positive"),
     "euler dt": (lambda: Euler(0.0), "dt must be positive, got 0.0."),
+    "tamed dt": (lambda: Tamed(-1.0), "dt must be positive, got -1.0."),
+    "tamed project": (lambda: Tamed(0.1, [[0.0], [0.0]]), "lower bounds below the upper ones, got [0.] and [0.]."),
+    "iteration project": (lambda: Iteration([-1.0, 1.0]), "the upper bounds, (2, d), got shape (2,)."),
     "jump-adapted jump_part": (lambda: JumpAdapted(1.5), "jump_part must be in (0, 1), got 1.5."),
     "jump-adapted step_part": (lambda: JumpAdapted(0.2, 0.0), "step_part must be in (0, 1), got 0.0."),
 }
@@ -485,6 +527,7 @@ RATES = {
     "sublevel valley": (VALLEY, Sublevel(VALLEY, 0.7), Independent(1.5, MATRIX), SGD()),
     "sublevel well": (WELL, Sublevel(WELL, 0.2), Independent(1.5, MATRIX), SGD()),
     "sublevel function": (BOWL, Sublevel(BOWL, 0.7), Independent(1.5, MATRIX), SGD()),
+    "attraction well": (WELL, Attraction(WELL), Independent(1.5, MATRIX), SGD()),
 }
 
 
@@ -595,6 +638,27 @@ class TestSolvers:
         assert float(solver.step_time(problem)) == pytest.approx(0.05 if name == "euler" else 0.1)
         assert solver.clock(expected) == ()
         assert not solver.expired(expected).any()
+
+    def test_taming_divides_the_drift(self):
+        with jax.enable_x64(True):
+            problem, x, counter = cast(PROBLEM, jnp.float64), points(3), counters(3)
+            plain, tamed = (
+                solver.step(problem, solver.init(problem, x), counter).x for solver in (Euler(0.5), Tamed(0.5))
+            )
+            gradient = np.asarray(problem.landscape.gradient(x))
+        drift = gradient / (1 + 0.5 * np.linalg.norm(gradient, axis=0))
+        np.testing.assert_allclose(tamed - plain, 0.5 * (gradient - drift), rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize("make", [partial(Euler, 0.05), partial(Tamed, 0.05), Iteration])
+    def test_projection_puts_the_point_back_into_the_box(self, make):
+        problem, x, counter = cast(PROBLEM, jnp.float32), points(200), counters(200)
+        free, boxed = cast((make(), make(project=[[-0.5, -1.0], [0.7, 1.0]])), jnp.float32)
+        far = free.step(problem, free.init(problem, x), counter).x
+        near = boxed.step(problem, boxed.init(problem, x), counter).x
+        low, high = np.array([[-0.5], [-1.0]], np.float32), np.array([[0.7], [1.0]], np.float32)
+        np.testing.assert_array_equal(near, np.clip(far, low, high))
+        assert (np.asarray(near) != np.asarray(far)).any()
+        assert np.isnan(boxed.step(problem, boxed.init(problem, x * math.nan), counter).x).all()
 
     def test_steps_of_the_jump_adapted_solver_add_up_to_max_time(self):
         with jax.enable_x64(True):

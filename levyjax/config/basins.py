@@ -117,3 +117,12 @@ class SublevelConfig:
         if not excess < self.height:
             return f"there F is {excess:g} above its minimum, which is not below height"
         return None if config.landscape.same_valley(x, self.height) else "it is in another valley than the minimum"
+
+
+@table("basin", "attraction")
+class AttractionConfig:
+    """Every point from which gradient descent's flow ends at the landscape's minimum x*."""
+
+    def outside(self, x: Point, config: "RunConfig") -> str | None:
+        """Only a descent can tell: the problem itself checks it when it is built."""
+        return None

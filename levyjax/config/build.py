@@ -17,6 +17,11 @@ def _landscape(config: RunConfig) -> Any:
         return landscapes.AsymmetricValley(part.curvature_left, part.curvature_right, part.minimum)
     if isinstance(part, schema.DoubleWellConfig):
         return landscapes.DoubleWell(part.width, part.height, part.curvature, well=part.well)
+    if isinstance(part, schema.MultiWellConfig):
+        tops = (part.saddles, part.barriers, part.curvatures, part.saddle_curvatures)
+        return landscapes.MultiWell(part.minima, *tops, part.heights, well=part.well)
+    if isinstance(part, schema.WangOhRheeConfig):
+        return landscapes.WangOhRhee(part.well)
     return landscapes.Flat(config.minimum)
 
 
@@ -30,6 +35,8 @@ def _basin(config: RunConfig, landscape: Any) -> Any:
         return basins.Ellipsoid(_operator(part.matrix), part.level, part.center or config.minimum)
     if isinstance(part, schema.HalfSpaceConfig):
         return basins.HalfSpace(part.normal, part.offset)
+    if isinstance(part, schema.AttractionConfig):
+        return basins.Attraction(landscape)
     return basins.Sublevel(landscape, part.height)
 
 
@@ -89,9 +96,23 @@ def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
     )
 
 
+def _bounds(config: RunConfig) -> list[list[float]] | None:
+    """Lower and upper bounds of every coordinate; one pair of the file is for all of them."""
+    project: Any = config.run.project
+    if project is None:
+        return None
+    pairs = project if isinstance(project[0], tuple) else [project] * config.dimension
+    return [[float(pair[side]) for pair in pairs] for side in (0, 1)]
+
+
 def build_plan(config: RunConfig) -> Plan:
     """How the run's cells are simulated."""
     run = config.run
-    made = {"iteration": solvers.Iteration, "euler": lambda: solvers.Euler(run.dt)}
+    project = _bounds(config)
+    made = {
+        "iteration": lambda: solvers.Iteration(project),
+        "euler": lambda: solvers.Euler(run.dt, project),
+        "tamed": lambda: solvers.Tamed(run.dt, project),
+    }
     solver = made.get(run.method, solvers.JumpAdapted)()
     return Plan(solver, run.num_trajectories, run.max_time, run.dtype)

@@ -111,17 +111,13 @@ def boolean(value: Any, where: str) -> bool:
     return value
 
 
-def choice(names: Iterable[str], planned: Iterable[str] = ()) -> Check:
-    """A checker of a name; a planned one is refused with the remark that this version does not have it."""
-    names, planned = tuple(names), tuple(planned)
+def choice(names: Iterable[str]) -> Check:
+    """A checker of a name."""
+    names = tuple(names)
 
     def check(value: Any, where: str) -> str:
         if isinstance(value, str) and value in names:
             return value
-        if isinstance(value, str) and value in planned:
-            raise ConfigError(
-                f"{where} = {show(value)} is not available in this version; available are {listing(names)}."
-            )
         raise ConfigError(f"{where} = {show(value)} is unknown: {nearest(value, names)}Allowed are {listing(names)}.")
 
     return check
@@ -156,6 +152,22 @@ def vector(entry: Check, may_be_empty: bool = False) -> Check:
         return tuple(entry(item, f"{where}[{index}]") for index, item in enumerate(value))
 
     return check
+
+
+def box(value: Any, where: str) -> tuple[tuple[float, ...], ...]:
+    """A checker of a pair [low, high], or of a list with one pair a coordinate."""
+    value = plain(value)
+    give = "[low, high] with low below high, or one such pair for each coordinate"
+    if not isinstance(value, (list, tuple)) or not value:
+        raise refuse(value, where, give)
+    pairs = value if isinstance(value[0], (list, tuple)) else [value]
+    for pair in pairs:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise refuse(value, where, give)
+    made = tuple(tuple(finite(entry, where) for entry in pair) for pair in pairs)
+    if not all(low < high for low, high in made):
+        raise refuse(value, where, give)
+    return made if pairs is value else made[0]
 
 
 positive = real("a finite number above 0", lambda x: 0.0 < x < math.inf)

@@ -20,13 +20,27 @@ _NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", 
 def check(config: "RunConfig") -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
     _check_flat(config)
-    check_sizes(size for name in TABLES for size in sizes(getattr(config, name)))
+    lists = [size for name in TABLES for size in sizes(getattr(config, name))]
+    check_sizes([*_landscape_size(config), *lists, *_project_size(config)])
     _check_iteration_only(config)
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
     _check_ranges(config)
     check_sweep(config)
+
+
+def _landscape_size(config: "RunConfig") -> list[tuple[str, int]]:
+    """The dimension of a landscape that no list of coordinates gives."""
+    landscape = config.landscape
+    if landscape.minimum is None or sizes(landscape):
+        return []
+    return [(f'[landscape] kind = "{landscape.kind}"', len(landscape.minimum))]
+
+
+def _project_size(config: "RunConfig") -> list[tuple[str, int]]:
+    project = config.run.project
+    return [("[run] project", len(project))] if project and isinstance(project[0], tuple) else []
 
 
 def _check_flat(config: "RunConfig") -> None:
@@ -37,9 +51,9 @@ def _check_flat(config: "RunConfig") -> None:
             '[run] start is missing: [landscape] kind = "flat" has no minimum to start from. '
             "Add for example start = [0.0, 0.0], one number for each coordinate."
         )
-    if config.basin.kind == "sublevel":
+    if config.basin.kind in ("sublevel", "attraction"):
         raise ConfigError(
-            '[basin] kind = "sublevel" is refused: [landscape] kind = "flat" has no levels. '
+            f'[basin] kind = "{config.basin.kind}" is refused: [landscape] kind = "flat" has no levels and no slopes. '
             'Take kind = "box", "ball", "ellipsoid" or "half_space".'
         )
 

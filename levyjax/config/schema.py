@@ -5,10 +5,19 @@ import math
 from typing import Any, Protocol
 
 from levyjax.config import consistency
-from levyjax.config.basins import BallConfig, BasinConfig, BoxConfig, EllipsoidConfig, HalfSpaceConfig, SublevelConfig
+from levyjax.config.basins import (
+    AttractionConfig,
+    BallConfig,
+    BasinConfig,
+    BoxConfig,
+    EllipsoidConfig,
+    HalfSpaceConfig,
+    SublevelConfig,
+)
 from levyjax.config.checks import (
     ConfigError,
     boolean,
+    box,
     choice,
     finite,
     integer,
@@ -33,8 +42,10 @@ from levyjax.config.landscapes import (
     DoubleWellConfig,
     FlatConfig,
     LandscapeConfig,
+    MultiWellConfig,
     Point,
     QuadraticConfig,
+    WangOhRheeConfig,
 )
 from levyjax.config.matrices import Matrix, scale_matrix
 from levyjax.config.tables import TABLES, key, table, to_dict
@@ -45,6 +56,7 @@ __all__ = [
     "AdamConfig",
     "AdamwConfig",
     "AsymmetricValleyConfig",
+    "AttractionConfig",
     "BallConfig",
     "BoxConfig",
     "ClippedSgdConfig",
@@ -56,6 +68,7 @@ __all__ = [
     "HalfSpaceConfig",
     "IndependentConfig",
     "MomentumConfig",
+    "MultiWellConfig",
     "NoiseConfig",
     "QuadraticConfig",
     "RmspropConfig",
@@ -64,17 +77,18 @@ __all__ = [
     "RunSettings",
     "SgdConfig",
     "SublevelConfig",
+    "WangOhRheeConfig",
 ]
 
 Scale = float | Matrix
 
 METHODS = {  # method -> the key that says how long a step is; None where a step takes what time it needs
     "euler": "dt",
+    "tamed": "dt",
     "iteration": "learning_rate",
     "jump_adapted": None,
     "quasi_stationary": None,
 }
-_PLANNED_METHODS = ("tamed",)
 
 _alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
 _fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
@@ -127,10 +141,13 @@ class RunSettings:
 
     Args:
         noise_level: the factor epsilon of dL; a list sweeps.
-        method: "euler" (steps of `dt`), "jump_adapted" (from large jump to large jump, at a cost that hardly depends on
-            the noise level), "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or
-            "iteration" (the optimizer itself).
-        dt: step in time, needed by "euler".
+        method: "euler" (steps of `dt`), "tamed" (the same with the gradient g/(1 + dt |g|), which cannot blow up),
+            "jump_adapted" (from large jump to large jump, at a cost that hardly depends on the noise level),
+            "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or "iteration" (the optimizer
+            itself).
+        dt: step in time, needed by "euler" and "tamed".
+        project: a box [low, high], the same for every coordinate or one pair for each, that every step's point is put
+            back into; for "euler", "tamed" and "iteration". Default none.
         dtype: "float32" or "float64".
         relative_error: a quasi-stationary run ends when its standard error is below this part of the rate.
         num_trajectories: how many paths; particles for "quasi_stationary".
@@ -141,8 +158,9 @@ class RunSettings:
     """
 
     noise_level: Sweep = key(sweep(positive))
-    method: str = key(choice(METHODS, _PLANNED_METHODS), default="euler")
+    method: str = key(choice(METHODS), default="euler")
     dt: float | None = key(positive, default=None)
+    project: Point | tuple[Point, ...] | None = key(box, default=None)
     dtype: str = key(choice(("float32", "float64")), default="float32")
     relative_error: float = key(_fraction, default=0.001)
     num_trajectories: int = key(integer(1, 2**31 - 1), default=4096)
@@ -156,6 +174,11 @@ class RunSettings:
             raise ConfigError(
                 f'[run] method = "{self.method}" needs dt, its step in time. '
                 "Add for example dt = 0.05, well below 1 over the largest curvature."
+            )
+        if self.project is not None and METHODS[self.method] is None:
+            raise ConfigError(
+                f'[run] project is refused: method = "{self.method}" does not project. '
+                'Take method = "euler", "tamed" or "iteration", or leave project out.'
             )
 
 

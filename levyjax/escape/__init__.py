@@ -2,8 +2,9 @@
 
 from levyjax.engine import ExitCode
 from levyjax.escape.exponentiality import exponentiality_test
-from levyjax.escape.predict import Prediction, predict, unit_rate
+from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
 from levyjax.escape.reference import IntervalReference, interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
@@ -15,20 +16,32 @@ from levyjax.escape.statistics import (
     log_log_slope,
 )
 from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
+from levyjax.escape.transitions import (
+    Visits,
+    expected_occupancy,
+    simulate_visits,
+    stationary_occupancy,
+    transition_rates,
+)
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
     "EscapeProblem",
     "ExitCode",
+    "ExitProfile",
     "ExitSamples",
     "ExitSummary",
     "IntervalReference",
     "Plan",
     "Prediction",
     "QuasiStationaryRate",
+    "Visits",
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "exit_profile",
+    "exit_rate",
+    "expected_occupancy",
     "exponential_fit",
     "exponentiality_test",
     "interval_reference",
@@ -39,6 +52,9 @@ __all__ = [
     "quasi_stationary_rate",
     "simulate",
     "simulate_summary",
+    "simulate_visits",
+    "stationary_occupancy",
     "summarize",
+    "transition_rates",
     "unit_rate",
 ]

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
+from levyjax.basins import Attraction
 from levyjax.dynamics import SGD, Adam, Momentum, RMSProp, flow
 from levyjax.escape.problem import EscapeProblem
 
@@ -115,6 +116,8 @@ def flow_out_gauge(
     is pulled back on its way. With `iterated` the flow of momentum is its own iteration. The set of such jumps is taken
     to be a half-line on each ray.
     """
+    if isinstance(problem.dynamics, SGD) and isinstance(problem.basin, Attraction):
+        return gauge  # whose flow keeps it by its definition
     moving = np.real(spectrum)
     moving = moving[moving > 0]
     if moving.size == 0 or not (gauge > 0).any():

@@ -78,6 +78,32 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
     return exit_rays(problem, maps).contributions(problem.noise.alpha).sum()
 
 
+def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
+    """noise_level^alpha times `unit_rate`: the small-noise exit rate as a function that jax can differentiate.
+
+    The noise level, alpha, the scales, the Hessian and the basin are its arguments; inside `jax.jit` and `jax.grad`,
+    where `predict`, which also judges the limit, is not at home.
+
+    Args:
+        problem: of noise with jumps (alpha below 2), in a basin that the noise-free flow does not leave.
+
+    Returns:
+        Exits per unit of the SDE's time.
+
+    Example:
+        >>> import jax
+        >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
+        >>> from levyjax.landscapes import Quadratic
+        >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.1)
+        >>> slopes = jax.grad(exit_rate)(problem)  # a problem of derivatives
+        >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
+        1.5
+    """
+    noise_level = jnp.asarray(problem.noise_level)
+    return noise_level**problem.noise.alpha * unit_rate(problem)
+
+
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
     """The rays along which jumps of A L leave, seen through each of the maps."""
     measure = problem.noise.spectral_measure()

@@ -4,7 +4,10 @@ from levyjax.landscapes.asymmetric_valley import AsymmetricValley
 from levyjax.landscapes.base import Landscape
 from levyjax.landscapes.double_well import DoubleWell
 from levyjax.landscapes.function import FunctionLandscape, from_function
+from levyjax.landscapes.multi_well import MultiWell
 from levyjax.landscapes.quadratic import Flat, Quadratic
+from levyjax.landscapes.separable import Separable
+from levyjax.landscapes.wang_oh_rhee import WangOhRhee
 
 __all__ = [
     "AsymmetricValley",
@@ -12,6 +15,9 @@ __all__ = [
     "Flat",
     "FunctionLandscape",
     "Landscape",
+    "MultiWell",
     "Quadratic",
+    "Separable",
+    "WangOhRhee",
     "from_function",
 ]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -52,7 +53,7 @@ class DoubleWell:
 
     @property
     def minimum(self) -> Any:
-        library = np if concrete(self.width) else jnp
+        library = jnp if isinstance(self.width, jax.Array) else np
         first = library.reshape(self.width, (1,)) * self._sign
         return library.concatenate([first, library.zeros(self.curvature.shape[0], first.dtype)])
 

@@ -2,10 +2,12 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import freeze, parameter, positive, pytree
+from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
 from levyjax.dynamics import Dynamics, Kick
 from levyjax.landscapes import Landscape
 from levyjax.noise import Noise
@@ -66,15 +68,17 @@ class Euler:
 
     Args:
         dt: step length in the SDE's time, positive.
+        project: (2, d) lower and upper bounds that each step's point is put back between; default none.
 
     Raises:
-        ValueError: dt is not positive.
+        ValueError: dt is not positive; a lower bound not below its upper one.
     """
 
     dt: Any
+    project: Any = None
 
     def __post_init__(self) -> None:
-        freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"))
+        freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"), project=checked_box(self.project))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Euler":
         return self
@@ -90,7 +94,54 @@ class Euler:
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
-        return forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick)
+        return projected(forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick), self.project)
+
+    def step_time(self, forces: Forces) -> Any:
+        return self.dt
+
+
+@pytree
+class Tamed:
+    """Euler with the gradient tamed, g/(1 + dt |g|): no step drifts further than 1, and none blows up.
+
+    Where dt |g| is small it is Euler's step. On a landscape that grows faster than quadratically explicit Euler leaves
+    the finite numbers after one long jump; this one comes back at unit speed. An optimizer with averages (momentum,
+    Adam) is given the tamed gradient in place of the gradient.
+
+    Args:
+        dt: step length in the SDE's time, positive.
+        project: as for `Euler`.
+
+    Raises:
+        ValueError: as for `Euler`.
+
+    Source:
+        Hutzenthaler, Jentzen, Kloeden, "Strong convergence of an explicit numerical method for SDEs with nonglobally
+        Lipschitz continuous coefficients", Annals of Applied Probability 22 (2012).
+    """
+
+    dt: Any
+    project: Any = None
+
+    def __post_init__(self) -> None:
+        freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"), project=checked_box(self.project))
+
+    def prepare(self, forces: Forces, max_time: Any) -> "Tamed":
+        return self
+
+    def init(self, forces: Forces, x: Array) -> Any:
+        return forces.dynamics.init(x)
+
+    def clock(self, state: Any) -> tuple[Array, ...]:
+        return ()
+
+    def expired(self, state: Any) -> Array:
+        return jnp.bool_(False)
+
+    def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
+        kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
+        gradient = tamed(forces.landscape.gradient(state.x), self.dt)
+        return projected(forces.dynamics.sde_step(state, gradient, kick), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return self.dt
@@ -98,7 +149,19 @@ class Euler:
 
 @pytree
 class Iteration:
-    """The optimizer itself: one step is one iteration, and takes learning_rate of time."""
+    """The optimizer itself: one step is one iteration, and takes learning_rate of time.
+
+    Args:
+        project: as for `Euler`.
+
+    Raises:
+        ValueError: a lower bound not below its upper one.
+    """
+
+    project: Any = None
+
+    def __post_init__(self) -> None:
+        freeze(self, project=checked_box(self.project))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Iteration":
         return self
@@ -114,7 +177,35 @@ class Iteration:
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         kick = Kick(forces.noise, forces.noise_level, counter, 1.0)
-        return forces.dynamics.iterate(state, forces.landscape.gradient(state.x), kick)
+        return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), kick), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return forces.dynamics.learning_rate
+
+
+def tamed(gradient: Float[Array, "d lanes"], dt: Any) -> Float[Array, "d lanes"]:
+    """g/(1 + dt |g|); the squares in |g| cannot overflow."""
+    largest = jnp.abs(gradient).max(axis=0)
+    unit = gradient / jnp.where(largest > 0, largest, 1)
+    return gradient / (1 + dt * largest * jnp.sqrt(total(unit**2)))
+
+
+def projected(state: Any, bounds: Any) -> Any:
+    """The state with its point put back between bounds (2, d); NaN stays NaN."""
+    if bounds is None:
+        return state
+    return state._replace(x=jnp.clip(state.x, column(bounds[0], state.x), column(bounds[1], state.x)))
+
+
+def checked_box(bounds: Any) -> Any:
+    """Lower and upper bounds (2, d), or None."""
+    if bounds is None or not concrete(bounds):
+        return bounds
+    if np.ndim(bounds) != 2 or len(bounds) != 2:
+        raise ValueError(f"project must be the lower and the upper bounds, (2, d), got shape {np.shape(bounds)}.")
+    lower, upper = (parameter(side, "project", ndim=(1,), infinite=True) for side in bounds)
+    if not np.all(np.asarray(lower) < np.asarray(upper)):
+        raise ValueError(
+            f"project must have lower bounds below the upper ones, got {np.asarray(lower)} and {np.asarray(upper)}."
+        )
+    return bounds if isinstance(bounds, jax.Array) else np.stack([lower, upper])

@@ -1,0 +1,164 @@
+"""Landscapes with several wells: their heights, curvatures and formulas, and the same F in the configuration."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from levyjax.config import cells, parse
+from levyjax.config.build import build_problem
+from levyjax.landscapes import DoubleWell, MultiWell, Quadratic, Separable, WangOhRhee
+
+ROW = {
+    "minima": [-1.0, 1.0, 2.5],
+    "saddles": [0.2, 2.0],
+    "barriers": [1.0, 0.5],
+    "curvatures": [2.0, 3.0, 4.0],
+    "saddle_curvatures": [2.5, 2.0],
+    "heights": [0.0, -0.3, 0.2],
+}
+TABLES = {"basin": {"kind": "ball", "radius": 0.3}, "dynamics": {"kind": "sgd"}, "noise": {"kind": "gaussian"}} | {
+    "run": {"noise_level": 1, "dt": 1}
+}
+
+
+def row(**changes):
+    return MultiWell(**(ROW | changes))
+
+
+def evaluate(landscape, x):
+    """F, F' and F'' on points of the line."""
+    with jax.enable_x64(True):
+        x = jnp.asarray(x, float)[None]
+        bend = jax.jvp(landscape.gradient, (x,), (jnp.ones_like(x),))[1]
+        return np.asarray(landscape.value(x)), np.asarray(landscape.gradient(x)[0]), np.asarray(bend[0])
+
+
+class TestMultiWell:
+    def test_heights_slopes_and_curvatures_are_those_given(self):
+        for side in (-1e-9, 1e-9):
+            value, slope, bend = evaluate(row(), np.array(ROW["minima"]) + side)
+            np.testing.assert_allclose(value, ROW["heights"], atol=1e-12)
+            np.testing.assert_allclose(slope, side * np.array(ROW["curvatures"]), atol=1e-14)
+            np.testing.assert_allclose(bend, ROW["curvatures"], rtol=1e-6)
+            value, slope, bend = evaluate(row(), np.array(ROW["saddles"]) + side)
+            np.testing.assert_allclose(value, ROW["barriers"], atol=1e-12)
+            np.testing.assert_allclose(slope, -side * np.array(ROW["saddle_curvatures"]), atol=1e-14)
+            np.testing.assert_allclose(bend, -np.array(ROW["saddle_curvatures"]), rtol=1e-6)
+
+    def test_it_rises_from_each_minimum_to_each_saddle(self):
+        flat = sorted(ROW["minima"] + ROW["saddles"])
+        for place, (low, high) in enumerate(itertools.pairwise([-5.0, *flat, 5.0])):
+            slope = evaluate(row(), np.linspace(low, high, 500)[1:-1])[1]
+            assert np.all(slope * (-1) ** place < 0)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "apart"),
+        [("saddles", [0.4, 2.0], 1.0), ("barriers", [3.0, 0.5], 1.0), ("curvatures", [2.0, 3.0, 9.0], 2.0)],
+    )
+    def test_one_thing_varies_alone(self, name, value, apart):
+        """What is changed at one place leaves F as it is beyond the neighbouring points."""
+        x = np.linspace(-4, 5, 1001)
+        before, after = evaluate(row(), x)[0], evaluate(row(**{name: value}), x)[0]
+        changed = x[np.abs(before - after) > 1e-12]
+        assert changed.size > 50
+        if name == "curvatures":
+            assert changed.min() > ROW["saddles"][1]
+        else:
+            assert changed.min() > ROW["minima"][0]
+            assert changed.max() < ROW["minima"][1]
+        assert evaluate(row(**{name: value}), ROW["minima"])[0] == pytest.approx(np.array(ROW["heights"]), abs=1e-12)
+
+    def test_sublevel_sets_end_at_barriers(self):
+        landscape = row(well=1)
+        with jax.enable_x64(True):
+            x = jnp.asarray([[-1.0, 0.19, 0.21, 1.0, 1.99, 2.01, 2.5]])
+            low, middle, high = (np.asarray(landscape.in_sublevel(x, height)) for height in (0.7, 0.9, 1.4))
+            np.testing.assert_array_equal(low, [0, 0, 0, 1, 0, 0, 0])
+            np.testing.assert_array_equal(middle, [0, 0, 0, 1, 1, 1, 1])
+            np.testing.assert_array_equal(high, [1, 1, 1, 1, 1, 1, 1])
+            ways = 1 / np.asarray(landscape.sublevel_gauge(jnp.asarray([[-1.0, 1.0]]), 0.8 - 1e-9))
+        assert evaluate(landscape, [1 - ways[0]])[0] == pytest.approx(0.5, abs=1e-8)
+        assert ways[1] == pytest.approx(1.0, abs=1e-4)
+
+    def test_is_the_configurations(self):
+        for well in range(3):
+            config = parse({"landscape": {"kind": "multi_well", **ROW, "well": well}, **TABLES})
+            check_against_configuration(config, np.linspace(-4, 5, 301))
+
+
+def check_against_configuration(config, x):
+    landscape = build_problem(config, cells(config)[0]).landscape
+    assert tuple(landscape.minimum) == config.minimum
+    value = evaluate(landscape, x)[0] - evaluate(landscape, config.minimum)[0]
+    excess = np.array([config.landscape.excess((y,)) for y in x])
+    np.testing.assert_allclose(value, excess, atol=1e-12, rtol=1e-12)
+    for height in (0.151, 0.31, 0.71, 1.31):
+        inside = [e < height and config.landscape.same_valley((y,), height) for y, e in zip(x, excess, strict=True)]
+        with jax.enable_x64(True):
+            np.testing.assert_array_equal(landscape.in_sublevel(jnp.asarray(x)[None], height), inside)
+
+
+class TestWangOhRhee:
+    def test_wells_end_at_the_edges(self):
+        """F is 0 with slope 0 at the inner edges, crosses 0 at the outer ones, and is negative in between."""
+        value, slope, _ = evaluate(WangOhRhee(), [-1.6, -1.3, 0.2, 0.7, 1.6])
+        np.testing.assert_allclose(value, 0, atol=1e-12)
+        np.testing.assert_allclose(slope[1:4], 0, atol=1e-12)
+        assert slope[0] < -1
+        assert slope[4] > 0.1
+        inner = np.linspace(-1.6, 1.6, 2001)[1:-1]
+        inner = inner[np.abs(inner[:, None] - [-1.3, 0.2, 0.7]).min(axis=1) > 1e-9]
+        assert np.all(evaluate(WangOhRhee(), inner)[0] < 0)
+
+    def test_minima(self):
+        """Each is where a golden section ends that starts from the well's edges; sharp and flat by turns."""
+        for well, (low, high) in enumerate(itertools.pairwise([-1.6, -1.3, 0.2, 0.7, 1.6])):
+            minimum = WangOhRhee(well).minimum
+            for _ in range(60):
+                left, right = high - (high - low) / 1.618033988749895, low + (high - low) / 1.618033988749895
+                values = evaluate(WangOhRhee(), [left, right])[0]
+                low, high = (low, right) if values[0] < values[1] else (left, high)
+            assert minimum[0] == pytest.approx(low, abs=1e-7)
+            assert evaluate(WangOhRhee(), minimum)[1] == pytest.approx(0, abs=1e-11)
+        bends = [float(np.asarray(WangOhRhee(well).hessian())[0, 0]) for well in range(4)]
+        np.testing.assert_allclose(bends, [163.4, 2.178, 446.3, 7.733], rtol=1e-3)
+
+    def test_gradient_is_that_of_the_logarithm_written_out(self):
+        """F'/F as a sum of logarithmic derivatives, by hand."""
+        x = np.array([-1.55, -1.4, -1.0, -0.5, 0.0, 0.3, 0.6, 0.8, 1.2, 1.5, 2.0, -2.0])
+        value, slope, _ = evaluate(WangOhRhee(), x)
+        expected = 1 / (x + 1.6) + 2 / (x + 1.3) + 2 / (x - 0.2) + 2 / (x - 0.7) + 1 / (x - 1.6) - 0.6 / (1.65 - x)
+        for offset, floor in ((-0.5, 0.01), (1.5, 0.1)):
+            spike = floor + 4 * (x + offset) ** 2
+            expected -= 8 * (x + offset) / spike / (spike + 1)
+        bump = np.exp(-5 * (x + 0.8) ** 2) / 4
+        expected += 10 * (x + 0.8) * bump / (1 - bump)
+        np.testing.assert_allclose(slope / value, expected, rtol=1e-10)
+
+    def test_is_the_configurations(self):
+        for well in range(4):
+            config = parse({"landscape": {"kind": "wang_oh_rhee", "well": well}, **TABLES, "basin": TINY})
+            check_against_configuration(config, np.linspace(-1.7, 1.64, 301))
+
+
+TINY = {"kind": "ball", "radius": 0.05}
+
+
+def test_a_grid_of_wells():
+    grid = Separable([row(well=1), DoubleWell(1.0, 0.25), Quadratic([3.0])])
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, (3, 20)))
+        expected = row().value(x[:1]) + DoubleWell(1.0, 0.25).value(x[1:2]) + 1.5 * x[2] ** 2
+        np.testing.assert_allclose(grid.value(x), expected, rtol=1e-14)
+        np.testing.assert_allclose(np.diag(grid.hessian()), [3.0, 2.0, 3.0])
+        np.testing.assert_array_equal(grid.minimum, [1.0, 1.0, 0.0])
+        assert float(grid.value(jnp.asarray(grid.minimum))) == pytest.approx(-0.3)
+        corners = jnp.asarray([[1.0, -1.0, 2.5, 1.0], [1.0, 1.0, 1.0, -1.0], [0.0] * 4])
+        np.testing.assert_array_equal(grid.in_sublevel(corners, 0.24), [1, 0, 0, 0])
+        np.testing.assert_array_equal(grid.in_sublevel(corners, 0.26), [1, 0, 0, 1])
+        np.testing.assert_array_equal(grid.in_sublevel(corners, 0.9), [1, 0, 1, 1])
+    assert math.isfinite(float(grid.value(jnp.zeros(3))))

@@ -1,0 +1,159 @@
+"""Visits to several wells against the law of the chain that jumps make between them.
+
+A |z| < 4 test fails by chance with probability 6.3e-5; 12 numbers are tested so in the default run, 9 in the slow one.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate
+
+from levyjax.basins import Box
+from levyjax.dynamics import SGD
+from levyjax.escape import (
+    EscapeProblem,
+    ExitCode,
+    expected_occupancy,
+    predict,
+    simulate_visits,
+    stationary_occupancy,
+    transition_rates,
+)
+from levyjax.landscapes import MultiWell, from_function
+from levyjax.noise import Independent
+from levyjax.solvers import Euler, JumpAdapted, Tamed
+from levyjax.stable import tail_constant
+
+MINIMA, SADDLES = [-1.0, 1.0, 2.5], [0.2, 2.0]
+
+
+def row(minima=MINIMA, saddles=SADDLES, curvature=1.0, barrier=1.0):
+    wells = len(minima)
+    same = np.ones(wells - 1)
+    return MultiWell(minima, saddles, barrier * same, np.full(wells, curvature), 2 * same)
+
+
+class TestRates:
+    @pytest.mark.parametrize("longest_jump", [math.inf, 2.0])
+    def test_are_the_levy_measure_of_the_wells(self, longest_jump):
+        alpha, level, scale = 1.3, 0.2, 0.7
+        rates = transition_rates(MINIMA, SADDLES, alpha, level, scale, longest_jump)
+        edges = [-20_000.0, *SADDLES, 20_000.0]
+        density = float(tail_constant(alpha)) * (level * scale) ** alpha
+        for start, origin in enumerate(MINIMA):
+            for end in range(3):
+                if end != start:
+                    low, high = sorted(min(abs(edge - origin), longest_jump) for edge in edges[end : end + 2])
+                    expected = density * integrate.quad(lambda y: y ** (-1 - alpha), low, high, limit=500)[0]
+                    assert rates[start, end] == pytest.approx(expected, rel=1e-4, abs=1e-15)
+        np.testing.assert_allclose(rates.sum(axis=1), 0, atol=1e-15)
+
+    def test_leave_a_well_as_predicted(self):
+        for well, ends in enumerate(zip([-np.inf, *SADDLES], [*SADDLES, np.inf], strict=True)):
+            landscape = MultiWell(MINIMA, SADDLES, [1.0, 1.0], [1.0] * 3, [2.0, 2.0], well=well)
+            problem = EscapeProblem(landscape, Box(ends[:1], ends[1:]), Independent(1.4, [0.6]), SGD(), 0.02)
+            rates = transition_rates(MINIMA, SADDLES, 1.4, 0.02, 0.6)
+            assert -rates[well, well] == pytest.approx(predict(problem).rate, rel=1e-9)
+
+    def test_odds_of_two_wells_are_the_ratio_of_their_widths_to_the_power_alpha(self):
+        for alpha in (0.7, 1.2, 1.9):
+            left, right = stationary_occupancy(transition_rates([-1.0, 3.0], [0.0], alpha, 0.1))
+            assert right / left == pytest.approx(3**alpha, rel=1e-9)
+
+    def test_occupancy_of_a_finite_run(self):
+        """Two states: pi_j + (delta - pi_j) (1 - exp(-q t))/(q t), q the sum of the rates."""
+        rates = transition_rates([-1.0, 2.0], [0.0], 1.5, 0.1)
+        law, q = stationary_occupancy(rates), rates[0, 1] + rates[1, 0]
+        for duration in (0.1 / q, 3 / q, 1000 / q):
+            memory = (1 - math.exp(-q * duration)) / (q * duration)
+            expected = law + (np.array([1, 0]) - law) * memory
+            np.testing.assert_allclose(expected_occupancy(rates, 0, duration), expected, rtol=1e-9)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (([0.0, 1.0], [2.0], 1.5, 0.1), "minima and saddles must alternate and rise"),
+            (([0.0], [], 1.5, 0.1), "minima and saddles must alternate and rise"),
+            (([0.0, 1.0], [0.5], 2.0, 0.1), "alpha must be in (0, 2), got 2.0"),
+            (([0.0, 1.0], [0.5], 1.5, 0.0), "noise_level must be positive, got 0.0."),
+            (([0.0, 1.0], [0.5], 1.5, 0.1, 1.0, -1.0), "longest_jump must be positive, got -1.0."),
+        ],
+    )
+    def test_bad_arguments(self, arguments, words):
+        with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+            transition_rates(*arguments)
+        assert words in str(caught.value)
+
+    def test_a_chain_in_two_parts_has_no_law(self):
+        with pytest.raises(ValueError, match="has 2 stationary laws"):
+            stationary_occupancy(np.array([[-1.0, 1, 0, 0], [1, -1, 0, 0], [0, 0, -1, 1], [0, 0, 1, -1]]))
+
+
+def compare(landscape, minima, saddles, alpha, kappa, sojourns, count, well, seed):
+    """z of the occupancy of each well, and of each transition's number, against the chain's."""
+    widest = max(1 / min(abs(m - s) for s in saddles) for m in minima)
+    level = kappa ** (-1 / alpha) / widest
+    rates = transition_rates(minima, saddles, alpha, level)
+    duration = sojourns / -np.diag(rates).mean()
+    options = {"duration": duration, "num_trajectories": count, "key": seed, "well": well}
+    visits = simulate_visits(landscape, saddles, Independent(alpha, [1.0]), SGD(), level, Tamed(0.1), **options)
+    assert np.all(visits.exit_code == ExitCode.CENSORED)
+    parts = visits.time / duration
+    np.testing.assert_allclose(parts.sum(axis=1), 1, rtol=1e-3)
+    error = parts.std(axis=0, ddof=1) / math.sqrt(count)
+    occupancy = (parts.mean(axis=0) - expected_occupancy(rates, well, duration)) / error
+    numbers, expected = visits.transitions.sum(axis=0), rates * visits.time.sum(axis=0)[:, None]
+    apart = ~np.eye(len(minima), dtype=bool)
+    assert np.all(numbers[~apart] == 0)
+    return occupancy, ((numbers - expected)[apart] / np.sqrt(expected[apart])), parts.mean(axis=0)
+
+
+class TestVisits:
+    def test_transitions_and_occupancy_of_three_wells(self):
+        """Times in a well are exponential, so given them the numbers of transitions are Poisson."""
+        landscape = row([-1.5, 0.5, 2.5], [-0.5, 1.5])
+        occupancy, transitions, _ = compare(landscape, [-1.5, 0.5, 2.5], [-0.5, 1.5], 1.3, 800, 4, 400, 0, 0)
+        assert np.all(np.abs(occupancy) < 4), occupancy
+        assert np.all(np.abs(transitions) < 4), transitions
+
+    def test_trajectories_without_noise_to_speak_of_stay(self):
+        options = {"duration": 100.0, "num_trajectories": 10, "key": 0, "well": 2}
+        visits = simulate_visits(row(), SADDLES, Independent(1.5, [1.0]), SGD(), 1e-9, Euler(0.1), **options)
+        np.testing.assert_allclose(visits.time, [[0, 0, 100.0]] * 10, rtol=1e-5)
+        assert visits.transitions.sum() == 0
+
+    def test_a_blow_up_is_counted(self):
+        landscape = from_function(lambda x: ((x**2 - 1) ** 2).sum(), [1.0])
+        options = {"minima": [-1.0, 1.0], "duration": 200.0, "num_trajectories": 64, "key": 0}
+        noise = Independent(1.2, [1.0])
+        plain, tamed = (
+            simulate_visits(landscape, [0.0], noise, SGD(), 0.5, solver, **options)
+            for solver in (Euler(0.1), Tamed(0.1))
+        )
+        assert (plain.exit_code == ExitCode.NONFINITE).sum() > 32
+        assert np.all(tamed.exit_code == ExitCode.CENSORED)
+
+    def test_bad_arguments(self):
+        call = {"duration": 1.0, "num_trajectories": 4, "key": 0}
+        parts = (row(), SADDLES, Independent(1.5, [1.0]), SGD(), 0.1)
+        for solver, changes, words in (
+            (Euler(0.1), {"well": 3}, "well must be from 0 to 2, got 3."),
+            (Euler(0.1), {"duration": 0.01}, "duration must be 1 to"),
+            (JumpAdapted(), {}, "in steps of one length"),
+        ):
+            with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+                simulate_visits(*parts, solver, **(call | changes))
+            assert words in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])
+@pytest.mark.parametrize("ratio", [1.5, 2.0, 3.0])
+def test_double_well_odds(alpha, ratio):
+    """Odds = width ratio^alpha at kappa = 800 and more: the occupancy's z, and the odds within 4 of their errors."""
+    minima = [-1.0, ratio]
+    kappa = 800 if alpha < 1.8 else 1600
+    occupancy, transitions, parts = compare(row(minima, [0.0]), minima, [0.0], alpha, kappa, 8, 1000, 0, 1)
+    assert abs(occupancy[0]) < 4, (occupancy, parts)
+    assert np.all(np.abs(transitions) < 4), transitions
