@@ -55,14 +55,14 @@ def _operator(value: Any) -> Any:
     return [float(entry) for entry in value] if not isinstance(value[0], tuple) else [list(row) for row in value]
 
 
-def _noise(config: RunConfig, alpha: float | None) -> Any:
+def _noise(config: RunConfig, alpha: Any) -> Any:
     part: Any = config.noise
     scale = 1.0 if part.scale is None else part.scale
     scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
     if isinstance(part, schema.GaussianConfig):
         return noise.Gaussian(scale)
-    kind = noise.Independent if isinstance(part, schema.IndependentConfig) else noise.Rotational
-    return kind(alpha, scale)
+    kinds = {"independent": noise.Independent, "rotational": noise.Rotational, "per_coordinate": noise.PerCoordinate}
+    return kinds[part.kind](alpha, scale)
 
 
 def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:

@@ -17,6 +17,7 @@ from levyjax.config.checks import (
     real,
     refuse,
     sweep,
+    sweep_of_lists,
     vector,
 )
 from levyjax.config.landscapes import (
@@ -45,6 +46,7 @@ __all__ = [
     "IndependentConfig",
     "MomentumConfig",
     "NoiseConfig",
+    "PerCoordinateConfig",
     "QuadraticConfig",
     "RotationalConfig",
     "RunConfig",
@@ -64,7 +66,8 @@ METHODS = {  # method -> the key that says how long a step is; None where a step
 }
 _PLANNED_METHODS = ("tamed",)
 
-_alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
+_index = real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0)
+_alpha = sweep(_index)
 _learning_rate = sweep(positive)
 _beta = real("a number from 0 up to, but not including, 1", lambda x: 0.0 <= x < 1.0)
 _fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
@@ -181,6 +184,19 @@ class RotationalConfig:
     """Noise A dL with E exp(i w'L(t)) = exp(-t |w|^alpha), the same in every direction; keys as for "independent"."""
 
     alpha: Sweep = key(_alpha)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "per_coordinate")
+class PerCoordinateConfig:
+    """Noise A dL as for "independent", but each L_j has a tail index of its own.
+
+    Args:
+        alphas: a list of tail indices in (0, 2], one for each coordinate; a list of such lists sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alphas: tuple[tuple[int | float, ...], ...] = key(sweep_of_lists(_index), coordinates=0, swept_lists=True)
     scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
 
 

@@ -15,8 +15,8 @@ from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
-from levyjax.escape.validity import adam_noise_level_limit, limit_reasons
-from levyjax.noise import Independent, Rotational, sde_noise_level
+from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
+from levyjax.noise import Independent, PerCoordinate, Rotational, has_jumps, sde_noise_level
 from levyjax.solvers import Iteration, Solver
 from levyjax.stable import radial_tail_constant, tail_constant
 
@@ -51,22 +51,25 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class _Rays:
-    """Jump rays after the optimizer: directions (d, rays), weights and gauges (rays,)."""
+    """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,)."""
 
     directions: Array
     weights: Array
+    alpha: Any
     gauge: Array
     replicates: int
 
-    def contributions(self, alpha: Any) -> Array:
-        return self.weights * jnp.where(self.gauge > 0, self.gauge, 0) ** alpha
+    def contributions(self, level: Any) -> Array:
+        """The rate of exits along each ray, at a noise level (one for each ray where that depends on alpha)."""
+        return self.weights * (level * jnp.where(self.gauge > 0, self.gauge, 0)) ** self.alpha
 
 
 def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
     """The gauge formula at noise level 1: sum over jump rays of weight times gauge^alpha.
 
     Differentiable in every parameter of the landscape, basin and noise. The exit rate at a small noise level is
-    noise_level^alpha times this, in a basin that the noise-free flow does not leave.
+    noise_level^alpha times this, in a basin that the noise-free flow does not leave. Where each coordinate has its own
+    alpha, that power goes into the sum.
 
     Source:
         A jump epsilon A y leaves a star-shaped basin from its centre iff it is longer than 1/gauge in its direction;
@@ -75,7 +78,7 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         Wetzel 2009 in several dimensions.
     """
     maps = problem.dynamics.jump_maps(problem.noise)
-    return exit_rays(problem, maps).contributions(problem.noise.alpha).sum()
+    return exit_rays(problem, maps).contributions(1.0).sum()
 
 
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
@@ -86,7 +89,9 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
     gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
     # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
     replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
-    return _Rays(directions, jnp.tile(measure.weights / maps.shape[0], maps.shape[0]), gauge, replicates)
+    weights, alpha = measure.weights / maps.shape[0], measure.alpha
+    tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
+    return _Rays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates)
 
 
 def _closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> float | None:
@@ -108,11 +113,11 @@ def _closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> flo
     return None
 
 
-def _noise_level(problem: EscapeProblem, solver: Solver | None) -> float:
-    """The noise level of the SDE that the solver follows."""
+def _noise_level(problem: EscapeProblem, solver: Solver | None, alpha: Any) -> Any:
+    """The noise level of the SDE that the solver follows, along rays of this tail index."""
     level = float(problem.noise_level)
     if isinstance(solver, Iteration):
-        return level * float(sde_noise_level(float(problem.noise.alpha), float(problem.dynamics.learning_rate)))
+        return level * sde_noise_level(np.asarray(alpha), float(problem.dynamics.learning_rate))
     return level
 
 
@@ -127,7 +132,7 @@ def _refused(reason: str) -> Prediction:
 
 def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
-    level = _noise_level(problem, solver)
+    level = float(_noise_level(problem, solver, 2.0))
     names = problem.basin.face_names(problem.dimension)
     mean = above = None
     if not isinstance(problem.dynamics, SGD):
@@ -177,7 +182,6 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
 
 
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
-    alpha, level = float(problem.noise.alpha), _noise_level(problem, solver)
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = exit_rays(problem, maps)
     spectrum = relaxation_spectrum(problem, maps)
@@ -190,37 +194,34 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     if bool((jnp.abs(gauge - rays.gauge[::step]) > rays.gauge[::step] * 1e-5).any()):
         exact = step == 1
         weights = rays.weights if exact else rays.weights[::step] * step
-        rays = _Rays(rays.directions[:, ::step], weights, gauge, 0)
+        alpha = rays.alpha if exact or not np.ndim(rays.alpha) else rays.alpha[::step]
+        rays = _Rays(rays.directions[:, ::step], weights, alpha, gauge, 0)
         invariant = exact
         cause = "Noise enters the momentum" if isinstance(problem.dynamics, Momentum) else _CROSSED
         reasons.append(
             f"{cause}: the rate counts every jump after which the noise-free flow leaves"
             + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
         )
-    parts = np.asarray(rays.contributions(alpha))
-    total = _closed_form(problem, maps) if invariant and not reasons else None
-    error = 0.0
-    if total is None:
-        total = float(parts.sum())
-        if rays.replicates:
-            groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
-            error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
-    if total == 0:
+    level = _noise_level(problem, solver, rays.alpha)
+    parts = np.asarray(rays.contributions(level))
+    rate, error = float(parts.sum()), 0.0
+    closed = _closed_form(problem, maps) if invariant and not reasons else None
+    if closed is not None:
+        rate = float(level) ** float(problem.noise.alpha) * closed
+    elif rays.replicates:
+        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
+        error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    if rate == 0:
         return _refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
-    rate = level**alpha * total
-    kappa = slowest * (level * float(rays.gauge.max())) ** -alpha
-    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
-    apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Independent) and problem.noise.scale.ndim == 1
-    crowded = math.inf if apart else 2 * float(tail_constant(alpha)) / alpha * slowest / rate
-    limits = limit_reasons(alpha, kappa, crowded)
+    kappa, limits = _limits(problem, rays, level, slowest, rate)
     steps = _step_reasons(problem, solver)
     notes = _adam_reasons(problem, maps)
-    if alpha < 1:
+    if np.min(np.asarray(problem.noise.alpha)) < 1:
         notes.append(
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    mean = driftless_ball(problem, level) if kappa == 0 else None
+    mean = driftless_ball(problem, float(level)) if kappa == 0 and np.ndim(level) == 0 else None
     if mean is not None:
         limits = [
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
@@ -230,7 +231,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         mean, valid = 1 / rate, not limits and not steps and invariant
     return Prediction(
         rate,
-        level**alpha * error,
+        error,
         mean,
         _steps(mean, problem, solver),
         _face_shares(problem, rays, parts),
@@ -238,6 +239,22 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         valid,
         (*limits, *steps, *reasons, *notes),
     )
+
+
+def _limits(problem: EscapeProblem, rays: _Rays, level: Any, slowest: float, rate: float) -> tuple[float, list[str]]:
+    """kappa of the worst direction, and why the limit is not reached by the tail index that is furthest from it."""
+    reach, alpha = np.broadcast_arrays(level * np.asarray(rays.gauge), np.asarray(rays.alpha, float))
+    with np.errstate(divide="ignore"):
+        kappas = slowest * reach**-alpha if slowest else np.zeros_like(reach)
+    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
+    independent = isinstance(problem.noise, Independent | PerCoordinate) and problem.noise.scale.ndim == 1
+    apart = isinstance(problem.basin, Box) and independent
+    cases = []
+    for index in map(float, np.unique(alpha[(alpha < 2) & (reach > 0)])):
+        kappa = float(kappas[alpha == index].min())
+        crowded = math.inf if apart else 2 * float(tail_constant(index)) / index * slowest / rate
+        cases.append((min(kappa, crowded) / bias_constant(index), index, kappa, crowded))
+    return float(kappas.min()), limit_reasons(*min(cases)[1:])
 
 
 def _face_shares(problem: EscapeProblem, rays: _Rays, parts: np.ndarray) -> dict[str, float]:
@@ -276,6 +293,6 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
                 "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
                 "The formula belongs to its SDE (method = 'euler')."
             )
-        if float(problem.noise.alpha) == 2:
+        if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
         return _with_jumps(problem, solver)

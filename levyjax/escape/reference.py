@@ -448,7 +448,7 @@ def _check(problem: EscapeProblem) -> None:
 
 
 def _drifted(problem: EscapeProblem, ends: tuple[float, float], noise_level: float) -> _Drifted:
-    alpha, half_width = float(problem.noise.alpha), (ends[1] - ends[0]) / 2
+    alpha, half_width = np.asarray(problem.noise.alpha).item(), (ends[1] - ends[0]) / 2
     unit = (half_width / noise_level) ** alpha
     minimum = float(np.asarray(problem.landscape.minimum)[0])
 

@@ -1,8 +1,9 @@
 """What drives the SDE."""
 
-from levyjax.noise.base import JumpRays, JumpSplit, Noise, second_moment
+from levyjax.noise.base import JumpRays, JumpSplit, Noise, has_jumps, second_moment
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.independent import ALL_RAYS, Independent
+from levyjax.noise.per_coordinate import PerCoordinate
 from levyjax.noise.rotational import Rotational
 from levyjax.noise.scaling import increment_scale, sde_noise_level
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
@@ -14,8 +15,10 @@ __all__ = [
     "JumpRays",
     "JumpSplit",
     "Noise",
+    "PerCoordinate",
     "Rotational",
     "SpectralMeasure",
+    "has_jumps",
     "increment_scale",
     "isotropic_measure",
     "sde_noise_level",

@@ -17,12 +17,14 @@ class JumpRays(NamedTuple):
     """Rays +-v that share the jumps of A L: jumps beyond t v come at rate weight t^-alpha, to either side.
 
     vectors: (d, rays, 1), or (d, rays, *batch) where they are drawn at random.
-    weight: of each.
+    weight: of each, a number or (rays, 1).
+    alpha: tail index of each, a number or (rays, 1).
     axis: (rays, *batch), the axis of `Noise.split` that each is on; None where there is one for each axis, in order.
     """
 
     vectors: Array
     weight: Any
+    alpha: Any
     axis: Any = None
 
 
@@ -45,7 +47,7 @@ class Noise(Protocol):
 
     @property
     def alpha(self) -> Any:
-        """Tail index, 2 for Gaussian noise."""
+        """Tail index, 2 for Gaussian noise; (d,) where each column of A has its own."""
         ...
 
     @property
@@ -107,6 +109,11 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     """diag(A A'): the dispersion of each coordinate, squared and summed."""
     scale = jnp.asarray(noise.scale)
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
+
+
+def has_jumps(noise: Noise) -> bool:
+    """Whether any part of the noise has a tail index below 2."""
+    return bool((np.asarray(noise.alpha) < 2).any())
 
 
 def split_by_columns(noise: Noise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
