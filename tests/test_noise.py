@@ -4,13 +4,16 @@ Every seed is fixed. A count or mean may be 4 standard errors from its law, whic
 6.3e-5 a number; where it says 5, 5.7e-7.
 """
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
+import levyjax.noise
 from levyjax.arrays import cast
 from levyjax.basins import Ball, Box
 from levyjax.config import ConfigError, cells, parse
@@ -18,7 +21,7 @@ from levyjax.config.build import build_plan, build_problem
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate, unit_rate
 from levyjax.landscapes import Quadratic
-from levyjax.noise import Independent, PerCoordinate
+from levyjax.noise import Independent, Noise, Pareto, PerCoordinate, StepNoise, StudentT
 from levyjax.random import Counter
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.stable import tail_constant
@@ -33,6 +36,14 @@ def counters(size):
 
 def in_square(noise, noise_level, dynamics=None):
     return EscapeProblem(Quadratic([1.0, 1.0]), SQUARE, noise, dynamics or SGD(), noise_level)
+
+
+@pytest.fixture
+def quick_compiler():
+    """Programs that are used once compile in half the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class TestPerCoordinate:
@@ -123,6 +134,203 @@ class TestPerCoordinate:
         assert abs(samples.exit_time.mean() * prediction.rate - 1) < 0.02 + 4 / math.sqrt(10_000)
 
 
+MATRIX = [[0.5, 0.1], [0.3, 0.2]]
+DRAWS = {
+    "pareto": Pareto(1.2, [0.5, 0.2]),
+    "pareto matrix": Pareto(0.6, MATRIX),
+    "student t": StudentT(3.0, [0.5, 0.2]),
+    "student t matrix": StudentT(1.5, MATRIX),
+}
+each_draw = pytest.mark.parametrize("name", DRAWS)
+BAD = {
+    "pareto index": (lambda: Pareto(0.0, [1.0]), "index must be positive, got 0.0."),
+    "pareto scale": (lambda: Pareto(1.2, [0.0]), "scale is zero"),
+    "student t nu": (lambda: StudentT(-1.0, [1.0]), "nu must be positive, got -1.0."),
+    "student t scale": (lambda: StudentT(1.2, [math.nan]), "scale must be finite, got [nan]."),
+}
+
+
+@jax.jit
+def drawn(noise, counter):
+    return noise.increment(counter, jnp.ones((), noise.scale.dtype))
+
+
+class TestEveryDraw:
+    """The promises of a noise, for those of an iteration alone; those of Levy processes are in test_pieces."""
+
+    def test_the_table_is_whole(self):
+        public = {item for name in levyjax.noise.__all__ if hasattr(item := getattr(levyjax.noise, name), "chances")}
+        assert public - {StepNoise} == {type(noise) for noise in DRAWS.values()}
+
+    @each_draw
+    def test_is_frozen_and_a_pytree_and_fits_its_protocol(self, name):
+        noise = DRAWS[name]
+        assert isinstance(noise, StepNoise)
+        assert isinstance(noise, Noise)
+        assert not isinstance(noise, levyjax.noise.LevyNoise)
+        for field in dataclasses.fields(noise):
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(noise, field.name, 1.0)
+        leaves, structure = jax.tree.flatten(noise)
+        again = jax.tree.unflatten(structure, leaves)
+        assert jax.tree.structure(again) == structure
+        assert all(a is b for a, b in zip(jax.tree.leaves(again), leaves, strict=True))
+        assert type(jax.tree.map(lambda _: object(), noise)) is type(noise)
+
+    @each_draw
+    def test_jit_and_vmap_give_what_eager_gives(self, name, quick_compiler):
+        noise, many = cast(DRAWS[name], jnp.float32), counters(20)
+        with jax.disable_jit():
+            eager = noise.increment(many, 1.0)
+        assert eager.shape == (2, 20)
+        np.testing.assert_allclose(drawn(noise, many), eager, rtol=2e-5)
+        mapped = jax.jit(jax.vmap(lambda counter: noise.increment(counter, 1.0), out_axes=-1))(many)
+        np.testing.assert_allclose(mapped, eager, rtol=2e-5)
+        twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), noise)
+        both = jax.jit(jax.vmap(lambda noise: noise.increment(many, 1.0)))(twice)
+        np.testing.assert_allclose(both[1], eager, rtol=2e-5)
+
+    @each_draw
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_dtype_is_kept(self, name, dtype):
+        with jax.enable_x64(True):
+            assert drawn(cast(DRAWS[name], jnp.dtype(dtype)), counters(3)).dtype == dtype
+
+    @each_draw
+    def test_a_draw_is_its_counters_whatever_the_batch(self, name):
+        noise, many = cast(DRAWS[name], jnp.float32), counters(60)
+        whole = np.asarray(drawn(noise, many))
+        np.testing.assert_array_equal(drawn(noise, Counter(*(word[13:20] for word in many))), whole[:, 13:20])
+        np.testing.assert_array_equal(drawn(noise, Counter(*(word[4] for word in many))), whole[:, 4])
+        grid = drawn(noise, Counter(*(word.reshape(3, 20) for word in many)))
+        np.testing.assert_array_equal(grid, whole.reshape(2, 3, 20))
+
+    @pytest.mark.parametrize("name", ["pareto matrix", pytest.param("student t", marks=pytest.mark.slow)])
+    def test_a_trajectory_does_not_depend_on_the_chunk(self, name):
+        problem = in_square(DRAWS[name], 0.5, SGD(0.1))
+        one, other = (
+            simulate(problem, Plan(Iteration(), 300, max_time=20.0, chunk_size=size), 3) for size in (300, 64)
+        )
+        np.testing.assert_array_equal(one.exit_step, other.exit_step)
+        np.testing.assert_array_equal(one.exit_position, other.exit_position)
+
+    @each_draw
+    def test_no_process_in_continuous_time(self, name):
+        problem = in_square(DRAWS[name], 0.5)
+        for solver in (Euler(0.1), JumpAdapted()):
+            with pytest.raises(ValueError, match=r"no process in continuous time; take method = 'iteration'"):
+                simulate(problem, Plan(solver, 4), 0)
+        assert predict(problem).rate is None
+        assert "iteration" in predict(problem, Euler(0.1)).reasons[0]
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_a_bad_argument_is_refused_in_one_sentence(self, name):
+        make, words = BAD[name]
+        with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+            make()
+        assert words in str(caught.value)
+
+
+def assert_tail_counts(noise, law, batches):
+    """Draws beyond the quantiles at P = 1e-3, 1e-5 and 1e-7 are as many as the binomial law has between 2.9e-7 points.
+
+    Six numbers at 5.7e-7 for each law: its false-alarm rate is 3.4e-6.
+    """
+    chances = np.array([1e-3, 1e-5, 1e-7])
+    limits = jnp.asarray(law(chances), jnp.float32)[:, None]
+    noise, size = cast(noise, jnp.float32), 1 << 20
+
+    @jax.jit
+    def count(batch):
+        index = jnp.arange(size, dtype=jnp.uint32)
+        values = noise.increment(Counter(0 * index, 0 * index + jnp.uint32(9), index, 0 * index + batch), 1.0)
+        assert values.shape == (1, size)
+        return (values > limits).sum(axis=1), (values < -limits).sum(axis=1)
+
+    counts = np.sum([count(jnp.uint32(batch)) for batch in range(batches)], axis=0)
+    spread = stats.binom(batches * size, chances / 2)
+    assert np.all(spread.cdf(counts) > 2.9e-7)
+    assert np.all(spread.sf(counts - 1) > 2.9e-7)
+
+
+LAWS = {  # the noise, and its two-sided quantile u(P): P(|Z| > u) = P
+    "pareto 0.5": (Pareto(0.5, [1.0]), lambda p: p ** (-1 / 0.5)),
+    "pareto 1.2": (Pareto(1.2, [1.0]), lambda p: p ** (-1 / 1.2)),
+    "student t 0.7": (StudentT(0.7, [1.0]), lambda p: stats.t(0.7).isf(p / 2)),
+    "student t 3": (StudentT(3.0, [1.0]), lambda p: stats.t(3.0).isf(p / 2)),
+    "student t 30": (StudentT(30.0, [1.0]), lambda p: stats.t(30.0).isf(p / 2)),
+}
+
+
+class TestLawsOfDraws:
+    @pytest.mark.parametrize("batches", [12, pytest.param(192, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("name", LAWS)
+    def test_far_tails_in_float32(self, name, batches):
+        """P = 1e-7 is expected 20 times in the large run."""
+        assert_tail_counts(*LAWS[name], batches)
+
+    @pytest.mark.parametrize("name", LAWS)
+    def test_the_whole_law_and_chances(self, name):
+        """Kolmogorov-Smirnov over 100,000 draws, p > 1e-4; `chances` are one side's."""
+        noise, quantile = LAWS[name]
+        draws = np.asarray(drawn(cast(noise, jnp.float32), counters(100_000)), np.float64)[0]
+        assert np.isfinite(draws).all()
+        uniform = np.where(draws > 0, 1 - np.tile(noise.chances(np.abs(draws)), 1), noise.chances(np.abs(draws)))
+        assert stats.kstest(uniform, "uniform").pvalue > 1e-4
+        chances = np.array([0.1, 1e-3, 1e-7])
+        np.testing.assert_allclose(noise.chances(quantile(chances)), chances / 2, rtol=1e-9)
+
+    @pytest.mark.parametrize("name", ["pareto 1.2", "student t 3"])
+    def test_float64_draws_the_same(self, name):
+        with jax.enable_x64(True):
+            one, other = (
+                np.asarray(drawn(cast(LAWS[name][0], jnp.dtype(dtype)), counters(1000))) for dtype in ("f4", "f8")
+            )
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+class TestExitsByOneDraw:
+    @pytest.mark.parametrize(
+        "noise",
+        [
+            Pareto(1.5, [[0.1, 0.02], [0.03, 0.05]]),
+            StudentT(1.4, [0.1, 0.1]),
+            pytest.param(Pareto(1.2, [0.1, 0.05]), marks=pytest.mark.slow),
+        ],
+    )
+    def test_mean_exit_steps(self, noise):
+        """E[K] = 1/sum_j [P(Z eta epsilon g(A_j) > 1) + P(-Z eta epsilon g(-A_j) > 1)], within 2% and 4 errors."""
+        box = Box([-1.0, -1.5], [1.0, 2.0])
+        problem = EscapeProblem(Quadratic([1.0, 0.5]), box, noise, SGD(0.1), 0.2)
+        prediction = predict(problem, Iteration())
+        columns = np.diag(noise.scale) if noise.scale.ndim == 1 else noise.scale
+        tail = stats.t(1.4).sf if isinstance(noise, StudentT) else lambda u: 0.5 * u ** -float(noise.index)
+        total = 0.0
+        for side in (1, -1):
+            for column in columns.T * side:
+                reach = np.max([column / box.upper, column / box.lower])
+                total += tail(1 / (0.02 * reach))
+        assert prediction.mean_exit_steps == pytest.approx(1 / total, rel=1e-9)
+        assert prediction.rate == pytest.approx(total / 0.1, rel=1e-9)
+        assert prediction.valid, prediction.reasons
+        count = 3000
+        steps = simulate(problem, Plan(Iteration(), count), 0).exit_step.astype(float)
+        assert abs(steps.mean() * total - 1) < 0.02 + 4 / math.sqrt(count)
+
+    def test_momentum_counts_draws_that_leave_by_the_flow(self):
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Pareto(1.2, [0.05]), Momentum(0.05, 0.8), 0.2)
+        prediction = predict(problem, Iteration())
+        assert "Noise enters the momentum" in " ".join(prediction.reasons)
+        steps = simulate(problem, Plan(Iteration(), 4000), 0).exit_step.astype(float)
+        assert abs(steps.mean() / prediction.mean_exit_steps - 1) < 0.03 + 4 / math.sqrt(4000)
+
+    def test_finite_variance_is_not_called_valid(self):
+        prediction = predict(in_square(StudentT(4.0, [0.1, 0.1]), 0.5, SGD(0.1)), Iteration())
+        assert prediction.rate > 0
+        assert (prediction.valid, prediction.kappa) == (False, None)
+        assert "finite variance" in prediction.reasons[0]
+
+
 def in_noise(problem, noise_level):
     return EscapeProblem(problem.landscape, problem.basin, problem.noise, problem.dynamics, noise_level)
 
@@ -152,8 +360,25 @@ class TestConfiguration:
         assert {cell.alpha for cell in cells(config)} == {(1.2, 1.8)}
 
     @pytest.mark.parametrize(
+        ("noise", "kind"),
+        [({"kind": "pareto", "index": [1.2, 1.5], "scale": 0.1}, Pareto), ({"kind": "student_t", "nu": 3}, StudentT)],
+    )
+    def test_draws(self, noise, kind):
+        config = parse(RUN | {"noise": noise, "run": {"noise_level": 0.1, "method": "iteration"}})
+        assert parse(config.to_dict()) == config
+        values = noise.get("index", noise.get("nu"))
+        assert [cell.alpha for cell in cells(config)] == (values if isinstance(values, list) else [values])
+        made = build_problem(config, cells(config)[0]).noise
+        assert type(made) is kind
+        assert made.scale.tolist() == [noise.get("scale", 1.0)] * 2
+        with pytest.raises(ConfigError, match='Set method = "iteration"'):
+            parse(RUN | {"noise": noise})
+
+    @pytest.mark.parametrize(
         ("noise", "words"),
         [
+            ({"kind": "pareto", "index": 0.0}, "[noise] index = 0.0 is refused"),
+            ({"kind": "student_t"}, "[noise] nu is missing"),
             ({"kind": "per_coordinate", "alphas": 1.2}, "[noise] alphas = 1.2 is refused: give a list"),
             ({"kind": "per_coordinate", "alphas": []}, "[noise] alphas = [] is refused"),
             ({"kind": "per_coordinate", "alphas": [[1.2, 2.2]]}, "[noise] alphas[0][1] = 2.2 is refused"),

@@ -8,6 +8,14 @@ from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import Cell
 from levyjax.escape import EscapeProblem, Plan
 
+_NOISES = {
+    "independent": noise.Independent,
+    "rotational": noise.Rotational,
+    "per_coordinate": noise.PerCoordinate,
+    "pareto": noise.Pareto,
+    "student_t": noise.StudentT,
+}
+
 
 def _landscape(config: RunConfig) -> Any:
     part: Any = config.landscape
@@ -61,8 +69,7 @@ def _noise(config: RunConfig, alpha: Any) -> Any:
     scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
     if isinstance(part, schema.GaussianConfig):
         return noise.Gaussian(scale)
-    kinds = {"independent": noise.Independent, "rotational": noise.Rotational, "per_coordinate": noise.PerCoordinate}
-    return kinds[part.kind](alpha, scale)
+    return _NOISES[part.kind](alpha, scale)
 
 
 def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:

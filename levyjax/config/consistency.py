@@ -20,6 +20,7 @@ def check(config: "RunConfig") -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
     _check_flat(config)
     check_sizes(size for name in TABLES for size in sizes(getattr(config, name)))
+    _check_draws(config)
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
@@ -39,6 +40,15 @@ def _check_flat(config: "RunConfig") -> None:
         raise ConfigError(
             '[basin] kind = "sublevel" is refused: [landscape] kind = "flat" has no levels. '
             'Take kind = "box", "ball", "ellipsoid" or "half_space".'
+        )
+
+
+def _check_draws(config: "RunConfig") -> None:
+    """Noise that is no Lévy process has no increments over other times than a step of the optimizer."""
+    if config.noise.kind in ("pareto", "student_t") and config.run.method != "iteration":
+        raise ConfigError(
+            f'[noise] kind = "{config.noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
+            f'= "{config.run.method}" needs a process in continuous time. Set method = "iteration".'
         )
 
 

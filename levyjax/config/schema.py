@@ -46,12 +46,14 @@ __all__ = [
     "IndependentConfig",
     "MomentumConfig",
     "NoiseConfig",
+    "ParetoConfig",
     "PerCoordinateConfig",
     "QuadraticConfig",
     "RotationalConfig",
     "RunConfig",
     "RunSettings",
     "SgdConfig",
+    "StudentTConfig",
     "SublevelConfig",
 ]
 
@@ -197,6 +199,32 @@ class PerCoordinateConfig:
     """
 
     alphas: tuple[tuple[int | float, ...], ...] = key(sweep_of_lists(_index), coordinates=0, swept_lists=True)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "pareto")
+class ParetoConfig:
+    """Draws A u for method "iteration": u_j independent, symmetric, P(|u_j| > x) = x^-index for x > 1.
+
+    Args:
+        index: tail index, above 0; a list sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    index: Sweep = key(sweep(positive))
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "student_t")
+class StudentTConfig:
+    """Draws A u for method "iteration": u_j independent, Student t with nu degrees of freedom, which is the tail index.
+
+    Args:
+        nu: degrees of freedom, above 0; a list sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    nu: Sweep = key(sweep(positive))
     scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
 
 

@@ -67,7 +67,7 @@ def check_sweep(config: "RunConfig") -> None:
 
 def _swept_alpha(noise: Any) -> tuple[str, Any]:
     """The key that the noise has for its tail index, and its value."""
-    name = next((name for name in ("alphas", "alpha") if hasattr(noise, name)), "alpha")
+    name = next((name for name in ("alphas", "alpha", "index", "nu") if hasattr(noise, name)), "alpha")
     return f"[noise] {name}", getattr(noise, name, None)
 
 

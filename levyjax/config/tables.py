@@ -10,7 +10,6 @@ TABLES = ("landscape", "basin", "dynamics", "noise", "run")
 KINDS: dict[str, dict[str, type]] = {name: {} for name in TABLES if name != "run"}
 PLANNED: dict[str, tuple[str, ...]] = {
     "dynamics": ("rmsprop", "adagrad", "clipped_sgd"),
-    "noise": ("pareto", "student_t"),
 }
 
 

@@ -16,12 +16,23 @@ from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
-from levyjax.noise import Independent, PerCoordinate, Rotational, has_jumps, sde_noise_level
+from levyjax.noise import (
+    Independent,
+    LevyNoise,
+    Pareto,
+    PerCoordinate,
+    Rotational,
+    StudentT,
+    has_jumps,
+    sde_noise_level,
+)
 from levyjax.solvers import Iteration, Solver
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _FLOW_RAYS = 512
+_DRAW_RAYS = 4096
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
+_CROSSED_BY = {SGD: _CROSSED, Momentum: "Noise enters the momentum"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +208,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         alpha = rays.alpha if exact or not np.ndim(rays.alpha) else rays.alpha[::step]
         rays = _Rays(rays.directions[:, ::step], weights, alpha, gauge, 0)
         invariant = exact
-        cause = "Noise enters the momentum" if isinstance(problem.dynamics, Momentum) else _CROSSED
+        cause = _CROSSED_BY.get(type(problem.dynamics), _CROSSED)
         reasons.append(
             f"{cause}: the rate counts every jump after which the noise-free flow leaves"
             + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
@@ -239,6 +250,58 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         valid,
         (*limits, *steps, *reasons, *notes),
     )
+
+
+def _one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
+    """Noise of the iteration alone: the probability of a draw that leaves by itself from the minimum."""
+    noise, dynamics = problem.noise, problem.dynamics
+    if not isinstance(dynamics, SGD | Momentum):
+        return _refused(
+            f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law."
+        )
+    maps, step_time = dynamics.jump_maps(noise), float(dynamics.learning_rate)
+    directions = column(maps[0], noise.rays()) * noise.rays()
+    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
+    spectrum = relaxation_spectrum(problem, maps)
+    step = -(-gauge.shape[0] // _DRAW_RAYS)
+    flowing = flow_out_gauge(problem, directions[:, ::step], gauge[::step], spectrum, True)
+    crossed = bool((jnp.abs(flowing - gauge[::step]) > gauge[::step] * 1e-5).any())
+    reasons = [_CROSSED_BY[type(dynamics)]] if crossed else []
+    if crossed and step > 1:
+        return _refused(f"{reasons[0]}, and {gauge.shape[0]} rays are too many to follow through the flow.")
+    gauge = flowing if crossed else gauge
+    with np.errstate(divide="ignore"):
+        chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))
+    total = float(chances.sum())
+    if total == 0:
+        return _refused("No single draw leaves this basin: it takes several, and no formula is given for that.")
+    slowest = max(float(np.real(spectrum).min()), 0.0)
+    kappa, limits = _draw_limits(problem, chances, slowest * step_time)
+    steps = _step_reasons(problem, solver)
+    rays = _Rays(directions, chances, 0.0, gauge, 0)
+    mean, shares = step_time / total, _face_shares(problem, rays, chances)
+    crossing = [f"{reason}: the rate counts every draw after which the noise-free flow leaves." for reason in reasons]
+    return Prediction(
+        total / step_time, 0.0, mean, 1 / total, shares, kappa, not limits and not steps, (*limits, *steps, *crossing)
+    )
+
+
+def _draw_limits(problem: EscapeProblem, chances: np.ndarray, slowest: float) -> tuple[float | None, list[str]]:
+    """kappa as that of the stable noise whose jumps leave as often, and why the one-draw law does not hold.
+
+    `slowest` is the slowest relaxation an iteration.
+    """
+    index = problem.noise.tail_index
+    if index is None or index >= 2:
+        return None, [
+            "The draws have a finite variance: that one of them leaves alone is the way out only as the noise level "
+            "tends to 0, and it is not known here how small is small enough."
+        ]
+    constant = float(tail_constant(index)) / index
+    kappa = constant * slowest / float(chances.max())
+    apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Pareto | StudentT)
+    apart = apart and problem.noise.scale.ndim == 1
+    return kappa, limit_reasons(index, kappa, math.inf if apart else 2 * constant * slowest / float(chances.sum()))
 
 
 def _limits(problem: EscapeProblem, rays: _Rays, level: Any, slowest: float, rate: float) -> tuple[float, list[str]]:
@@ -293,6 +356,10 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
                 "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
                 "The formula belongs to its SDE (method = 'euler')."
             )
+        if not isinstance(problem.noise, LevyNoise):
+            if isinstance(solver, Iteration):
+                return _one_draw(problem, solver)
+            return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")
         if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
         return _with_jumps(problem, solver)

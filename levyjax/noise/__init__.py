@@ -1,6 +1,16 @@
 """What drives the SDE."""
 
-from levyjax.noise.base import JumpRays, JumpSplit, Noise, has_jumps, second_moment
+from levyjax.noise.base import (
+    JumpRays,
+    JumpSplit,
+    LevyNoise,
+    Noise,
+    StepNoise,
+    has_jumps,
+    require_process,
+    second_moment,
+)
+from levyjax.noise.draws import Pareto, StudentT
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.independent import ALL_RAYS, Independent
 from levyjax.noise.per_coordinate import PerCoordinate
@@ -14,13 +24,18 @@ __all__ = [
     "Independent",
     "JumpRays",
     "JumpSplit",
+    "LevyNoise",
     "Noise",
+    "Pareto",
     "PerCoordinate",
     "Rotational",
     "SpectralMeasure",
+    "StepNoise",
+    "StudentT",
     "has_jumps",
     "increment_scale",
     "isotropic_measure",
+    "require_process",
     "sde_noise_level",
     "second_moment",
 ]

@@ -43,12 +43,7 @@ class JumpSplit(NamedTuple):
 
 @runtime_checkable
 class Noise(Protocol):
-    """A Lévy process A L in R^d, drawn by counters: an increment is a pure function of (trajectory, step, stream)."""
-
-    @property
-    def alpha(self) -> Any:
-        """Tail index, 2 for Gaussian noise; (d,) where each column of A has its own."""
-        ...
+    """Noise in R^d, drawn by counters: what it does in a step is a pure function of (trajectory, step, stream)."""
 
     @property
     def scale(self) -> Any:
@@ -56,7 +51,35 @@ class Noise(Protocol):
         ...
 
     def increment(self, counter: Counter, dt: Any, stream: int = ...) -> Float[Array, "d *batch"]:
-        """A (L(t + dt) - L(t)) at the counter's step, for counters of shape (*batch)."""
+        """A (L(t + dt) - L(t)) at the counter's step, for counters of shape (*batch); of a `StepNoise` one draw."""
+        ...
+
+
+@runtime_checkable
+class StepNoise(Noise, Protocol):
+    """A Z, one draw a step of an optimizer's iteration; no process in continuous time has such increments."""
+
+    @property
+    def tail_index(self) -> float | None:
+        """The index with which P(|Z| > u) varies regularly; None where it falls faster or has an end."""
+        ...
+
+    def rays(self) -> Float[Array, "d rays"]:
+        """The directions in which a single draw can go far."""
+        ...
+
+    def chances(self, lengths: Float[np.ndarray, " rays"]) -> Float[np.ndarray, " rays"]:
+        """The probability that a draw lies beyond `lengths` times the ray, along each of the rays."""
+        ...
+
+
+@runtime_checkable
+class LevyNoise(Noise, Protocol):
+    """A Lévy process A L: noise in continuous time, whose increments can be taken over any dt."""
+
+    @property
+    def alpha(self) -> Any:
+        """Tail index, 2 for Gaussian noise; (d,) where each column of A has its own."""
         ...
 
     def spectral_measure(self) -> SpectralMeasure | None:
@@ -111,12 +134,25 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
 
 
-def has_jumps(noise: Noise) -> bool:
+def require_process(noise: Noise) -> None:
+    """Refuse noise that an iteration alone can have.
+
+    Raises:
+        ValueError: it is no Lévy process.
+    """
+    if not isinstance(noise, LevyNoise):
+        raise ValueError(
+            f"{type(noise).__name__} noise is a draw for each step of the optimizer's iteration and no process in "
+            "continuous time; take method = 'iteration', `solvers.Iteration()`."
+        )
+
+
+def has_jumps(noise: LevyNoise) -> bool:
     """Whether any part of the noise has a tail index below 2."""
     return bool((np.asarray(noise.alpha) < 2).any())
 
 
-def split_by_columns(noise: Noise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+def split_by_columns(noise: LevyNoise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
     columns = as_matrix(noise.scale)
     reach = jnp.maximum(rays(columns), rays(-columns))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, settled
+from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
 from levyjax.stable import draw_words, exponential
@@ -106,8 +107,9 @@ class JumpAdapted:
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
-            ValueError: the problem has a random gradient noise.
+            ValueError: the problem has a random gradient noise, or noise that is no process.
         """
+        require_process(problem.noise)
         if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))

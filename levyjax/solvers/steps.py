@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from levyjax.arrays import freeze, parameter, positive, pytree
 from levyjax.dynamics import Dynamics, Kick
 from levyjax.landscapes import Landscape
-from levyjax.noise import Noise
+from levyjax.noise import Noise, require_process
 from levyjax.random import Counter
 
 
@@ -77,6 +77,7 @@ class Euler:
         freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Euler":
+        require_process(forces.noise)
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
