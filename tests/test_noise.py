@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 import levyjax.noise
 from levyjax.arrays import cast
@@ -21,10 +21,11 @@ from levyjax.config.build import build_plan, build_problem
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate, unit_rate
 from levyjax.landscapes import Quadratic
-from levyjax.noise import Independent, Noise, Pareto, PerCoordinate, StepNoise, StudentT
+from levyjax.noise import Empirical, Independent, Noise, Pareto, PerCoordinate, StepNoise, StudentT, Tempered, Truncated
+from levyjax.noise.empirical import uniform_index
 from levyjax.random import Counter
 from levyjax.solvers import Euler, Iteration, JumpAdapted
-from levyjax.stable import tail_constant
+from levyjax.stable import sample_relativistic, sample_truncated, sf, tail_constant
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 
@@ -140,11 +141,23 @@ DRAWS = {
     "pareto matrix": Pareto(0.6, MATRIX),
     "student t": StudentT(3.0, [0.5, 0.2]),
     "student t matrix": StudentT(1.5, MATRIX),
+    "truncated": Truncated(1.5, 10.0, [0.5, 0.2]),
+    "tempered": Tempered(1.2, 0.5, [0.5, 0.2]),
 }
+SAMPLES = np.random.default_rng(0).standard_t(1.5, (1000, 2)) @ np.array(MATRIX)
+DRAWS |= {"empirical": Empirical(SAMPLES), "empirical apart": Empirical(SAMPLES, joint=False)}
 each_draw = pytest.mark.parametrize("name", DRAWS)
 BAD = {
     "pareto index": (lambda: Pareto(0.0, [1.0]), "index must be positive, got 0.0."),
     "pareto scale": (lambda: Pareto(1.2, [0.0]), "scale is zero"),
+    "truncated alpha": (lambda: Truncated(0.2, 1.0, [1.0]), "alpha must be at least 0.3 for a table of the law"),
+    "truncated bound": (lambda: Truncated(1.5, -1.0, [1.0]), "bound must be positive, got -1.0."),
+    "tempered alpha": (lambda: Tempered(2.0, 1.0, [1.0]), "alpha must be below 2 for a tempered law, got 2.0."),
+    "tempered tempering": (lambda: Tempered(1.5, 0.0, [1.0]), "tempering must be positive, got 0.0."),
+    "tempered Gaussian": (lambda: Tempered(1.999, 1.0, [1.0]), "cannot be tabulated"),
+    "empirical shape": (lambda: Empirical([1.0, 2.0]), "samples must have shape (n, d) with n of at least 2"),
+    "empirical finite": (lambda: Empirical([[1.0], [math.nan]]), "samples must be finite."),
+    "empirical same": (lambda: Empirical([[1.0], [1.0]]), "samples are all the same"),
     "student t nu": (lambda: StudentT(-1.0, [1.0]), "nu must be positive, got -1.0."),
     "student t scale": (lambda: StudentT(1.2, [math.nan]), "scale must be finite, got [nan]."),
 }
@@ -289,6 +302,108 @@ class TestLawsOfDraws:
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+def inverted(survival, chances):
+    """The u with P(|Z| > u) = chances, by bisection."""
+    low, high = np.full(len(chances), 1e-9), np.full(len(chances), 1e9)
+    for _ in range(200):
+        middle = np.sqrt(low * high)
+        beyond = survival(middle) < chances
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return high
+
+
+class TestLightTails:
+    @pytest.mark.parametrize(("alpha", "bound"), [(1.5, 10.0), (0.7, 1000.0), (1.9, 0.5), (1.0, 3.0)])
+    def test_truncated_is_the_stable_law_inside_its_bound(self, alpha, bound):
+        """Two-sample Kolmogorov-Smirnov against exact rejection, 200,000 draws each, p > 1e-4."""
+        noise = cast(Truncated(alpha, bound, [1.0]), jnp.float32)
+        draws = np.asarray(drawn(noise, counters(200_000)))[0]
+        assert np.abs(draws).max() <= bound * (1 + 1e-6)
+        exact = np.asarray(sample_truncated(1, alpha, bound, (200_000,)))
+        assert stats.ks_2samp(draws, exact).pvalue > 1e-4
+
+    @pytest.mark.parametrize(("alpha", "tempering"), [(1.5, 1.0), (0.8, 0.1), (1.8, 0.3)])
+    def test_tempered_has_its_characteristic_function(self, alpha, tempering):
+        """At five frequencies, within 4 standard errors; and the law of exact rejection, p > 1e-4."""
+        noise = cast(Tempered(alpha, tempering, [1.0]), jnp.float32)
+        draws = np.asarray(drawn(noise, counters(200_000)), np.float64)[0]
+        for frequency in (0.1, 0.3, 1.0, 3.0, 10.0):
+            law = math.exp(tempering**alpha - (frequency**2 + tempering**2) ** (alpha / 2))
+            cosines = np.cos(frequency * draws)
+            assert abs(cosines.mean() - law) < 4 * cosines.std() / math.sqrt(draws.size)
+        exact = np.asarray(sample_relativistic(1, alpha, tempering, (200_000,)))
+        assert stats.ks_2samp(draws, exact).pvalue > 1e-4
+
+    @pytest.mark.parametrize("batches", [12, pytest.param(192, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize(
+        "noise", [Truncated(1.5, 1e6, [1.0]), Tempered(1.2, 0.5, [1.0])], ids=["truncated", "tempered"]
+    )
+    def test_far_tails_in_float32(self, noise, batches):
+        """The quantiles by bisection of one side's chances, which have formulas of their own (`test_chances`)."""
+        assert_tail_counts(noise, lambda p: inverted(lambda u: 2 * noise.chances(u), p), batches)
+
+    def test_chances(self):
+        """Truncated: from the stable survival function. Tempered: by quadrature of the characteristic function."""
+        beyond = [2 * float(sf(u, 1.5)) for u in (2.0, 10.0)]
+        expected = (beyond[0] - beyond[1]) / (1 - beyond[1]) / 2
+        assert Truncated(1.5, 10.0, [1.0]).chances(np.array([2.0]))[0] == pytest.approx(expected, rel=1e-5)
+
+        def transform(w):
+            return math.exp(1 - (w**2 + 1) ** 0.75) / w
+
+        middle = integrate.quad(transform, 1e-12, math.inf, weight="sin", wvar=2.0, limlst=200)[0]
+        expected = 0.5 - middle / math.pi
+        assert Tempered(1.5, 1.0, [1.0]).chances(np.array([2.0]))[0] == pytest.approx(expected, rel=1e-6)
+
+    def test_a_basin_out_of_reach_of_one_draw(self):
+        problem = in_square(Truncated(1.5, 10.0, [0.1, 0.1]), 0.5, SGD(0.1))
+        prediction = predict(problem, Iteration())
+        assert prediction.rate is None
+        assert "it takes several" in prediction.reasons[0]
+        wide = predict(in_square(Truncated(1.5, 1000.0, [0.1, 0.1]), 0.5, SGD(0.1)), Iteration())
+        law = 4 * Truncated(1.5, 1000.0, [1.0]).chances(np.array([200.0]))[0]
+        assert wide.mean_exit_steps == pytest.approx(1 / law, rel=1e-12)
+        assert not wide.valid
+
+
+class TestEmpirical:
+    @pytest.mark.parametrize("count", [2, 3, 7, 1000, (1 << 22) + 5])
+    def test_indices_are_the_floor_of_a_64_bit_fraction(self, count):
+        """Against whole-number arithmetic: no remainder, and never out of range."""
+        words = np.random.default_rng(count).integers(0, 1 << 32, (2, 500), np.uint32)
+        words[:, :3] = [[0, 0xFFFFFFFF, 0xFFFFFFFF], [0, 0, 0xFFFFFFFF]]
+        exact = [(((int(high) << 32) | int(low)) * count) >> 64 for high, low in words.T]
+        assert np.asarray(uniform_index(tuple(jnp.asarray(words)), count)).tolist() == exact
+
+    @pytest.mark.parametrize("joint", [True, False])
+    def test_every_row_is_drawn_alike(self, joint):
+        """Chi-squared over 50 rows, and over pairs of rows where coordinates are drawn apart, p > 1e-4."""
+        rows = np.stack([np.arange(50.0), 100 + np.arange(50.0)], axis=1)
+        noise = cast(Empirical(rows, joint=joint), jnp.float32)
+        draws = np.asarray(drawn(noise, counters(100_000)), np.float64) + rows.mean(axis=0)[:, None]
+        found = np.rint(draws - [[0], [100]]).astype(int)
+        np.testing.assert_allclose(draws - [[0], [100]], found, atol=1e-4)
+        assert np.array_equal(found[0], found[1]) is joint
+        for counts in (np.bincount(found[0], minlength=50), np.bincount(found[1], minlength=50)):
+            assert stats.chisquare(counts).pvalue > 1e-4
+        if not joint:
+            assert stats.chisquare(np.bincount(found[0] * 50 + found[1], minlength=2500)).pvalue > 1e-4
+
+    @pytest.mark.parametrize("joint", [True, False])
+    def test_mean_exit_steps(self, joint):
+        """In a square that one row in 250 leaves: by counting rows, within 5% (many draws together) and 4 errors."""
+        noise = Empirical(SAMPLES, joint=joint)
+        size = np.abs(noise.samples)
+        leaving = size.max(axis=1) if joint else size.ravel()
+        limit = np.sort(leaving)[-4 if joint else -8] * 0.999
+        problem = in_square(noise, 1 / (0.5 * limit), SGD(0.5))
+        prediction = predict(problem, Iteration())
+        assert prediction.mean_exit_steps == pytest.approx(250 if joint else 125, rel=1e-12)
+        steps = simulate(problem, Plan(Iteration(), 20_000), 0).exit_step.astype(float)
+        assert steps.mean() < prediction.mean_exit_steps * (1 + 4 / math.sqrt(20_000))
+        assert steps.mean() > prediction.mean_exit_steps * 0.75
+
+
 class TestExitsByOneDraw:
     @pytest.mark.parametrize(
         "noise",
@@ -361,12 +476,17 @@ class TestConfiguration:
 
     @pytest.mark.parametrize(
         ("noise", "kind"),
-        [({"kind": "pareto", "index": [1.2, 1.5], "scale": 0.1}, Pareto), ({"kind": "student_t", "nu": 3}, StudentT)],
+        [
+            ({"kind": "pareto", "index": [1.2, 1.5], "scale": 0.1}, Pareto),
+            ({"kind": "student_t", "nu": 3}, StudentT),
+            ({"kind": "truncated", "alpha": [1.5, 1.2], "bound": 10}, Truncated),
+            ({"kind": "tempered", "alpha": 1.2, "tempering": 0.5}, Tempered),
+        ],
     )
     def test_draws(self, noise, kind):
         config = parse(RUN | {"noise": noise, "run": {"noise_level": 0.1, "method": "iteration"}})
         assert parse(config.to_dict()) == config
-        values = noise.get("index", noise.get("nu"))
+        values = next(noise[name] for name in ("index", "nu", "alpha") if name in noise)
         assert [cell.alpha for cell in cells(config)] == (values if isinstance(values, list) else [values])
         made = build_problem(config, cells(config)[0]).noise
         assert type(made) is kind

@@ -26,6 +26,8 @@ from levyjax.config.schema import (
     SgdConfig,
     StudentTConfig,
     SublevelConfig,
+    TemperedConfig,
+    TruncatedConfig,
 )
 from levyjax.config.sweeps import Cell, cells
 
@@ -51,6 +53,8 @@ __all__ = [
     "SgdConfig",
     "StudentTConfig",
     "SublevelConfig",
+    "TemperedConfig",
+    "TruncatedConfig",
     "cells",
     "load",
     "parse",

@@ -69,6 +69,10 @@ def _noise(config: RunConfig, alpha: Any) -> Any:
     scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
     if isinstance(part, schema.GaussianConfig):
         return noise.Gaussian(scale)
+    if isinstance(part, schema.TruncatedConfig):
+        return noise.Truncated(alpha, part.bound, scale)
+    if isinstance(part, schema.TemperedConfig):
+        return noise.Tempered(alpha, part.tempering, scale)
     return _NOISES[part.kind](alpha, scale)
 
 

@@ -45,7 +45,7 @@ def _check_flat(config: "RunConfig") -> None:
 
 def _check_draws(config: "RunConfig") -> None:
     """Noise that is no Lévy process has no increments over other times than a step of the optimizer."""
-    if config.noise.kind in ("pareto", "student_t") and config.run.method != "iteration":
+    if config.noise.kind in ("pareto", "student_t", "truncated", "tempered") and config.run.method != "iteration":
         raise ConfigError(
             f'[noise] kind = "{config.noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
             f'= "{config.run.method}" needs a process in continuous time. Set method = "iteration".'

@@ -55,6 +55,8 @@ __all__ = [
     "SgdConfig",
     "StudentTConfig",
     "SublevelConfig",
+    "TemperedConfig",
+    "TruncatedConfig",
 ]
 
 Sweep = int | float | tuple[int | float, ...]
@@ -70,6 +72,8 @@ _PLANNED_METHODS = ("tamed",)
 
 _index = real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0)
 _alpha = sweep(_index)
+_tabulated = sweep(real("a number from 0.3 to 2", lambda x: 0.3 <= x <= 2.0))
+_tempered = sweep(real("a number from 0.3 up to, but not including, 2", lambda x: 0.3 <= x < 2.0))
 _learning_rate = sweep(positive)
 _beta = real("a number from 0 up to, but not including, 1", lambda x: 0.0 <= x < 1.0)
 _fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
@@ -225,6 +229,36 @@ class StudentTConfig:
     """
 
     nu: Sweep = key(sweep(positive))
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "truncated")
+class TruncatedConfig:
+    """Draws A u for method "iteration": u_j independent, stable as for "independent" but held to |u_j| <= bound.
+
+    Args:
+        alpha: tail index from 0.3 to 2; a list sweeps.
+        bound: largest |u_j|, above 0.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alpha: Sweep = key(_tabulated)
+    bound: float = key(positive)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "tempered")
+class TemperedConfig:
+    """Draws A u for method "iteration": u_j independent, stable up to about 1/tempering, and then an exponential tail.
+
+    Args:
+        alpha: tail index from 0.3 to 2, not 2 itself; a list sweeps.
+        tempering: m in E exp(i w u_j) = exp(m^alpha - (w^2 + m^2)^(alpha/2)), above 0.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alpha: Sweep = key(_tempered)
+    tempering: float = key(positive)
     scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
 
 

@@ -11,8 +11,10 @@ from levyjax.noise.base import (
     second_moment,
 )
 from levyjax.noise.draws import Pareto, StudentT
+from levyjax.noise.empirical import Empirical
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.independent import ALL_RAYS, Independent
+from levyjax.noise.light import Tempered, Truncated
 from levyjax.noise.per_coordinate import PerCoordinate
 from levyjax.noise.rotational import Rotational
 from levyjax.noise.scaling import increment_scale, sde_noise_level
@@ -20,6 +22,7 @@ from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 
 __all__ = [
     "ALL_RAYS",
+    "Empirical",
     "Gaussian",
     "Independent",
     "JumpRays",
@@ -32,6 +35,8 @@ __all__ = [
     "SpectralMeasure",
     "StepNoise",
     "StudentT",
+    "Tempered",
+    "Truncated",
     "has_jumps",
     "increment_scale",
     "isotropic_measure",
