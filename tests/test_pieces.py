@@ -24,14 +24,22 @@ from levyjax.arrays import cast
 from levyjax.basins import Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Dynamics, Kick, Momentum, flow
 from levyjax.escape import EscapeProblem, unit_rate
-from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Landscape, Quadratic, from_function
+from levyjax.landscapes import (
+    AsymmetricValley,
+    DoubleWell,
+    Flat,
+    Landscape,
+    LinearRegression,
+    LogisticRegression,
+    Quadratic,
+    from_function,
+)
 from levyjax.noise import (
     Gaussian,
     Independent,
     JumpRays,
     JumpSplit,
     LevyNoise,
-    Noise,
     PerCoordinate,
     Rotational,
     SpectralMeasure,
@@ -67,6 +75,12 @@ LANDSCAPES = {
     "function of parameters": BOWL,
     "function": from_function(lambda x: jnp.sum(jnp.cosh(x)), [0.0, 0.0]),
 }
+FEATURES = np.random.default_rng(3).normal(size=(40, 2)) * [1.0, 0.5]
+LABELS = (FEATURES @ [1.0, -2.0] + np.random.default_rng(4).normal(size=40) > 0).astype(float)
+LANDSCAPES |= {
+    "linear regression": LinearRegression(FEATURES, FEATURES @ [1.0, -0.5] + 0.1 * LABELS, ridge=0.1),
+    "logistic regression": LogisticRegression(FEATURES, LABELS, ridge=0.05),
+}
 BASINS = {  # each with a point inside
     "box": (Box([-1.0, -0.5], [1.0, 1.5]), [0.2, 0.3]),
     "open box": (Box([-1.0, -np.inf], [np.inf, 1.5]), [0.2, 0.3]),
@@ -94,8 +108,10 @@ KINDS = {
     "dynamics": (levyjax.dynamics, Dynamics, DYNAMICS),
     "solvers": (levyjax.solvers, Solver, SOLVERS),
 }
-RECORDS = {Counter, JumpRays, JumpSplit, Kick, Noise, SpectralMeasure}  # what pieces are given or give back
-DRAWS = {item for item in vars(levyjax.noise).values() if hasattr(item, "chances")}  # their table is in test_noise
+RECORDS = {Counter, JumpRays, JumpSplit, Kick, SpectralMeasure}  # what pieces are given or give back
+DRAWS = {  # their table is in test_noise
+    item for item in vars(levyjax.noise).values() if isinstance(item, type) and not hasattr(item, "spectral_measure")
+}
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0, -2.0], [1.0, 2.0]), NOISES["independent"], SGD(0.1), 0.3)
 ALL = [(kind, name) for kind, (_, _, pieces) in KINDS.items() for name in pieces]
 FURTHER = ("independent matrix", "quadratic matrix", "ellipsoid matrix", "adam corrected stable", "adam frozen frozen")
@@ -381,6 +397,11 @@ BAD = {
     "well barrier": (lambda: DoubleWell(1.0, math.nan), "barrier must be finite, got nan."),
     "well curvature": (lambda: DoubleWell(1.0, 0.25, [0.0]), "curvature must be positive, got [0.0]."),
     "well side": (lambda: DoubleWell(1.0, 0.25, well="up"), "well must be 'right' or 'left', got 'up'."),
+    "linear shapes": (lambda: LinearRegression([[1.0]], [1.0, 2.0]), "got (1, 1) and (2,)."),
+    "linear rank": (lambda: LinearRegression([[1.0, 1.0]], [1.0]), "only 1 of 2 coordinates"),
+    "linear ridge": (lambda: LinearRegression([[1.0]], [1.0], -1.0), "ridge must not be negative, got -1.0."),
+    "logistic labels": (lambda: LogisticRegression([[1.0]], [2.0]), "targets must be 0 or 1, got [2.0]."),
+    "logistic separable": (lambda: LogisticRegression([[1.0], [-1.0]], [1.0, 0.0]), "The data are separable"),
     "function slope": (lambda: from_function(lambda x: (x**2).sum(), [1.0]), "minimum has norm 2;"),
     "function value": (lambda: from_function(lambda x: x, [1.0]), "must give one finite number at the minimum"),
     "box order": (lambda: Box([1.0], [0.0]), "lower must be below upper, got [1.] and [0.]."),

@@ -22,6 +22,7 @@ from levyjax.noise import (
     Pareto,
     PerCoordinate,
     Rotational,
+    StepNoise,
     StudentT,
     has_jumps,
     sde_noise_level,
@@ -357,9 +358,11 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
                 "The formula belongs to its SDE (method = 'euler')."
             )
         if not isinstance(problem.noise, LevyNoise):
-            if isinstance(solver, Iteration):
+            if not isinstance(solver, Iteration):
+                return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")
+            if isinstance(problem.noise, StepNoise):
                 return _one_draw(problem, solver)
-            return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")
+            return _refused(f"No exit rate is known for {type(problem.noise).__name__} noise.")
         if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
         return _with_jumps(problem, solver)

@@ -5,6 +5,7 @@ from levyjax.landscapes.base import Landscape
 from levyjax.landscapes.double_well import DoubleWell
 from levyjax.landscapes.function import FunctionLandscape, from_function
 from levyjax.landscapes.quadratic import Flat, Quadratic
+from levyjax.landscapes.regression import LinearRegression, LogisticRegression
 
 __all__ = [
     "AsymmetricValley",
@@ -12,6 +13,8 @@ __all__ = [
     "Flat",
     "FunctionLandscape",
     "Landscape",
+    "LinearRegression",
+    "LogisticRegression",
     "Quadratic",
     "from_function",
 ]

@@ -5,8 +5,10 @@ from levyjax.noise.base import (
     JumpSplit,
     LevyNoise,
     Noise,
+    PointNoise,
     StepNoise,
     has_jumps,
+    noise_at,
     require_process,
     second_moment,
 )
@@ -15,6 +17,7 @@ from levyjax.noise.empirical import Empirical
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.independent import ALL_RAYS, Independent
 from levyjax.noise.light import Tempered, Truncated
+from levyjax.noise.minibatch import FiniteSum, MiniBatch
 from levyjax.noise.per_coordinate import PerCoordinate
 from levyjax.noise.rotational import Rotational
 from levyjax.noise.scaling import increment_scale, sde_noise_level
@@ -23,14 +26,17 @@ from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 __all__ = [
     "ALL_RAYS",
     "Empirical",
+    "FiniteSum",
     "Gaussian",
     "Independent",
     "JumpRays",
     "JumpSplit",
     "LevyNoise",
+    "MiniBatch",
     "Noise",
     "Pareto",
     "PerCoordinate",
+    "PointNoise",
     "Rotational",
     "SpectralMeasure",
     "StepNoise",
@@ -40,6 +46,7 @@ __all__ = [
     "has_jumps",
     "increment_scale",
     "isotropic_measure",
+    "noise_at",
     "require_process",
     "sde_noise_level",
     "second_moment",

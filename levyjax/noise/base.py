@@ -56,6 +56,20 @@ class Noise(Protocol):
 
 
 @runtime_checkable
+class PointNoise(Noise, Protocol):
+    """Noise that depends on where the trajectory is."""
+
+    def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
+        """The noise of a step that starts at these points."""
+        ...
+
+
+def noise_at(noise: Noise, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
+    """The noise of a step that starts at these points."""
+    return noise.at(x, noise_level) if isinstance(noise, PointNoise) else noise
+
+
+@runtime_checkable
 class StepNoise(Noise, Protocol):
     """A Z, one draw a step of an optimizer's iteration; no process in continuous time has such increments."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from levyjax.arrays import freeze, parameter, positive, pytree
 from levyjax.dynamics import Dynamics, Kick
 from levyjax.landscapes import Landscape
-from levyjax.noise import Noise, require_process
+from levyjax.noise import Noise, noise_at, require_process
 from levyjax.random import Counter
 
 
@@ -90,7 +90,8 @@ class Euler:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
+        noise = noise_at(forces.noise, state.x, forces.noise_level)
+        kick = Kick(noise, forces.noise_level, counter, self.dt)
         return forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick)
 
     def step_time(self, forces: Forces) -> Any:
@@ -114,7 +115,8 @@ class Iteration:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        kick = Kick(forces.noise, forces.noise_level, counter, 1.0)
+        noise = noise_at(forces.noise, state.x, forces.noise_level)
+        kick = Kick(noise, forces.noise_level, counter, 1.0)
         return forces.dynamics.iterate(state, forces.landscape.gradient(state.x), kick)
 
     def step_time(self, forces: Forces) -> Any:
