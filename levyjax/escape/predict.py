@@ -16,12 +16,14 @@ from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
+from levyjax.landscapes import Flat
 from levyjax.noise import (
     Independent,
     LevyNoise,
     Pareto,
     PerCoordinate,
     Rotational,
+    StateDependent,
     StepNoise,
     StudentT,
     has_jumps,
@@ -32,6 +34,7 @@ from levyjax.stable import radial_tail_constant, tail_constant
 
 _FLOW_RAYS = 512
 _DRAW_RAYS = 4096
+_MARCUS = "Marcus noise is for SGD, where it moves the point itself."
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 _CROSSED_BY = {SGD: _CROSSED, Momentum: "Noise enters the momentum"}
 
@@ -95,10 +98,18 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
     """The rays along which jumps of A L leave, seen through each of the maps."""
-    measure = problem.noise.spectral_measure()
+    noise, origin = problem.noise, jnp.asarray(problem.landscape.minimum)
+    if isinstance(noise, StateDependent) and noise.kind == "ito":
+        noise = noise.frozen(origin)
+    if isinstance(noise, StateDependent):
+        measure = noise.driver.spectral_measure()
+        out, gauge = noise.way_out(problem.basin, origin, measure.directions)
+        towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
+        return _Rays(towards, measure.weights, measure.alpha, gauge, measure.replicates)
+    measure = noise.spectral_measure()
     directions = maps.T[:, :, None] * measure.directions[:, None, :]
     directions = directions.reshape(directions.shape[0], -1)
-    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
+    gauge = problem.basin.gauge(origin, directions)
     # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
     replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
     weights, alpha = measure.weights / maps.shape[0], measure.alpha
@@ -357,6 +368,12 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
                 "Adam itself has no exit rate of this form: m and v cap what one noise spike can do (D5). "
                 "The formula belongs to its SDE (method = 'euler')."
             )
+        if isinstance(problem.noise, StateDependent):
+            if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
+                return _refused("With a dispersion A(x) a rate is known for jumps against a drift only.")
+            if problem.noise.kind == "marcus":
+                return _with_jumps(problem, solver) if isinstance(problem.dynamics, SGD) else _refused(_MARCUS)
+            problem = dataclasses.replace(problem, noise=problem.noise.frozen(jnp.asarray(problem.landscape.minimum)))
         if not isinstance(problem.noise, LevyNoise):
             if not isinstance(solver, Iteration):
                 return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")

@@ -442,7 +442,7 @@ class IntervalReference:
 
 
 def _check(problem: EscapeProblem) -> None:
-    require_process(problem.noise)
+    require_process(problem.noise, everywhere_alike=True)
     if problem.dimension != 1:
         raise ValueError(f"The reference is for one dimension; this problem has {problem.dimension}.")
     if not isinstance(problem.dynamics, SGD):

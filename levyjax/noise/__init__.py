@@ -22,6 +22,7 @@ from levyjax.noise.per_coordinate import PerCoordinate
 from levyjax.noise.rotational import Rotational
 from levyjax.noise.scaling import increment_scale, sde_noise_level
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
+from levyjax.noise.state_dependent import StateDependent
 
 __all__ = [
     "ALL_RAYS",
@@ -39,6 +40,7 @@ __all__ = [
     "PointNoise",
     "Rotational",
     "SpectralMeasure",
+    "StateDependent",
     "StepNoise",
     "StudentT",
     "Tempered",

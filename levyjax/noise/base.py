@@ -148,13 +148,22 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
 
 
-def require_process(noise: Noise) -> None:
+def require_process(noise: Noise, everywhere_alike: bool = False) -> None:
     """Refuse noise that an iteration alone can have.
+
+    Args:
+        noise: what is looked at.
+        everywhere_alike: refuse noise that depends on the point too.
 
     Raises:
         ValueError: it is no Lévy process.
     """
-    if not isinstance(noise, LevyNoise):
+    if everywhere_alike and isinstance(noise, PointNoise):
+        raise ValueError(
+            f"{type(noise).__name__} noise depends on the point, which this method cannot follow; take Euler's or "
+            "the iteration."
+        )
+    if not isinstance(getattr(noise, "driver", noise), LevyNoise):
         raise ValueError(
             f"{type(noise).__name__} noise is a draw for each step of the optimizer's iteration and no process in "
             "continuous time; take method = 'iteration', `solvers.Iteration()`."

@@ -109,7 +109,7 @@ class JumpAdapted:
         Raises:
             ValueError: the problem has a random gradient noise, or noise that is no process.
         """
-        require_process(problem.noise)
+        require_process(problem.noise, everywhere_alike=True)
         if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))

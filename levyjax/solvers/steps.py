@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import freeze, parameter, positive, pytree
-from levyjax.dynamics import Dynamics, Kick
+from levyjax.dynamics import SGD, Dynamics, Kick, Momentum
 from levyjax.landscapes import Landscape
-from levyjax.noise import Noise, noise_at, require_process
+from levyjax.noise import Noise, PointNoise, noise_at, require_process
 from levyjax.random import Counter
 
 
@@ -78,6 +78,12 @@ class Euler:
 
     def prepare(self, forces: Forces, max_time: Any) -> "Euler":
         require_process(forces.noise)
+        if isinstance(forces.noise, PointNoise):
+            moves_x = isinstance(forces.dynamics, SGD)
+            if not (moves_x or isinstance(forces.dynamics, Momentum)):
+                raise ValueError("The SDE under noise that depends on the point is for SGD and Momentum only.")
+            if getattr(forces.noise, "kind", "ito") == "marcus" and not moves_x:
+                raise ValueError("Marcus noise is for SGD, where it moves the point itself; take kind = 'ito'.")
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
@@ -103,6 +109,8 @@ class Iteration:
     """The optimizer itself: one step is one iteration, and takes learning_rate of time."""
 
     def prepare(self, forces: Forces, max_time: Any) -> "Iteration":
+        if getattr(forces.noise, "kind", "ito") == "marcus":
+            raise ValueError("Marcus noise belongs to an SDE; an iteration takes kind = 'ito'.")
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
