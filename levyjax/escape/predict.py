@@ -34,7 +34,10 @@ from levyjax.stable import radial_tail_constant, tail_constant
 
 _FLOW_RAYS = 512
 _DRAW_RAYS = 4096
-_MARCUS = "Marcus noise is for SGD, where it moves the point itself."
+_STATE_DEPENDENT = (
+    "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
+    "order of 1/kappa, which is not in this measure of validity."
+)
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 _CROSSED_BY = {SGD: _CROSSED, Momentum: "Noise enters the momentum"}
 
@@ -99,10 +102,10 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
     """The rays along which jumps of A L leave, seen through each of the maps."""
     noise, origin = problem.noise, jnp.asarray(problem.landscape.minimum)
-    if isinstance(noise, StateDependent) and noise.kind == "ito":
-        noise = noise.frozen(origin)
     if isinstance(noise, StateDependent):
-        measure = noise.driver.spectral_measure()
+        if noise.kind == "ito":
+            return exit_rays(dataclasses.replace(problem, noise=noise.frozen(origin)), maps)
+        measure: Any = noise.driver.spectral_measure()
         out, gauge = noise.way_out(problem.basin, origin, measure.directions)
         towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
         return _Rays(towards, measure.weights, measure.alpha, gauge, measure.replicates)
@@ -371,9 +374,13 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         if isinstance(problem.noise, StateDependent):
             if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
                 return _refused("With a dispersion A(x) a rate is known for jumps against a drift only.")
-            if problem.noise.kind == "marcus":
-                return _with_jumps(problem, solver) if isinstance(problem.dynamics, SGD) else _refused(_MARCUS)
-            problem = dataclasses.replace(problem, noise=problem.noise.frozen(jnp.asarray(problem.landscape.minimum)))
+            if problem.noise.kind == "marcus" and not isinstance(problem.dynamics, SGD):
+                return _refused("Marcus noise is for SGD, where it moves the point itself.")
+            if problem.noise.kind == "ito":
+                frozen = problem.noise.frozen(jnp.asarray(problem.landscape.minimum))
+                problem = dataclasses.replace(problem, noise=frozen)
+            prediction = _with_jumps(problem, solver)
+            return dataclasses.replace(prediction, reasons=(*prediction.reasons, _STATE_DEPENDENT))
         if not isinstance(problem.noise, LevyNoise):
             if not isinstance(solver, Iteration):
                 return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float, Int
 from levyjax.arrays import pytree, static
 from levyjax.noise.base import Noise
 from levyjax.noise.empirical import uniform_index
+from levyjax.noise.gaussian import Gaussian
+from levyjax.noise.state_dependent import StateDependent
 from levyjax.random import Counter, Stream, words
 
 
@@ -29,6 +31,16 @@ class FiniteSum(Protocol):
     def sample_gradients(self, x: Float[np.ndarray, " d"]) -> Float[np.ndarray, "n d"]:
         """Of every row at one point."""
         ...
+
+
+def _root(x: Float[Array, " d"], noise: "MiniBatch") -> Float[Array, "d d"]:
+    """The symmetric A with 2 A A' = the covariance at x."""
+    every = jnp.arange(noise.problem.features.shape[0], dtype=jnp.int32)
+    gradients = noise.problem.batch_gradient(jnp.broadcast_to(x[:, None], (x.shape[0], every.size)), every[None])
+    centred = gradients - noise.problem.gradient(x)[:, None]
+    covariance = jnp.matmul(centred, centred.T, precision="highest") / (2.0 * every.size * noise.batch_size)
+    sizes, axes = jnp.linalg.eigh(covariance)
+    return jnp.matmul(axes * jnp.sqrt(jnp.maximum(sizes, 0)), axes.T, precision="highest")
 
 
 @pytree
@@ -79,6 +91,15 @@ class MiniBatch:
         bits = words(counter, self.batch_size, stream)
         index = uniform_index(bits, self.problem.features.shape[0]).astype(jnp.int32)
         return self.problem.batch_gradient(self.point, index) - self.problem.gradient(self.point)
+
+    def diffusion(self) -> StateDependent:
+        """Gaussian noise (Itô) of the same covariance at every point, for the SDE of the same problem.
+
+        With noise_level = learning_rate^(1/2), Euler's step of one learning rate has the mean and the covariance of an
+        iteration.
+        """
+        dimension = self.problem.features.shape[1]
+        return StateDependent(Gaussian(np.ones(dimension)), _root, MiniBatch(self.problem, self.batch_size))
 
     def covariance(self, x: Any) -> Float[np.ndarray, "d d"]:
         """Of the noise at one point, exactly."""
