@@ -140,7 +140,7 @@ REFUSED = [
     ({"basin__kind": "torus"}, '"half_space"'),
     ({"dynamics__kind": "SGD"}, 'did you mean "sgd"?'),
     ({"dynamics__kind": "rmsprop"}, "not available in this version"),
-    ({"noise__kind": "student_t"}, "not available in this version"),
+    ({"noise__kind": "students_t"}, 'did you mean "student_t"?'),
     ({"nose": {}}, "did you mean"),
     ({"alpha": 1.5}, "It belongs under [noise]"),
     ({"noise__alhpa": 1.5}, 'did you mean "alpha"?'),

@@ -30,6 +30,10 @@ from levyjax.stable import sample_relativistic, sample_truncated, sf, tail_const
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def counters(size):
     index = jnp.arange(size, dtype=jnp.uint32)
     return Counter(0 * index + jnp.uint32(7), index, 0 * index + jnp.uint32(3), 0 * index)
@@ -218,7 +222,7 @@ class TestEveryDraw:
         grid = drawn(noise, Counter(*(word.reshape(3, 20) for word in many)))
         np.testing.assert_array_equal(grid, whole.reshape(2, 3, 20))
 
-    @pytest.mark.parametrize("name", ["pareto matrix", pytest.param("student t", marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("name", ["pareto matrix", slow("student t")])
     def test_a_trajectory_does_not_depend_on_the_chunk(self, name):
         problem = in_square(DRAWS[name], 0.5, SGD(0.1))
         one, other = (
@@ -276,7 +280,7 @@ LAWS = {  # the noise, and its two-sided quantile u(P): P(|Z| > u) = P
 
 
 class TestLawsOfDraws:
-    @pytest.mark.parametrize("batches", [12, pytest.param(192, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("batches", [4, slow(192)])
     @pytest.mark.parametrize("name", LAWS)
     def test_far_tails_in_float32(self, name, batches):
         """P = 1e-7 is expected 20 times in the large run."""
@@ -313,7 +317,7 @@ def inverted(survival, chances):
 
 
 class TestLightTails:
-    @pytest.mark.parametrize(("alpha", "bound"), [(1.5, 10.0), (0.7, 1000.0), (1.9, 0.5), (1.0, 3.0)])
+    @pytest.mark.parametrize(("alpha", "bound"), [(1.5, 10.0), slow(0.7, 1000.0), slow(1.9, 0.5), slow(1.0, 3.0)])
     def test_truncated_is_the_stable_law_inside_its_bound(self, alpha, bound):
         """Two-sample Kolmogorov-Smirnov against exact rejection, 200,000 draws each, p > 1e-4."""
         noise = cast(Truncated(alpha, bound, [1.0]), jnp.float32)
@@ -322,7 +326,7 @@ class TestLightTails:
         exact = np.asarray(sample_truncated(1, alpha, bound, (200_000,)))
         assert stats.ks_2samp(draws, exact).pvalue > 1e-4
 
-    @pytest.mark.parametrize(("alpha", "tempering"), [(1.5, 1.0), (0.8, 0.1), (1.8, 0.3)])
+    @pytest.mark.parametrize(("alpha", "tempering"), [(1.5, 1.0), slow(0.8, 0.1), slow(1.8, 0.3)])
     def test_tempered_has_its_characteristic_function(self, alpha, tempering):
         """At five frequencies, within 4 standard errors; and the law of exact rejection, p > 1e-4."""
         noise = cast(Tempered(alpha, tempering, [1.0]), jnp.float32)
@@ -334,7 +338,7 @@ class TestLightTails:
         exact = np.asarray(sample_relativistic(1, alpha, tempering, (200_000,)))
         assert stats.ks_2samp(draws, exact).pvalue > 1e-4
 
-    @pytest.mark.parametrize("batches", [12, pytest.param(192, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("batches", [4, slow(192)])
     @pytest.mark.parametrize(
         "noise", [Truncated(1.5, 1e6, [1.0]), Tempered(1.2, 0.5, [1.0])], ids=["truncated", "tempered"]
     )
@@ -410,7 +414,7 @@ class TestExitsByOneDraw:
         [
             Pareto(1.5, [[0.1, 0.02], [0.03, 0.05]]),
             StudentT(1.4, [0.1, 0.1]),
-            pytest.param(Pareto(1.2, [0.1, 0.05]), marks=pytest.mark.slow),
+            slow(Pareto(1.2, [0.1, 0.05])),
         ],
     )
     def test_mean_exit_steps(self, noise):
@@ -432,6 +436,7 @@ class TestExitsByOneDraw:
         steps = simulate(problem, Plan(Iteration(), count), 0).exit_step.astype(float)
         assert abs(steps.mean() * total - 1) < 0.02 + 4 / math.sqrt(count)
 
+    @pytest.mark.slow
     def test_momentum_counts_draws_that_leave_by_the_flow(self):
         problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Pareto(1.2, [0.05]), Momentum(0.05, 0.8), 0.2)
         prediction = predict(problem, Iteration())
