@@ -29,13 +29,24 @@ from levyjax.landscapes import (
     DoubleWell,
     Flat,
     Landscape,
+    LinearRegression,
+    LogisticRegression,
     MultiWell,
     Quadratic,
     Separable,
     WangOhRhee,
     from_function,
 )
-from levyjax.noise import Gaussian, Independent, JumpRays, JumpSplit, Noise, Rotational, SpectralMeasure
+from levyjax.noise import (
+    Gaussian,
+    Independent,
+    JumpRays,
+    JumpSplit,
+    LevyNoise,
+    PerCoordinate,
+    Rotational,
+    SpectralMeasure,
+)
 from levyjax.random import Counter, Stream
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver, Tamed
 
@@ -53,6 +64,8 @@ NOISES = {
     "rotational": Rotational(1.3, [0.5, 0.2]),
     "rotational matrix": Rotational(0.7, MATRIX),
     "rotational alpha 2": Rotational(2.0, [0.5, 0.2]),
+    "per coordinate": PerCoordinate([1.2, 1.8], [0.5, 0.2]),
+    "per coordinate matrix": PerCoordinate([0.7, 2.0], MATRIX),
     "gaussian": Gaussian([0.5, 0.2]),
     "gaussian matrix": Gaussian(MATRIX),
 }
@@ -69,6 +82,12 @@ LANDSCAPES = {
     "grid of wells": Separable([ROW, DoubleWell(1.0, 0.25)]),
     "function of parameters": BOWL,
     "function": from_function(lambda x: jnp.sum(jnp.cosh(x)), [0.0, 0.0]),
+}
+FEATURES = np.random.default_rng(3).normal(size=(40, 2)) * [1.0, 0.5]
+LABELS = (FEATURES @ [1.0, -2.0] + np.random.default_rng(4).normal(size=40) > 0).astype(float)
+LANDSCAPES |= {
+    "linear regression": LinearRegression(FEATURES, FEATURES @ [1.0, -0.5] + 0.1 * LABELS, ridge=0.1),
+    "logistic regression": LogisticRegression(FEATURES, LABELS, ridge=0.05),
 }
 BASINS = {  # each with a point inside
     "box": (Box([-1.0, -0.5], [1.0, 1.5]), [0.2, 0.3]),
@@ -98,13 +117,16 @@ SOLVERS = {
     "tamed": Tamed(0.05),
 } | {"projected euler": Euler(0.05, [[-0.5, -1.0], [0.7, 1.0]])}
 KINDS = {
-    "noise": (levyjax.noise, Noise, NOISES),
+    "noise": (levyjax.noise, LevyNoise, NOISES),
     "landscapes": (levyjax.landscapes, Landscape, LANDSCAPES),
     "basins": (levyjax.basins, Basin, {name: basin for name, (basin, _) in BASINS.items()}),
     "dynamics": (levyjax.dynamics, Dynamics, DYNAMICS),
     "solvers": (levyjax.solvers, Solver, SOLVERS),
 }
 RECORDS = {Counter, JumpRays, JumpSplit, Kick, SpectralMeasure}  # what pieces are given or give back
+DRAWS = {  # their table is in test_noise
+    item for item in vars(levyjax.noise).values() if isinstance(item, type) and not hasattr(item, "spectral_measure")
+}
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0, -2.0], [1.0, 2.0]), NOISES["independent"], SGD(0.1), 0.3)
 ALL = [(kind, name) for kind, (_, _, pieces) in KINDS.items() for name in pieces]
 FURTHER = ("independent matrix", "quadratic matrix", "ellipsoid matrix", "adam corrected stable", "adam frozen frozen")
@@ -187,7 +209,7 @@ def test_every_public_class_is_in_the_table(kind):
     package, protocol, pieces = KINDS[kind]
     public = {item for name in package.__all__ if isinstance(item := getattr(package, name), type)}
     states = {type(piece.init(points(1))) for piece in pieces.values()} if kind == "dynamics" else set()
-    assert public - RECORDS - states - {protocol} == {type(piece) for piece in pieces.values()}
+    assert public - RECORDS - DRAWS - states - {protocol} == {type(piece) for piece in pieces.values()}
 
 
 class TestEveryPiece:
@@ -237,7 +259,7 @@ class TestEveryPiece:
 
 
 class TestNoises:
-    @pytest.mark.parametrize("name", ["independent matrix", "rotational", "gaussian"])
+    @pytest.mark.parametrize("name", ["independent matrix", "per coordinate", "rotational", "gaussian"])
     def test_an_increment_is_its_counters_whatever_the_batch(self, name):
         jax.config.update("jax_disable_most_optimizations", False)
         noise = cast(NOISES[name], jnp.float32)
@@ -255,18 +277,25 @@ class TestNoises:
     def test_split_is_the_levy_measure_cut_in_two(self, name, part):
         """The density c |y|^(-1-alpha) from int (1 - cos y) c |y|^(-1-alpha) dy = 1, all by quadrature."""
         noise, width = NOISES[name], np.array([1.0, 0.4])
-        alpha, spread = float(noise.alpha), np.asarray(noise.scale)
+        spread = np.asarray(noise.scale)
         matrix = np.diag(spread) if spread.ndim == 1 else spread
         with jax.enable_x64(True):
             split = noise.split(lambda rays: jnp.abs(rays / width[:, None]).max(axis=0), part)
+        split = JumpSplit(*map(np.asarray, split))
         isotropic = isinstance(noise, Rotational)
         reach = np.abs(matrix / width[:, None]).max(axis=0)
         if isotropic:  # the widest direction: the supremum of |row' u| over the circle
             reach = np.linalg.norm(matrix / width[:, None], axis=1).max(keepdims=True)
         np.testing.assert_allclose(split.reaches, reach, rtol=1e-8)
+        alphas = np.broadcast_to(noise.alpha, split.rates.shape)
+        for axis, alpha in enumerate(alphas):
+            self._check_axis(isotropic, float(alpha), part / reach[axis], split, axis)
+
+    def _check_axis(self, isotropic, alpha, threshold, split, axis):
+        variances = split.variances if isotropic else split.variances[axis : axis + 1]
         if alpha == 2:
-            np.testing.assert_array_equal(split.rates, 0)
-            np.testing.assert_allclose(split.variances, 2.0, rtol=1e-12)
+            assert split.rates[axis] == 0
+            np.testing.assert_allclose(variances, 2.0, rtol=1e-12)
             return
         near = integrate.quad(lambda y: 2 * (math.sin(y / 2) / y) ** 2 * y ** (1 - alpha), 0, 1)[0]
         far = integrate.quad(lambda y: y ** (-1 - alpha), 1, math.inf, weight="cos", wvar=1)[0]
@@ -274,12 +303,10 @@ class TestNoises:
         if isotropic:  # what one coordinate sees of the radial density is E|cos|^alpha of it
             seen = integrate.quad(lambda angle: math.cos(angle) ** alpha, 0, math.pi / 2)[0] * 2 / math.pi
             density, coordinates = density / seen, 2
-        for threshold, rate in zip(part / reach, split.rates, strict=True):
-            expected = 2 * density * integrate.quad(lambda y: y ** (-1 - alpha), threshold, math.inf)[0]
-            assert float(rate) == pytest.approx(expected, rel=1e-6)
-        for threshold, variance in zip(np.broadcast_to(part / reach, 2), split.variances, strict=True):
-            expected = 2 * density / coordinates * integrate.quad(lambda y: y ** (1 - alpha), 0, threshold)[0]
-            assert float(variance) == pytest.approx(expected, rel=1e-6)
+        expected = 2 * density * integrate.quad(lambda y: y ** (-1 - alpha), threshold, math.inf)[0]
+        assert float(split.rates[axis]) == pytest.approx(expected, rel=1e-6)
+        expected = 2 * density / coordinates * integrate.quad(lambda y: y ** (1 - alpha), 0, threshold)[0]
+        np.testing.assert_allclose(variances, expected, rtol=1e-6)
 
     @pytest.mark.parametrize("name", ["independent matrix", "rotational"])
     def test_directions_of_jumps(self, name):
@@ -306,7 +333,7 @@ class TestNoises:
             rays = jax.jit(noise.jump_rays, static_argnums=1)(many, Stream.GRADIENT)
             assert rays.vectors.shape[0] == 2
             assert rays.vectors.shape[2:] in ((1,), (4000,))
-            sides = [basin.gauge(jnp.zeros(2), side * rays.vectors) ** noise.alpha for side in (1, -1)]
+            sides = [basin.gauge(jnp.zeros(2), side * rays.vectors) ** rays.alpha for side in (1, -1)]
             rates = np.asarray(rays.weight * sum(sides).sum(axis=0))
             expected = 0.0 if noise.spectral_measure() is None else float(unit_rate(problem))
         assert abs(rates.mean() - expected) <= 5 * rates.std() / math.sqrt(rates.size) + 1e-12
@@ -369,6 +396,9 @@ BAD = {
     "independent alpha": (lambda: Independent(2.5, [1.0]), "alpha must be in (0, 2], got 2.5."),
     "independent scale": (lambda: Independent(1.5, [1.0, -0.5]), "scale must not be negative, got [1.0, -0.5]."),
     "independent no noise": (lambda: Independent(1.5, [0.0, 0.0]), "scale is zero"),
+    "per coordinate alphas": (lambda: PerCoordinate([1.2, 2.5], [1.0] * 2), "must be in (0, 2], got [1.2, 2.5]."),
+    "per coordinate number": (lambda: PerCoordinate(1.2, [1.0]), "alphas must be a vector, got shape ()."),
+    "per coordinate sizes": (lambda: PerCoordinate([1.2], [1.0] * 2), "alphas has 1 entries but scale has 2 columns."),
     "rotational alpha": (lambda: Rotational(0.0, [1.0]), "alpha must be in (0, 2], got 0.0."),
     "rotational scale": (lambda: Rotational(1.5, [[1.0, 0.0]]), "scale must be square, got shape (1, 2)."),
     "gaussian scale": (lambda: Gaussian([math.inf]), "scale must be finite, got [inf]."),
@@ -395,6 +425,11 @@ BAD = {
     "row well": (lambda: MultiWell([0.0], [], [], [1.0], [], well=1), "well must be from 0 to 0, got 1."),
     "separable": (lambda: Separable([]), "needs at least one part"),
     "Wang, Oh and Rhee well": (lambda: WangOhRhee(4), "well must be from 0 to 3, got 4."),
+    "linear shapes": (lambda: LinearRegression([[1.0]], [1.0, 2.0]), "got (1, 1) and (2,)."),
+    "linear rank": (lambda: LinearRegression([[1.0, 1.0]], [1.0]), "only 1 of 2 coordinates"),
+    "linear ridge": (lambda: LinearRegression([[1.0]], [1.0], -1.0), "ridge must not be negative, got -1.0."),
+    "logistic labels": (lambda: LogisticRegression([[1.0]], [2.0]), "targets must be 0 or 1, got [2.0]."),
+    "logistic separable": (lambda: LogisticRegression([[1.0], [-1.0]], [1.0, 0.0]), "The data are separable"),
     "function slope": (lambda: from_function(lambda x: (x**2).sum(), [1.0]), "minimum has norm 2;"),
     "function value": (lambda: from_function(lambda x: x, [1.0]), "must give one finite number at the minimum"),
     "box order": (lambda: Box([1.0], [0.0]), "lower must be below upper, got [1.] and [0.]."),
@@ -514,6 +549,7 @@ TWO = Quadratic([1.0, 0.3])
 RATES = {
     "box, independent": (TWO, Box([-1.0, -0.5], [1.0, 1.5]), Independent(1.5, MATRIX), SGD()),
     "box, rotational": (TWO, Box([-1.0, -0.5], [1.0, 1.5]), Rotational(1.3, [0.5, 0.2]), SGD()),
+    "box, per coordinate": (TWO, Box([-1.0, -0.5], [1.0, 1.5]), PerCoordinate([1.2, 1.8], MATRIX), SGD()),
     "ball, momentum": (TWO, Ball(1.3, [0.2, -0.1]), Independent(1.5, [0.5, 0.2]), Momentum(0.1, 0.9)),
     "ellipsoid, frozen Adam": (
         TWO,

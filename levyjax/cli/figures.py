@@ -51,4 +51,8 @@ def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSa
 
 def _label(row: dict[str, Any]) -> str:
     parts = {"α": row["alpha"], "ε": row["noise_level"], "η": row["learning_rate"]}
-    return ", ".join(f"{name} = {value:g}" for name, value in parts.items() if value is not None)
+    return ", ".join(f"{name} = {_number(value)}" for name, value in parts.items() if value is not None)
+
+
+def _number(value: Any) -> str:
+    return f"({', '.join(map(_number, value))})" if isinstance(value, tuple) else f"{value:g}"

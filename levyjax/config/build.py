@@ -8,6 +8,14 @@ from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import Cell
 from levyjax.escape import EscapeProblem, Plan
 
+_NOISES = {
+    "independent": noise.Independent,
+    "rotational": noise.Rotational,
+    "per_coordinate": noise.PerCoordinate,
+    "pareto": noise.Pareto,
+    "student_t": noise.StudentT,
+}
+
 
 def _landscape(config: RunConfig) -> Any:
     part: Any = config.landscape
@@ -69,14 +77,17 @@ def _operator(value: Any) -> Any:
     return [float(entry) for entry in value] if not isinstance(value[0], tuple) else [list(row) for row in value]
 
 
-def _noise(config: RunConfig, alpha: float | None) -> Any:
+def _noise(config: RunConfig, alpha: Any) -> Any:
     part: Any = config.noise
     scale = 1.0 if part.scale is None else part.scale
     scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
     if isinstance(part, schema.GaussianConfig):
         return noise.Gaussian(scale)
-    kind = noise.Independent if isinstance(part, schema.IndependentConfig) else noise.Rotational
-    return kind(alpha, scale)
+    if isinstance(part, schema.TruncatedConfig):
+        return noise.Truncated(alpha, part.bound, scale)
+    if isinstance(part, schema.TemperedConfig):
+        return noise.Tempered(alpha, part.tempering, scale)
+    return _NOISES[part.kind](alpha, scale)
 
 
 def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:

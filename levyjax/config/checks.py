@@ -140,6 +140,25 @@ def sweep(check: Check) -> Check:
     return run
 
 
+def sweep_of_lists(entry: Check) -> Check:
+    """A checker of a list with one number a coordinate, or a list of such lists to sweep over; kept as the latter."""
+
+    def run(value: Any, where: str) -> Any:
+        value = plain(value)
+        if not isinstance(value, (list, tuple)) or not value:
+            raise refuse(value, where, "a list with one number for each coordinate, or a list of such lists to sweep")
+        if not any(isinstance(row, (list, tuple)) for row in value):
+            value = [value]
+        for index, row in enumerate(value):
+            if not isinstance(row, (list, tuple)) or not row:
+                raise refuse(row, f"{where}[{index}]", "a list with one number for each coordinate")
+            for place, item in enumerate(row):
+                entry(item, f"{where}[{index}][{place}]")
+        return tuple(map(tuple, value))
+
+    return run
+
+
 def vector(entry: Check, may_be_empty: bool = False) -> Check:
     """A checker of a list with one number a coordinate; a bare number is a list of one."""
 

@@ -23,6 +23,7 @@ def check(config: "RunConfig") -> None:
     lists = [size for name in TABLES for size in sizes(getattr(config, name))]
     check_sizes([*_landscape_size(config), *lists, *_project_size(config)])
     _check_iteration_only(config)
+    _check_draws(config)
     _check_learning_rate(config)
     _check_memory(config)
     _check_inside(config)
@@ -63,6 +64,15 @@ def _check_iteration_only(config: "RunConfig") -> None:
     if kind in ITERATION_ONLY and method != "iteration":
         raise ConfigError(
             f'[run] method = "{method}" is refused: [dynamics] kind = "{kind}" has no SDE. Give method = "iteration".'
+        )
+
+
+def _check_draws(config: "RunConfig") -> None:
+    """Noise that is no Lévy process has no increments over other times than a step of the optimizer."""
+    if config.noise.kind in ("pareto", "student_t", "truncated", "tempered") and config.run.method != "iteration":
+        raise ConfigError(
+            f'[noise] kind = "{config.noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
+            f'= "{config.run.method}" needs a process in continuous time. Set method = "iteration".'
         )
 
 

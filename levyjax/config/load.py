@@ -8,7 +8,7 @@ from typing import Any
 
 from levyjax.config.checks import ConfigError, listing, nearest, show
 from levyjax.config.schema import RunConfig, RunSettings
-from levyjax.config.tables import KINDS, PLANNED, TABLES, keys_of, required_keys
+from levyjax.config.tables import KINDS, TABLES, keys_of, required_keys
 
 MAX_BYTES = 16 * 2**20
 
@@ -120,10 +120,6 @@ def _class_of(name: str, values: dict[Any, Any]) -> type:
     kind = values.pop("kind")
     if isinstance(kind, str) and kind in kinds:
         return kinds[kind]
-    if isinstance(kind, str) and kind in PLANNED.get(name, ()):
-        raise ConfigError(
-            f"[{name}] kind = {show(kind)} is not available in this version; available are {listing(kinds)}."
-        )
     raise ConfigError(f"[{name}] kind = {show(kind)} is unknown: {nearest(kind, kinds)}Allowed are {listing(kinds)}.")
 
 

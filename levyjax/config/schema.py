@@ -24,6 +24,7 @@ from levyjax.config.checks import (
     positive,
     real,
     sweep,
+    sweep_of_lists,
     vector,
 )
 from levyjax.config.dynamics import (
@@ -70,13 +71,18 @@ __all__ = [
     "MomentumConfig",
     "MultiWellConfig",
     "NoiseConfig",
+    "ParetoConfig",
+    "PerCoordinateConfig",
     "QuadraticConfig",
     "RmspropConfig",
     "RotationalConfig",
     "RunConfig",
     "RunSettings",
     "SgdConfig",
+    "StudentTConfig",
     "SublevelConfig",
+    "TemperedConfig",
+    "TruncatedConfig",
     "WangOhRheeConfig",
 ]
 
@@ -90,7 +96,10 @@ METHODS = {  # method -> the key that says how long a step is; None where a step
     "quasi_stationary": None,
 }
 
-_alpha = sweep(real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0))
+_index = real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0)
+_alpha = sweep(_index)
+_tabulated = sweep(real("a number from 0.3 to 2", lambda x: 0.3 <= x <= 2.0))
+_tempered = sweep(real("a number from 0.3 up to, but not including, 2", lambda x: 0.3 <= x < 2.0))
 _fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
 _duration = real("a number above 0, or inf", lambda x: x > 0.0)
 
@@ -121,6 +130,75 @@ class RotationalConfig:
     """Noise A dL with E exp(i w'L(t)) = exp(-t |w|^alpha), the same in every direction; keys as for "independent"."""
 
     alpha: Sweep = key(_alpha)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "per_coordinate")
+class PerCoordinateConfig:
+    """Noise A dL as for "independent", but each L_j has a tail index of its own.
+
+    Args:
+        alphas: a list of tail indices in (0, 2], one for each coordinate; a list of such lists sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alphas: tuple[tuple[int | float, ...], ...] = key(sweep_of_lists(_index), coordinates=0, swept_lists=True)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "pareto")
+class ParetoConfig:
+    """Draws A u for method "iteration": u_j independent, symmetric, P(|u_j| > x) = x^-index for x > 1.
+
+    Args:
+        index: tail index, above 0; a list sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    index: Sweep = key(sweep(positive))
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "student_t")
+class StudentTConfig:
+    """Draws A u for method "iteration": u_j independent, Student t with nu degrees of freedom, which is the tail index.
+
+    Args:
+        nu: degrees of freedom, above 0; a list sweeps.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    nu: Sweep = key(sweep(positive))
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "truncated")
+class TruncatedConfig:
+    """Draws A u for method "iteration": u_j independent, stable as for "independent" but held to |u_j| <= bound.
+
+    Args:
+        alpha: tail index from 0.3 to 2; a list sweeps.
+        bound: largest |u_j|, above 0.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alpha: Sweep = key(_tabulated)
+    bound: float = key(positive)
+    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "tempered")
+class TemperedConfig:
+    """Draws A u for method "iteration": u_j independent, stable up to about 1/tempering, and then an exponential tail.
+
+    Args:
+        alpha: tail index from 0.3 to 2, not 2 itself; a list sweeps.
+        tempering: m in E exp(i w u_j) = exp(m^alpha - (w^2 + m^2)^(alpha/2)), above 0.
+        scale: A: a number times the identity, its diagonal or its rows; default the identity.
+    """
+
+    alpha: Sweep = key(_tempered)
+    tempering: float = key(positive)
     scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
 
 

@@ -17,7 +17,7 @@ MAX_CELLS = 100_000
 class Cell:
     """One combination of swept values, each exactly as the file has it; None where the file has none."""
 
-    alpha: int | float | None
+    alpha: int | float | tuple[int | float, ...] | None
     noise_level: int | float
     learning_rate: int | float | None
 
@@ -65,9 +65,15 @@ def check_sweep(config: "RunConfig") -> None:
         )
 
 
+def _swept_alpha(noise: Any) -> tuple[str, Any]:
+    """The key that the noise has for its tail index, and its value."""
+    name = next((name for name in ("alphas", "alpha", "index", "nu") if hasattr(noise, name)), "alpha")
+    return f"[noise] {name}", getattr(noise, name, None)
+
+
 def _swept(config: "RunConfig") -> list[tuple[str, Any]]:
     return [
-        ("[noise] alpha", getattr(config.noise, "alpha", None)),
+        _swept_alpha(config.noise),
         ("[run] noise_level", config.run.noise_level),
         ("[dynamics] learning_rate", config.dynamics.learning_rate),
     ]

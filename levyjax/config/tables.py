@@ -8,20 +8,21 @@ from levyjax.config.checks import Check, ConfigError
 
 TABLES = ("landscape", "basin", "dynamics", "noise", "run")
 KINDS: dict[str, dict[str, type]] = {name: {} for name in TABLES if name != "run"}
-PLANNED: dict[str, tuple[str, ...]] = {
-    "noise": ("per_coordinate", "pareto", "student_t"),
-}
 
 
-def key(check: Check, *, default: Any = dataclasses.MISSING, coordinates: int | None = None) -> Any:
+def key(
+    check: Check, *, default: Any = dataclasses.MISSING, coordinates: int | None = None, swept_lists: bool = False
+) -> Any:
     """A key of a table.
 
     Args:
         check: takes the given value and its place, returns the value to keep or raises `ConfigError`.
         default: the value when the key is absent; without one the key is required.
         coordinates: set for a list or matrix with an entry for each coordinate: 0, or how many entries it lacks.
+        swept_lists: the value is a list of such lists, to sweep over.
     """
-    return dataclasses.field(default=default, metadata={"check": check, "coordinates": coordinates})
+    metadata = {"check": check, "coordinates": coordinates, "swept_lists": swept_lists}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(key,))
@@ -63,8 +64,11 @@ def sizes(section: Any) -> list[tuple[str, int]]:
     found = []
     for field in dataclasses.fields(section):
         value, lacking = getattr(section, field.name), field.metadata["coordinates"]
+        place = f"[{section.table}] {field.name}"
         if lacking is not None and isinstance(value, tuple):
-            found.append((f"[{section.table}] {field.name}", len(value) + lacking))
+            lists = [(f"{place}[{i}]", row) for i, row in enumerate(value)]
+            for where, row in lists if field.metadata["swept_lists"] else [(place, value)]:
+                found.append((where, len(row) + lacking))
     return found
 
 

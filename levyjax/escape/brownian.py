@@ -75,7 +75,10 @@ def driftless_ball(problem: EscapeProblem, noise_level: float) -> float | None:
     """
     if not isinstance(problem.landscape, Flat):
         return None
-    dimension, alpha = problem.dimension, float(problem.noise.alpha)
+    dimension, alphas = problem.dimension, np.unique(np.asarray(problem.noise.alpha))
+    if alphas.size > 1:
+        return None
+    alpha = float(alphas[0])
     scale = np.asarray(problem.noise.scale)
     scale = np.diag(scale) if scale.ndim == 1 else scale
     isotropic = np.allclose(scale @ scale.T, scale[0] @ scale[0] * np.eye(dimension), rtol=1e-12)

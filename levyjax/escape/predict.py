@@ -15,12 +15,29 @@ from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
-from levyjax.escape.validity import adam_noise_level_limit, limit_reasons
-from levyjax.noise import Independent, Rotational, sde_noise_level
+from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
+from levyjax.landscapes import Flat
+from levyjax.noise import (
+    Independent,
+    LevyNoise,
+    Pareto,
+    PerCoordinate,
+    Rotational,
+    StateDependent,
+    StepNoise,
+    StudentT,
+    has_jumps,
+    sde_noise_level,
+)
 from levyjax.solvers import Iteration, Solver
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _FLOW_RAYS = 512
+_DRAW_RAYS = 4096
+_STATE_DEPENDENT = (
+    "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
+    "order of 1/kappa, which is not in this measure of validity."
+)
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
 
@@ -51,22 +68,27 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class _Rays:
-    """Jump rays after the optimizer: directions (d, rays), weights and gauges (rays,)."""
+    """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,)."""
 
     directions: Array
     weights: Array
+    alpha: Any
     gauge: Array
     replicates: int
 
-    def contributions(self, alpha: Any) -> Array:
-        return self.weights * jnp.where(self.gauge > 0, self.gauge, 0) ** alpha
+    def contributions(self, level: Any) -> Array:
+        """The rate of exits along each ray, at a noise level (one for each ray where that depends on alpha)."""
+        leads_out = self.gauge > 0
+        reach = level * jnp.where(leads_out, self.gauge, 1)  # so that no derivative is taken of 0^alpha
+        return self.weights * jnp.where(leads_out, reach**self.alpha, 0)
 
 
 def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
     """The gauge formula at noise level 1: sum over jump rays of weight times gauge^alpha.
 
     Differentiable in every parameter of the landscape, basin and noise. The exit rate at a small noise level is
-    noise_level^alpha times this, in a basin that the noise-free flow does not leave.
+    noise_level^alpha times this, in a basin that the noise-free flow does not leave. Where each coordinate has its own
+    alpha, that power goes into the sum.
 
     Source:
         A jump epsilon A y leaves a star-shaped basin from its centre iff it is longer than 1/gauge in its direction;
@@ -75,7 +97,7 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         Wetzel 2009 in several dimensions.
     """
     maps = problem.dynamics.jump_maps(problem.noise)
-    return exit_rays(problem, maps).contributions(problem.noise.alpha).sum()
+    return exit_rays(problem, maps).contributions(1.0).sum()
 
 
 def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
@@ -100,19 +122,29 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
         1.5
     """
-    noise_level = jnp.asarray(problem.noise_level)
-    return noise_level**problem.noise.alpha * unit_rate(problem)
+    maps = problem.dynamics.jump_maps(problem.noise)
+    return exit_rays(problem, maps).contributions(jnp.asarray(problem.noise_level)).sum()
 
 
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> _Rays:
     """The rays along which jumps of A L leave, seen through each of the maps."""
-    measure = problem.noise.spectral_measure()
+    noise, origin = problem.noise, jnp.asarray(problem.landscape.minimum)
+    if isinstance(noise, StateDependent):
+        if noise.kind == "ito":
+            return exit_rays(dataclasses.replace(problem, noise=noise.frozen(origin)), maps)
+        measure: Any = noise.driver.spectral_measure()
+        out, gauge = noise.way_out(problem.basin, origin, measure.directions)
+        towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
+        return _Rays(towards, measure.weights, measure.alpha, gauge, measure.replicates)
+    measure = noise.spectral_measure()
     directions = maps.T[:, :, None] * measure.directions[:, None, :]
     directions = directions.reshape(directions.shape[0], -1)
-    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
+    gauge = problem.basin.gauge(origin, directions)
     # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
     replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
-    return _Rays(directions, jnp.tile(measure.weights / maps.shape[0], maps.shape[0]), gauge, replicates)
+    weights, alpha = measure.weights / maps.shape[0], measure.alpha
+    tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
+    return _Rays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates)
 
 
 def _closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> float | None:
@@ -134,11 +166,11 @@ def _closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> flo
     return None
 
 
-def _noise_level(problem: EscapeProblem, solver: Solver | None) -> float:
-    """The noise level of the SDE that the solver follows."""
+def _noise_level(problem: EscapeProblem, solver: Solver | None, alpha: Any) -> Any:
+    """The noise level of the SDE that the solver follows, along rays of this tail index."""
     level = float(problem.noise_level)
     if isinstance(solver, Iteration):
-        return level * float(sde_noise_level(float(problem.noise.alpha), float(problem.dynamics.learning_rate)))
+        return level * sde_noise_level(np.asarray(alpha), float(problem.dynamics.learning_rate))
     return level
 
 
@@ -153,7 +185,7 @@ def _refused(reason: str) -> Prediction:
 
 def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
-    level = _noise_level(problem, solver)
+    level = float(_noise_level(problem, solver, 2.0))
     names = problem.basin.face_names(problem.dimension)
     mean = above = None
     if not isinstance(problem.dynamics, SGD):
@@ -202,8 +234,12 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
     ]
 
 
+def _crossing(problem: EscapeProblem) -> str:
+    """Why the way out is not the gauge's: the beginning of a reason."""
+    return "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
+
+
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
-    alpha, level = float(problem.noise.alpha), _noise_level(problem, solver)
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = exit_rays(problem, maps)
     spectrum = relaxation_spectrum(problem, maps)
@@ -216,37 +252,34 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     if bool((jnp.abs(gauge - rays.gauge[::step]) > rays.gauge[::step] * 1e-5).any()):
         exact = step == 1
         weights = rays.weights if exact else rays.weights[::step] * step
-        rays = _Rays(rays.directions[:, ::step], weights, gauge, 0)
+        alpha = rays.alpha if exact or not np.ndim(rays.alpha) else rays.alpha[::step]
+        rays = _Rays(rays.directions[:, ::step], weights, alpha, gauge, 0)
         invariant = exact
-        cause = "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
+        cause = _crossing(problem)
         reasons.append(
             f"{cause}: the rate counts every jump after which the noise-free flow leaves"
             + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
         )
-    parts = np.asarray(rays.contributions(alpha))
-    total = _closed_form(problem, maps) if invariant and not reasons else None
-    error = 0.0
-    if total is None:
-        total = float(parts.sum())
-        if rays.replicates:
-            groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
-            error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
-    if total == 0:
+    level = _noise_level(problem, solver, rays.alpha)
+    parts = np.asarray(rays.contributions(level))
+    rate, error = float(parts.sum()), 0.0
+    closed = _closed_form(problem, maps) if invariant and not reasons else None
+    if closed is not None:
+        rate = float(level) ** float(problem.noise.alpha) * closed
+    elif rays.replicates:
+        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
+        error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    if rate == 0:
         return _refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
-    rate = level**alpha * total
-    kappa = slowest * (level * float(rays.gauge.max())) ** -alpha
-    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
-    apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Independent) and problem.noise.scale.ndim == 1
-    crowded = math.inf if apart else 2 * float(tail_constant(alpha)) / alpha * slowest / rate
-    limits = limit_reasons(alpha, kappa, crowded)
+    kappa, limits = _limits(problem, rays, level, slowest, rate)
     steps = _step_reasons(problem, solver)
     notes = _adam_reasons(problem, maps)
-    if alpha < 1:
+    if np.min(np.asarray(problem.noise.alpha)) < 1:
         notes.append(
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    mean = driftless_ball(problem, level) if kappa == 0 else None
+    mean = driftless_ball(problem, float(level)) if kappa == 0 and np.ndim(level) == 0 else None
     if mean is not None:
         limits = [
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
@@ -256,7 +289,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         mean, valid = 1 / rate, not limits and not steps and invariant
     return Prediction(
         rate,
-        level**alpha * error,
+        error,
         mean,
         _steps(mean, problem, solver),
         _face_shares(problem, rays, parts),
@@ -264,6 +297,74 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         valid,
         (*limits, *steps, *reasons, *notes),
     )
+
+
+def _one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
+    """Noise of the iteration alone: the probability of a draw that leaves by itself from the minimum."""
+    noise, dynamics = problem.noise, problem.dynamics
+    if not isinstance(dynamics, SGD | Momentum):
+        return _refused(
+            f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law."
+        )
+    maps, step_time = dynamics.jump_maps(noise), float(dynamics.learning_rate)
+    directions = column(maps[0], noise.rays()) * noise.rays()
+    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
+    spectrum = relaxation_spectrum(problem, maps)
+    step = -(-gauge.shape[0] // _DRAW_RAYS)
+    flowing = flow_out_gauge(problem, directions[:, ::step], gauge[::step], spectrum, True)
+    crossed = bool((jnp.abs(flowing - gauge[::step]) > gauge[::step] * 1e-5).any())
+    reasons = [_crossing(problem)] if crossed else []
+    if crossed and step > 1:
+        return _refused(f"{reasons[0]}, and {gauge.shape[0]} rays are too many to follow through the flow.")
+    gauge = flowing if crossed else gauge
+    with np.errstate(divide="ignore"):
+        chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))
+    total = float(chances.sum())
+    if total == 0:
+        return _refused("No single draw leaves this basin: it takes several, and no formula is given for that.")
+    slowest = max(float(np.real(spectrum).min()), 0.0)
+    kappa, limits = _draw_limits(problem, chances, slowest * step_time)
+    steps = _step_reasons(problem, solver)
+    rays = _Rays(directions, chances, 0.0, gauge, 0)
+    mean, shares = step_time / total, _face_shares(problem, rays, chances)
+    crossing = [f"{reason}: the rate counts every draw after which the noise-free flow leaves." for reason in reasons]
+    return Prediction(
+        total / step_time, 0.0, mean, 1 / total, shares, kappa, not limits and not steps, (*limits, *steps, *crossing)
+    )
+
+
+def _draw_limits(problem: EscapeProblem, chances: np.ndarray, slowest: float) -> tuple[float | None, list[str]]:
+    """kappa as that of the stable noise whose jumps leave as often, and why the one-draw law does not hold.
+
+    `slowest` is the slowest relaxation an iteration.
+    """
+    index = problem.noise.tail_index
+    if index is None or index >= 2:
+        return None, [
+            "The draws have a finite variance: that one of them leaves alone is the way out only as the noise level "
+            "tends to 0, and it is not known here how small is small enough."
+        ]
+    constant = float(tail_constant(index)) / index
+    kappa = constant * slowest / float(chances.max())
+    apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Pareto | StudentT)
+    apart = apart and problem.noise.scale.ndim == 1
+    return kappa, limit_reasons(index, kappa, math.inf if apart else 2 * constant * slowest / float(chances.sum()))
+
+
+def _limits(problem: EscapeProblem, rays: _Rays, level: Any, slowest: float, rate: float) -> tuple[float, list[str]]:
+    """kappa of the worst direction, and why the limit is not reached by the tail index that is furthest from it."""
+    reach, alpha = np.broadcast_arrays(level * np.asarray(rays.gauge), np.asarray(rays.alpha, float))
+    with np.errstate(divide="ignore"):
+        kappas = slowest * reach**-alpha if slowest else np.zeros_like(reach)
+    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
+    independent = isinstance(problem.noise, Independent | PerCoordinate) and problem.noise.scale.ndim == 1
+    apart = isinstance(problem.basin, Box) and independent
+    cases = []
+    for index in map(float, np.unique(alpha[(alpha < 2) & (reach > 0)])):
+        kappa = float(kappas[alpha == index].min())
+        crowded = math.inf if apart else 2 * float(tail_constant(index)) / index * slowest / rate
+        cases.append((min(kappa, crowded) / bias_constant(index), index, kappa, crowded))
+    return float(kappas.min()), limit_reasons(*min(cases)[1:])
 
 
 def _face_shares(problem: EscapeProblem, rays: _Rays, parts: np.ndarray) -> dict[str, float]:
@@ -319,6 +420,22 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     with jax.enable_x64(True):
         if (reason := _without_a_rate(problem, solver)) is not None:
             return _refused(reason)
-        if float(problem.noise.alpha) == 2:
+        if isinstance(problem.noise, StateDependent):
+            if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
+                return _refused("With a dispersion A(x) a rate is known for jumps against a drift only.")
+            if problem.noise.kind == "marcus" and not isinstance(problem.dynamics, SGD):
+                return _refused("Marcus noise is for SGD, where it moves the point itself.")
+            if problem.noise.kind == "ito":
+                frozen = problem.noise.frozen(jnp.asarray(problem.landscape.minimum))
+                problem = dataclasses.replace(problem, noise=frozen)
+            prediction = _with_jumps(problem, solver)
+            return dataclasses.replace(prediction, reasons=(*prediction.reasons, _STATE_DEPENDENT))
+        if not isinstance(problem.noise, LevyNoise):
+            if not isinstance(solver, Iteration):
+                return _refused("This noise is drawn once a step of the optimizer itself (method = 'iteration').")
+            if isinstance(problem.noise, StepNoise):
+                return _one_draw(problem, solver)
+            return _refused(f"No exit rate is known for {type(problem.noise).__name__} noise.")
+        if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
         return _with_jumps(problem, solver)

@@ -32,9 +32,9 @@ from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.dynamics import SGD
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
-from levyjax.escape.predict import exit_rays, unit_rate
+from levyjax.escape.predict import exit_rays
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise import ALL_RAYS, Independent, JumpRays, Rotational
+from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, run_key, trajectory_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 from levyjax.stable import tail_constant
@@ -131,7 +131,7 @@ class System:
 
 def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
     ends = solver.layout.ends
-    if problem.dynamics.noise_in_momentum or float(problem.noise.alpha) == 2:
+    if problem.dynamics.noise_in_momentum or not has_jumps(problem.noise):
         return None  # no jump leaves the basin at once, or by its map
     if ends is None:
         return None if isinstance(problem.basin, Sublevel) else problem.basin
@@ -141,9 +141,9 @@ def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
 
 
 def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends signs d"] | None:
-    if isinstance(problem.dynamics, SGD) or not isinstance(problem.noise, Independent):
+    if isinstance(problem.dynamics, SGD) or not isinstance(problem.noise, Independent | PerCoordinate):
         return None
-    if float(problem.noise.alpha) == 2:
+    if not has_jumps(problem.noise):
         return None
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = exit_rays(problem, maps)  # +A_j for every j, then -A_j
@@ -158,7 +158,8 @@ def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
         solver = solver.prepare(problem)
         basin, limit = _chords(problem, solver), None
         if basin is not None and (isinstance(problem.noise, Rotational) or problem.dimension > ALL_RAYS):
-            limit = float(problem.noise_level) ** float(problem.noise.alpha) * float(unit_rate(problem))
+            rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+            limit = float(rays.contributions(float(problem.noise_level)).sum())
         return System(problem, solver, basin, limit, _overshoots(problem, basin is not None))
 
 
@@ -166,7 +167,7 @@ def _overshoot_rate(system: System) -> float:
     """Overshooting jumps per unit of time."""
     if system.overshoots is None:
         return 0.0
-    alpha, ends = float(system.problem.noise.alpha), np.asarray(system.overshoots, np.float64)
+    alpha, ends = np.asarray(system.problem.noise.alpha, np.float64), np.asarray(system.overshoots, np.float64)
     return float(tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha).sum())
 
 
@@ -180,13 +181,14 @@ def _is_overshoot(system: System, leg: Leg) -> Bool[Array, " lanes"]:
 
 def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) -> tuple[Array, Array]:
     """nu of the jumps longer than `longest` (rays, lanes) that leave: at the minimum, and what these states add."""
-    problem = system.problem
-    alpha, dynamics = problem.noise.alpha, problem.dynamics
+    problem, dynamics = system.problem, system.problem.dynamics
     wide = jax.tree.map(lambda leaf: leaf[:, None], state)
     vectors = dynamics.displace(wide._replace(x=0 * wide.x), problem.noise_level * rays.vectors).x
 
     def both(origin: Array) -> Array:
-        sides = [jnp.clip(system.basin.gauge(origin, sign * vectors), 0, 1 / longest) ** alpha for sign in (1.0, -1.0)]
+        sides = [
+            jnp.clip(system.basin.gauge(origin, sign * vectors), 0, 1 / longest) ** rays.alpha for sign in (1.0, -1.0)
+        ]
         return (rays.weight * (sides[0] + sides[1])).sum(axis=0)
 
     least = both(jnp.asarray(problem.landscape.minimum))

@@ -17,6 +17,7 @@ from scipy.special import gamma
 from levyjax.dynamics import SGD
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.problem import EscapeProblem
+from levyjax.noise import require_process
 
 _GRADING = 0.25  # ratio of neighbouring elements
 _NEAR_ONE = 0.02  # where the kernel r^(1 - alpha) is taken minus 1, so that it tends to -log r
@@ -441,6 +442,7 @@ class IntervalReference:
 
 
 def _check(problem: EscapeProblem) -> None:
+    require_process(problem.noise, everywhere_alike=True)
     if problem.dimension != 1:
         raise ValueError(f"The reference is for one dimension; this problem has {problem.dimension}.")
     if not isinstance(problem.dynamics, SGD):
@@ -448,7 +450,7 @@ def _check(problem: EscapeProblem) -> None:
 
 
 def _drifted(problem: EscapeProblem, ends: tuple[float, float], noise_level: float) -> _Drifted:
-    alpha, half_width = float(problem.noise.alpha), (ends[1] - ends[0]) / 2
+    alpha, half_width = np.asarray(problem.noise.alpha).item(), (ends[1] - ends[0]) / 2
     unit = (half_width / noise_level) ** alpha
     minimum = float(np.asarray(problem.landscape.minimum)[0])
 

@@ -203,8 +203,8 @@ def simulate_visits(
         dtype: "float32" or "float64".
 
     Raises:
-        ValueError: positions that do not alternate, a well that is not there, a solver without a step length, a
-            duration shorter than a step or of more steps than can be counted.
+        ValueError: positions that do not alternate, a well that is not there, a solver without a step length or for
+            other noise, a duration shorter than a step or of more steps than can be counted.
 
     Example:
         >>> from levyjax.dynamics import SGD
@@ -227,6 +227,7 @@ def simulate_visits(
     step_time = solver.step_time(process)
     if step_time is None:
         raise ValueError("Visits are counted in steps of one length: take Euler, Tamed, or Iteration.")
+    process = dataclasses.replace(process, solver=solver.prepare(process, duration))
     num_steps = int(duration / float(step_time) + 1e-9)
     if not 1 <= num_steps <= 1 << 24:
         raise ValueError(f"duration must be 1 to 2^24 steps of {float(step_time):g}, got {duration}.")

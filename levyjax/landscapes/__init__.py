@@ -6,6 +6,7 @@ from levyjax.landscapes.double_well import DoubleWell
 from levyjax.landscapes.function import FunctionLandscape, from_function
 from levyjax.landscapes.multi_well import MultiWell
 from levyjax.landscapes.quadratic import Flat, Quadratic
+from levyjax.landscapes.regression import LinearRegression, LogisticRegression
 from levyjax.landscapes.separable import Separable
 from levyjax.landscapes.wang_oh_rhee import WangOhRhee
 
@@ -15,6 +16,8 @@ __all__ = [
     "Flat",
     "FunctionLandscape",
     "Landscape",
+    "LinearRegression",
+    "LogisticRegression",
     "MultiWell",
     "Quadratic",
     "Separable",

@@ -17,12 +17,14 @@ class JumpRays(NamedTuple):
     """Rays +-v that share the jumps of A L: jumps beyond t v come at rate weight t^-alpha, to either side.
 
     vectors: (d, rays, 1), or (d, rays, *batch) where they are drawn at random.
-    weight: of each.
+    weight: of each, a number or (rays, 1).
+    alpha: tail index of each, a number or (rays, 1).
     axis: (rays, *batch), the axis of `Noise.split` that each is on; None where there is one for each axis, in order.
     """
 
     vectors: Array
     weight: Any
+    alpha: Any
     axis: Any = None
 
 
@@ -41,12 +43,7 @@ class JumpSplit(NamedTuple):
 
 @runtime_checkable
 class Noise(Protocol):
-    """A Lévy process A L in R^d, drawn by counters: an increment is a pure function of (trajectory, step, stream)."""
-
-    @property
-    def alpha(self) -> Any:
-        """Tail index, 2 for Gaussian noise."""
-        ...
+    """Noise in R^d, drawn by counters: what it does in a step is a pure function of (trajectory, step, stream)."""
 
     @property
     def scale(self) -> Any:
@@ -54,7 +51,49 @@ class Noise(Protocol):
         ...
 
     def increment(self, counter: Counter, dt: Any, stream: int = ...) -> Float[Array, "d *batch"]:
-        """A (L(t + dt) - L(t)) at the counter's step, for counters of shape (*batch)."""
+        """A (L(t + dt) - L(t)) at the counter's step, for counters of shape (*batch); of a `StepNoise` one draw."""
+        ...
+
+
+@runtime_checkable
+class PointNoise(Noise, Protocol):
+    """Noise that depends on where the trajectory is."""
+
+    def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
+        """The noise of a step that starts at these points."""
+        ...
+
+
+def noise_at(noise: Noise, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
+    """The noise of a step that starts at these points."""
+    return noise.at(x, noise_level) if isinstance(noise, PointNoise) else noise
+
+
+@runtime_checkable
+class StepNoise(Noise, Protocol):
+    """A Z, one draw a step of an optimizer's iteration; no process in continuous time has such increments."""
+
+    @property
+    def tail_index(self) -> float | None:
+        """The index with which P(|Z| > u) varies regularly; None where it falls faster or has an end."""
+        ...
+
+    def rays(self) -> Float[Array, "d rays"]:
+        """The directions in which a single draw can go far."""
+        ...
+
+    def chances(self, lengths: Float[np.ndarray, " rays"]) -> Float[np.ndarray, " rays"]:
+        """The probability that a draw lies beyond `lengths` times the ray, along each of the rays."""
+        ...
+
+
+@runtime_checkable
+class LevyNoise(Noise, Protocol):
+    """A Lévy process A L: noise in continuous time, whose increments can be taken over any dt."""
+
+    @property
+    def alpha(self) -> Any:
+        """Tail index, 2 for Gaussian noise; (d,) where each column of A has its own."""
         ...
 
     def spectral_measure(self) -> SpectralMeasure | None:
@@ -109,7 +148,34 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
 
 
-def split_by_columns(noise: Noise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+def require_process(noise: Noise, everywhere_alike: bool = False) -> None:
+    """Refuse noise that an iteration alone can have.
+
+    Args:
+        noise: what is looked at.
+        everywhere_alike: refuse noise that depends on the point too.
+
+    Raises:
+        ValueError: it is no Lévy process.
+    """
+    if everywhere_alike and isinstance(noise, PointNoise):
+        raise ValueError(
+            f"{type(noise).__name__} noise depends on the point, which this method cannot follow; take Euler's or "
+            "the iteration."
+        )
+    if not isinstance(getattr(noise, "driver", noise), LevyNoise):
+        raise ValueError(
+            f"{type(noise).__name__} noise is a draw for each step of the optimizer's iteration and no process in "
+            "continuous time; take method = 'iteration', `solvers.Iteration()`."
+        )
+
+
+def has_jumps(noise: LevyNoise) -> bool:
+    """Whether any part of the noise has a tail index below 2."""
+    return bool((np.asarray(noise.alpha) < 2).any())
+
+
+def split_by_columns(noise: LevyNoise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
     columns = as_matrix(noise.scale)
     reach = jnp.maximum(rays(columns), rays(-columns))

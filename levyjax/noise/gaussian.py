@@ -59,7 +59,7 @@ class Gaussian:
         return split_by_columns(self, rays, part)
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
-        return JumpRays(as_matrix(self.scale)[:, :, None], 0.0)
+        return JumpRays(as_matrix(self.scale)[:, :, None], 0.0, self.alpha)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         return jnp.zeros((self.scale.shape[0], *axis.shape), self.scale.dtype)  # there are no jumps

@@ -48,7 +48,7 @@ class Independent:
         columns = as_matrix(self.scale)
         directions = jnp.concatenate([columns, -columns], axis=1)
         weight = tail_constant(self.alpha) / self.alpha
-        return SpectralMeasure(directions, jnp.full(directions.shape[1], weight), 0)
+        return SpectralMeasure(directions, jnp.full(directions.shape[1], weight), self.alpha, 0)
 
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
@@ -59,12 +59,17 @@ class Independent:
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
         columns, weight = as_matrix(self.scale), tail_constant(self.alpha) / self.alpha
         if columns.shape[1] <= ALL_RAYS:
-            return JumpRays(columns[:, :, None], weight)
+            return JumpRays(columns[:, :, None], weight, self.alpha)
         place = (words(counter, 1, stream)[1][0] >> jnp.uint32(8)).astype(columns.dtype) * 2.0**-24
         axis = (place * columns.shape[1]).astype(jnp.int32)[None]
-        return JumpRays(columns[:, axis], weight * columns.shape[1], axis)
+        return JumpRays(columns[:, axis], weight * columns.shape[1], self.alpha, axis)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
-        sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(self.scale.dtype)
-        index = jnp.arange(self.scale.shape[-1], dtype=axis.dtype).reshape((-1,) + (1,) * axis.ndim)
-        return jnp.where(index == axis, sign, 0)
+        return signed_axis(counter, axis, stream, self.scale)
+
+
+def signed_axis(counter: Counter, axis: Int[Array, "*batch"], stream: int, scale: Any) -> Float[Array, "d *batch"]:
+    """The unit vector along an axis, to either side with equal probability."""
+    sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(scale.dtype)
+    index = jnp.arange(scale.shape[-1], dtype=axis.dtype).reshape((-1,) + (1,) * axis.ndim)
+    return jnp.where(index == axis, sign, 0)

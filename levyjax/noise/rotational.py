@@ -61,7 +61,7 @@ class Rotational:
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
         direction = self.jump_direction(counter, jnp.zeros(counter.low.shape, jnp.int32), stream)
         weight = radial_tail_constant(self.alpha, self.scale.shape[0]) / 2
-        return JumpRays(apply(self.scale, direction)[:, None], weight)
+        return JumpRays(apply(self.scale, direction)[:, None], weight, self.alpha)
 
     def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
         vector = normal(draw_words(counter, self.scale.shape[0], stream, self.scale.dtype))

@@ -22,12 +22,14 @@ _MAX_ENTRIES = 1 << 25
 class SpectralMeasure(NamedTuple):
     """Jumps longer than r along `directions[:, i]` (in units of its length) come at rate `weights[i] r^-alpha`.
 
+    alpha: the tail index, a number or one for each ray, (rays,).
     replicates: 0 where the rays are exact or a quadrature rule; else they are this many equal, independently
     randomised groups, whose spread gives the standard error of a sum.
     """
 
     directions: Float[Array, "d rays"]
     weights: Float[Array, " rays"]
+    alpha: Any
     replicates: int
 
 
@@ -62,4 +64,4 @@ def isotropic_measure(alpha: Any, scale: Any) -> SpectralMeasure:
     nodes, weights, replicates = _sphere(scale.shape[0])
     constant = radial_tail_constant(alpha, scale.shape[0])
     directions = apply(scale, jnp.asarray(nodes, scale.dtype))
-    return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), replicates)
+    return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates)

@@ -15,6 +15,7 @@ from levyjax.arrays import apply, as_matrix, column, settled, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.landscapes import Flat, Quadratic
+from levyjax.noise import has_jumps
 from levyjax.stable import normal
 
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
@@ -35,11 +36,14 @@ class Depth(NamedTuple):
     """How deep points are inside for the jumps: 1 at the minimum, 0 at the boundary; `power` is depth^alpha.
 
     `room` is the way that is left to the boundary, which is less where a jump does not take the point there at once.
+    Where each axis has its own alpha, `power` is that of the largest, which makes steps no longer than they may be, and
+    `powers` (axes, lanes) are all of them.
     """
 
     depth: Float[Array, " lanes"]
     power: Float[Array, " lanes"]
     room: Float[Array, " lanes"]
+    powers: Any = None
 
 
 def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
@@ -235,7 +239,7 @@ def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearF
 
 def _least_power(problem: Any, spread: Any, slowest: float, most: float) -> float:
     """depth^alpha from which the stationary spread of the small jumps is a small part of the depth."""
-    if slowest <= 0 or float(problem.noise.alpha) == 2:
+    if slowest <= 0 or not has_jumps(problem.noise):
         return math.inf
     return float(spread) / most**2
 

@@ -1,14 +1,16 @@
 """The jump-adapted solver: large jumps one by one, small ones as Brownian motion, the flow between them exact."""
 
+import itertools
 import math
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, settled
+from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
 from levyjax.stable import draw_words, exponential
@@ -53,13 +55,14 @@ class Layout(NamedTuple):
     """What the solver works out once for a problem: the split of its noise at the minimum, and its flow.
 
     At depth s (1 at the minimum, 0 at the boundary) jumps are long that reach further than jump_part s; rates are
-    s^-alpha times these, variances s^(2 - alpha) times.
+    s^-alpha times these, variances s^(2 - alpha) times, with the axis' own alpha.
     """
 
     least_depth: float
     reaches: Float[Array, " axes"]  # of a jump of length 1 on each axis
-    shares: Float[Array, " axes"]  # of the axes in the long jumps, summed up
-    rate: Any
+    rates: Float[Array, " axes"]  # of long jumps
+    shares: Float[Array, " axes"]  # of the axes in them, summed up
+    rate: Any  # of all of them
     variances: Float[Array, " d"]
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
@@ -107,8 +110,9 @@ class JumpAdapted:
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
-            ValueError: the problem has a random gradient noise.
+            ValueError: the problem has a random gradient noise, or noise that is no process.
         """
+        require_process(problem.noise, everywhere_alike=True)
         if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))
@@ -127,6 +131,7 @@ class JumpAdapted:
         layout = Layout(
             _least_depth(problem),
             split.reaches,
+            split.rates,
             shares,
             rate,
             split.variances,
@@ -144,7 +149,18 @@ class JumpAdapted:
         """How deep points are inside."""
         room = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
         depth = jnp.maximum(room, jnp.asarray(self.layout.least_depth, x.dtype))
-        return Depth(depth, exp2(problem.noise.alpha * log2(depth)), room)
+        alpha = jnp.asarray(problem.noise.alpha, depth.dtype)
+        powers = None if alpha.ndim == 0 else exp2(column(alpha, depth[None]) * log2(depth))
+        return Depth(depth, exp2(alpha.max() * log2(depth)), room, powers)
+
+    def _long_jumps(self, depth: Depth) -> tuple[Array, Array]:
+        """The mean time to a long jump, and the axes' shares in them, summed up: (axes, lanes)."""
+        layout = self.layout
+        if depth.powers is None:
+            return depth.power / layout.rate, column(layout.shares, depth.depth[None])
+        rates = column(layout.rates, depth.powers) / depth.powers
+        so_far = jnp.stack(list(itertools.accumulate(rates)))  # in a fixed order
+        return 1 / so_far[-1], so_far / so_far[-1]
 
     def _reach(self, problem: Any, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
         ends = self.layout.ends
@@ -169,15 +185,19 @@ class JumpAdapted:
         layout = self.layout
         depth = self.depth(problem, inner.x)
         event = draw_words(counter, 2, _EVENT, inner.x.dtype)
-        wait = exponential(tuple(word[0] for word in event)) * depth.power / layout.rate
+        mean_wait, shares = self._long_jumps(depth)
+        wait = exponential(tuple(word[0] for word in event)) * mean_wait
         longest = layout.flow.longest(problem, inner, depth, self.step_part, partial(self._reach, problem))
         skips = jnp.isinf(longest)
         longest, wait, depth = settled((jnp.minimum(longest, horizon), wait, depth))
         time = jnp.minimum(wait, longest)
         moved = settled(self._move(problem, inner, counter, time, depth, skips))
-        size = exp2(_LOG2_E / problem.noise.alpha * exponential(tuple(word[1] for word in event)))
+        axis = self._axis(shares, event)
+        alpha = jnp.asarray(problem.noise.alpha, time.dtype)
+        alpha = alpha if alpha.ndim == 0 else _pick(alpha, axis)
+        size = exp2(_LOG2_E / alpha * exponential(tuple(word[1] for word in event)))
         reach = self.jump_part * depth.depth * size
-        jump = self._jump(problem, reach, event, counter)
+        jump = reach / _pick(layout.reaches, axis) * problem.noise.jump_direction(counter, axis, _AIM)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
         stays = problem.basin.contains(moved.x)
         return Leg(time, depth, skips, moved, stays, jump, jumped, (wait <= longest) & stays, reach)
@@ -189,16 +209,20 @@ class JumpAdapted:
     def _move(self, problem: Any, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
         flow = self.layout.flow
         bits = draw_words(counter, flow.width(), Stream.NOISE, inner.x.dtype)
-        variances = column(self.layout.variances, inner.x) * depth.depth**2 / depth.power
+        powers = depth.power if depth.powers is None else depth.powers
+        variances = column(self.layout.variances, inner.x) * depth.depth**2 / powers
         return flow.move(problem, inner, time, depth, variances, bits, skips)
 
-    def _jump(self, problem: Any, reach: Array, event: Any, counter: Counter) -> Float[Array, "d lanes"]:
-        """A jump of L that reaches so far: its axis by the rates, its direction by the noise."""
-        uniform = (event[0][0] >> jnp.uint32(8)).astype(reach.dtype) * 2.0**-24
-        axis = (uniform >= column(self.layout.shares[:-1], event[0])).sum(axis=0, dtype=jnp.int32)
-        index = jnp.arange(self.layout.reaches.shape[0], dtype=jnp.int32)[:, None]
-        length = jnp.where(index == axis, reach / column(self.layout.reaches, event[0]), 0).sum(axis=0)
-        return length * problem.noise.jump_direction(counter, axis, _AIM)
+    def _axis(self, shares: Float[Array, "axes _"], event: Any) -> Int32[Array, " lanes"]:
+        """The axis of a long jump, by its share in them."""
+        uniform = (event[0][0] >> jnp.uint32(8)).astype(shares.dtype) * 2.0**-24
+        return (uniform >= shares[:-1]).sum(axis=0, dtype=jnp.int32)
+
+
+def _pick(values: Float[Array, " axes"], axis: Int32[Array, " lanes"]) -> Float[Array, " lanes"]:
+    """The value of each lane's axis."""
+    index = jnp.arange(values.shape[0], dtype=jnp.int32)[:, None]
+    return jnp.where(index == axis, column(values, index), 0).sum(axis=0)
 
 
 def _least_depth(problem: Any) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
-from levyjax.dynamics import Dynamics, Kick
+from levyjax.dynamics import SGD, Dynamics, Kick, Momentum
 from levyjax.landscapes import Landscape
-from levyjax.noise import Noise
+from levyjax.noise import Noise, PointNoise, noise_at, require_process
 from levyjax.random import Counter
 
 
@@ -57,6 +57,22 @@ class Solver(Protocol):
         ...
 
 
+def require_steps(forces: Forces) -> None:
+    """Refuse noise that Euler's steps of these dynamics cannot follow.
+
+    Raises:
+        ValueError: noise that is no process, or that depends on the point where the optimizer does not allow for it.
+    """
+    require_process(forces.noise)
+    if not isinstance(forces.noise, PointNoise):
+        return
+    moves_x = isinstance(forces.dynamics, SGD)
+    if not (moves_x or isinstance(forces.dynamics, Momentum)):
+        raise ValueError("The SDE under noise that depends on the point is for SGD and Momentum only.")
+    if getattr(forces.noise, "kind", "ito") == "marcus" and not moves_x:
+        raise ValueError("Marcus noise is for SGD, where it moves the point itself; take kind = 'ito'.")
+
+
 @pytree
 class Euler:
     """Explicit Euler for the SDE, the exit tested at the ends of steps.
@@ -81,6 +97,7 @@ class Euler:
         freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"), project=checked_box(self.project))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Euler":
+        require_steps(forces)
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
@@ -93,7 +110,8 @@ class Euler:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
+        noise = noise_at(forces.noise, state.x, forces.noise_level)
+        kick = Kick(noise, forces.noise_level, counter, self.dt)
         return projected(forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick), self.project)
 
     def step_time(self, forces: Forces) -> Any:
@@ -127,6 +145,7 @@ class Tamed:
         freeze(self, dt=positive(parameter(self.dt, "dt", ndim=(0,)), "dt"), project=checked_box(self.project))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Tamed":
+        require_steps(forces)
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
@@ -139,7 +158,8 @@ class Tamed:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        kick = Kick(forces.noise, forces.noise_level, counter, self.dt)
+        noise = noise_at(forces.noise, state.x, forces.noise_level)
+        kick = Kick(noise, forces.noise_level, counter, self.dt)
         gradient = tamed(forces.landscape.gradient(state.x), self.dt)
         return projected(forces.dynamics.sde_step(state, gradient, kick), self.project)
 
@@ -164,6 +184,8 @@ class Iteration:
         freeze(self, project=checked_box(self.project))
 
     def prepare(self, forces: Forces, max_time: Any) -> "Iteration":
+        if getattr(forces.noise, "kind", "ito") == "marcus":
+            raise ValueError("Marcus noise belongs to an SDE; an iteration takes kind = 'ito'.")
         return self
 
     def init(self, forces: Forces, x: Array) -> Any:
@@ -176,7 +198,8 @@ class Iteration:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        kick = Kick(forces.noise, forces.noise_level, counter, 1.0)
+        noise = noise_at(forces.noise, state.x, forces.noise_level)
+        kick = Kick(noise, forces.noise_level, counter, 1.0)
         return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), kick), self.project)
 
     def step_time(self, forces: Forces) -> Any:

@@ -1,0 +1,77 @@
+"""Independent coordinates, each with a tail index of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from levyjax.arrays import apply, as_matrix, column, concrete, freeze, parameter, pytree
+from levyjax.noise.base import JumpRays, JumpSplit, check_scale, has_jumps, split_by_columns
+from levyjax.noise.independent import signed_axis
+from levyjax.noise.scaling import increment_scale
+from levyjax.noise.spectral import SpectralMeasure
+from levyjax.random import Counter, Stream
+from levyjax.stable import draw_words, symmetric, tail_constant
+
+
+@pytree
+class PerCoordinate:
+    """A L with independent coordinates L_j that are SaS(1) of index alphas[j]: E exp(i w L_j(1)) = exp(-|w|^alphas[j]).
+
+    With one index for all it is `Independent`. The time scales differ: over dt, L_j has the scale dt^(1/alphas[j]). As
+    the noise level falls, the coordinate of the smallest index makes the exits.
+
+    Args:
+        alphas: tail indices (d,), each in (0, 2].
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, d), whose column j has the index alphas[j].
+
+    Raises:
+        ValueError: an index outside (0, 2]; a scale that is negative, zero, not finite, not square or not of length d.
+
+    Example:
+        >>> PerCoordinate([1.2, 1.8], [1.0, 1.0]).alpha.tolist()
+        [1.2, 1.8]
+    """
+
+    alphas: Any
+    scale: Any
+
+    def __post_init__(self) -> None:
+        alphas, scale = parameter(self.alphas, "alphas", ndim=(1,)), check_scale(self.scale)
+        if concrete(alphas):
+            values = np.asarray(alphas)
+            if not ((values > 0) & (values <= 2)).all():
+                raise ValueError(f"alphas must be in (0, 2], got {values.tolist()}.")
+            if concrete(scale) and scale.shape[-1] != values.size:
+                raise ValueError(f"alphas has {values.size} entries but scale has {scale.shape[-1]} columns.")
+        freeze(self, alphas=alphas, scale=scale)
+
+    @property
+    def alpha(self) -> Any:
+        """The tail indices (d,)."""
+        return self.alphas
+
+    def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
+        bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)
+        scale = self.scale * increment_scale(self.alphas, dt)
+        return apply(scale, symmetric(bits, column(self.alphas, bits[0])))
+
+    def spectral_measure(self) -> SpectralMeasure:
+        columns, alphas = as_matrix(self.scale), jnp.tile(self.alphas, 2)
+        directions = jnp.concatenate([columns, -columns], axis=1)
+        return SpectralMeasure(directions, tail_constant(alphas) / alphas, alphas, 0)
+
+    def covariance_rate(self) -> Float[Array, "d d"] | None:
+        return None if has_jumps(self) else 2 * as_matrix(self.scale) @ as_matrix(self.scale).T
+
+    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+        return split_by_columns(self, rays, part)
+
+    def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
+        alphas = jnp.asarray(self.alphas)[:, None]
+        return JumpRays(as_matrix(self.scale)[:, :, None], tail_constant(alphas) / alphas, alphas)
+
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+        return signed_axis(counter, axis, stream, self.scale)
