@@ -22,7 +22,7 @@ import levyjax.solvers
 from levyjax import tails
 from levyjax.arrays import cast
 from levyjax.basins import Attraction, Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
-from levyjax.dynamics import SGD, Adam, Dynamics, Kick, Momentum, flow
+from levyjax.dynamics import SGD, Adam, Dynamics, IterationOnly, Kick, Momentum, RMSProp, flow
 from levyjax.escape import EscapeProblem, unit_rate
 from levyjax.landscapes import (
     AsymmetricValley,
@@ -105,7 +105,7 @@ BASINS = {  # each with a point inside
     "sublevel flat": (Sublevel(Flat([0.1, 0.2]), 1.0), [0.1, 0.2]),
 }
 EXTRAS = {"paper": {}, "corrected": {"beta2": 0.9}, "frozen": {"preconditioner": [0.5, 0.2]}}
-DYNAMICS = {"sgd": SGD(0.1), "momentum": Momentum(0.1, 0.9)} | {
+DYNAMICS = {"sgd": SGD(0.1), "momentum": Momentum(0.1, 0.9), "rmsprop": RMSProp(0.1)} | {
     f"adam {variant} {law}": Adam(0.1, epsilon=1e-3, variant=variant, gradient_noise=law, **extra)
     for variant, extra in EXTRAS.items()
     for law in ("frozen", "gaussian", "stable")
@@ -127,6 +127,9 @@ RECORDS = {Counter, JumpRays, JumpSplit, Kick, SpectralMeasure}  # what pieces a
 DRAWS = {  # their table is in test_noise
     item for item in vars(levyjax.noise).values() if isinstance(item, type) and not hasattr(item, "spectral_measure")
 }
+WITHOUT_SDE = {  # tested in test_dynamics, as optax's states are in test_optax
+    item for item in vars(levyjax.dynamics).values() if isinstance(item, type) and issubclass(item, IterationOnly)
+} | {levyjax.dynamics.OptaxState, levyjax.dynamics.AddStableNoiseState}
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0, -2.0], [1.0, 2.0]), NOISES["independent"], SGD(0.1), 0.3)
 ALL = [(kind, name) for kind, (_, _, pieces) in KINDS.items() for name in pieces]
 FURTHER = ("independent matrix", "quadratic matrix", "ellipsoid matrix", "adam corrected stable", "adam frozen frozen")
@@ -209,7 +212,7 @@ def test_every_public_class_is_in_the_table(kind):
     package, protocol, pieces = KINDS[kind]
     public = {item for name in package.__all__ if isinstance(item := getattr(package, name), type)}
     states = {type(piece.init(points(1))) for piece in pieces.values()} if kind == "dynamics" else set()
-    assert public - RECORDS - DRAWS - states - {protocol} == {type(piece) for piece in pieces.values()}
+    assert public - RECORDS - DRAWS - WITHOUT_SDE - states - {protocol} == {type(piece) for piece in pieces.values()}
 
 
 class TestEveryPiece:
@@ -454,7 +457,7 @@ BAD = {
     "adam beta1": (lambda: Adam(beta1=1.5), "beta1 must be in [0, 1), got 1.5."),
     "adam beta2": (lambda: Adam(beta2=[0.9]), "beta2 must be a number, got shape (1,)."),
     "adam epsilon": (lambda: Adam(epsilon=-1e-8), "epsilon must not be negative, got -1e-08."),
-    "adam variant": (lambda: Adam(variant="w"), "variant must be one of paper, corrected, frozen, got 'w'."),
+    "adam variant": (lambda: Adam(variant="w"), "variant must be one of paper, corrected, frozen, malladi, got 'w'."),
     "adam preconditioner": (lambda: Adam(variant="frozen", preconditioner=[-1.0]), "preconditioner must be positive"),
     "euler dt": (lambda: Euler(0.0), "dt must be positive, got 0.0."),
     "tamed dt": (lambda: Tamed(-1.0), "dt must be positive, got -1.0."),

@@ -7,11 +7,14 @@ when the tree is built; what is wrong is a `ConfigError` that says what was give
 from levyjax.config.checks import ConfigError
 from levyjax.config.load import load, parse
 from levyjax.config.schema import (
+    AdagradConfig,
     AdamConfig,
+    AdamwConfig,
     AsymmetricValleyConfig,
     AttractionConfig,
     BallConfig,
     BoxConfig,
+    ClippedSgdConfig,
     DoubleWellConfig,
     EllipsoidConfig,
     FlatConfig,
@@ -23,6 +26,7 @@ from levyjax.config.schema import (
     ParetoConfig,
     PerCoordinateConfig,
     QuadraticConfig,
+    RmspropConfig,
     RotationalConfig,
     RunConfig,
     RunSettings,
@@ -36,12 +40,15 @@ from levyjax.config.schema import (
 from levyjax.config.sweeps import Cell, cells
 
 __all__ = [
+    "AdagradConfig",
     "AdamConfig",
+    "AdamwConfig",
     "AsymmetricValleyConfig",
     "AttractionConfig",
     "BallConfig",
     "BoxConfig",
     "Cell",
+    "ClippedSgdConfig",
     "ConfigError",
     "DoubleWellConfig",
     "EllipsoidConfig",
@@ -54,6 +61,7 @@ __all__ = [
     "ParetoConfig",
     "PerCoordinateConfig",
     "QuadraticConfig",
+    "RmspropConfig",
     "RotationalConfig",
     "RunConfig",
     "RunSettings",

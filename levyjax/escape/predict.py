@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import as_matrix, column
 from levyjax.basins import Ball, Box, HalfSpace
-from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
+from levyjax.dynamics import SGD, Adam, IterationOnly, Momentum, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.problem import EscapeProblem
