@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from levyjax.arrays import cast
-from levyjax.basins import Attraction, Ball, Box, Ellipsoid, Sublevel
+from levyjax.basins import Attraction, Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.config import cells, parse
 from levyjax.config.build import build_problem
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape import EscapeProblem, Plan, exit_rate, predict, simulate
 from levyjax.landscapes import AsymmetricValley, DoubleWell, MultiWell, Quadratic, WangOhRhee, from_function
-from levyjax.noise import Independent
+from levyjax.noise import Independent, PerCoordinate
 from levyjax.solvers import JumpAdapted
 
 
@@ -220,6 +220,24 @@ def test_rates_of_attraction_have_derivatives():
         return exit_rate(EscapeProblem(made.landscape, made, noise, SGD(), level))
 
     check_derivatives(rate, [0.1, 0.7, 0.1, 1.5])
+
+
+def test_rates_of_a_half_space_have_derivatives_where_each_coordinate_has_its_own_alpha():
+    """Half of the rays never leave, which must not make 0^alpha's derivative, infinite for alpha below 1, a NaN."""
+
+    def rate(values):
+        level, scale, offset, *alphas = values
+        noise = PerCoordinate(jnp.stack(alphas), scale * jnp.ones(2))
+        return exit_rate(EscapeProblem(Quadratic([1.0, 1.0]), HalfSpace([1.0, 0.5], offset), noise, SGD(), level))
+
+    check_derivatives(rate, [0.1, 0.7, 1.0, 0.8, 1.5])
+
+
+def test_exit_rate_is_the_predicted_one():
+    noise = PerCoordinate([0.8, 1.5], [1.0, 0.5])
+    problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0, -1.0], [2.0, 1.0]), noise, SGD(), 0.01)
+    with jax.enable_x64(True):
+        assert float(exit_rate(problem)) == pytest.approx(predict(problem).rate, rel=1e-12)
 
 
 def check_derivatives(rate, at):

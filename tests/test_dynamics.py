@@ -28,7 +28,7 @@ from levyjax.dynamics import (
 from levyjax.escape import EscapeProblem, Plan, predict, simulate
 from levyjax.escape.flow import relaxation_spectrum
 from levyjax.landscapes import Quadratic
-from levyjax.noise import Independent
+from levyjax.noise import Gaussian, Independent, Pareto
 from levyjax.random import Counter, Stream
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 
@@ -421,6 +421,15 @@ class TestNoRate:
         assert prediction.rate is None
         assert len(prediction.reasons) == 1
         assert words in prediction.reasons[0]
+
+    @pytest.mark.parametrize("name", [name for name, one in EVERY.items() if isinstance(one, IterationOnly)])
+    @pytest.mark.parametrize("noise", [Pareto(1.5, [1.0, 1.0]), Gaussian([1.0, 1.0])])
+    def test_refused_for_other_noise(self, name, noise):
+        box = Box([-1.0] * 2, [1.0] * 2)
+        for solver in (Iteration(), Euler(0.01), None):
+            prediction = predict(EscapeProblem(Quadratic([1.0, 1.0]), box, noise, EVERY[name], 0.01), solver)
+            assert prediction.rate is None
+            assert prediction.reasons == (f"{EVERY[name].why_no_sde()}, so there is no rate to predict; simulate it.",)
 
 
 def test_clipped_steps_are_never_longer_than_the_bound():

@@ -24,7 +24,7 @@ from levyjax.landscapes import Quadratic
 from levyjax.noise import Empirical, Independent, Noise, Pareto, PerCoordinate, StepNoise, StudentT, Tempered, Truncated
 from levyjax.noise.empirical import uniform_index
 from levyjax.random import Counter
-from levyjax.solvers import Euler, Iteration, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import sample_relativistic, sample_truncated, sf, tail_constant
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
@@ -234,7 +234,7 @@ class TestEveryDraw:
     @each_draw
     def test_no_process_in_continuous_time(self, name):
         problem = in_square(DRAWS[name], 0.5)
-        for solver in (Euler(0.1), JumpAdapted()):
+        for solver in (Euler(0.1), Tamed(0.1), JumpAdapted()):
             with pytest.raises(ValueError, match=r"no process in continuous time; take method = 'iteration'"):
                 simulate(problem, Plan(solver, 4), 0)
         assert predict(problem).rate is None

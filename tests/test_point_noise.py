@@ -30,7 +30,7 @@ from levyjax.noise import (
     StateDependent,
 )
 from levyjax.random import Counter, Stream, words
-from levyjax.solvers import Euler, Iteration, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import tail_constant
 
 RNG = np.random.default_rng(0)
@@ -299,15 +299,24 @@ class TestStateDependent:
         law = prediction.exit_probabilities["x0<lower"]
         assert abs(np.mean(samples.exit_face == 0) - law) < 4 * math.sqrt(law * (1 - law) / count)
 
+    @pytest.mark.parametrize("kind", ["ito", "marcus"])
+    def test_taming_leaves_the_noise_as_it_is(self, kind):
+        """On flat ground nothing is tamed, and the dispersion is the point's for both solvers."""
+        noise = StateDependent(Independent(1.5, [1.0]), exponential_scale, kind=kind)
+        problem = dataclasses.replace(valley(noise, 0.1), landscape=Flat([0.0]))
+        plain, tamed = (simulate(problem, Plan(solver, 64, max_time=50.0), 0) for solver in (Euler(0.1), Tamed(0.1)))
+        np.testing.assert_array_equal(plain.exit_position, tamed.exit_position)
+
     def test_refusals(self):
         marcus = StateDependent(Independent(1.5, [1.0]), exponential_scale, kind="marcus")
         with pytest.raises(ValueError, match="Marcus noise belongs to an SDE"):
             simulate(dataclasses.replace(valley(marcus, 0.1), dynamics=SGD(0.1)), Plan(Iteration(), 4), 0)
-        with pytest.raises(ValueError, match="Marcus noise is for SGD"):
-            simulate(dataclasses.replace(valley(marcus, 0.1), dynamics=Momentum(0.1)), Plan(Euler(0.1), 4), 0)
         ito = dataclasses.replace(marcus, kind="ito")
-        with pytest.raises(ValueError, match="for SGD and Momentum only"):
-            simulate(dataclasses.replace(valley(ito, 0.1), dynamics=Adam()), Plan(Euler(0.1), 4), 0)
+        for solver in (Euler(0.1), Tamed(0.1)):
+            with pytest.raises(ValueError, match="Marcus noise is for SGD"):
+                simulate(dataclasses.replace(valley(marcus, 0.1), dynamics=Momentum(0.1)), Plan(solver, 4), 0)
+            with pytest.raises(ValueError, match="for SGD and Momentum only"):
+                simulate(dataclasses.replace(valley(ito, 0.1), dynamics=Adam()), Plan(solver, 4), 0)
         with pytest.raises(ValueError, match="which this method cannot follow"):
             interval_reference(valley(ito, 0.1))
         assert predict(dataclasses.replace(valley(ito, 0.1), landscape=Flat([0.0]))).rate is None

@@ -21,8 +21,8 @@ from levyjax.escape import (
     transition_rates,
 )
 from levyjax.landscapes import MultiWell, from_function
-from levyjax.noise import Independent
-from levyjax.solvers import Euler, JumpAdapted, Tamed
+from levyjax.noise import Independent, Pareto
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import tail_constant
 
 MINIMA, SADDLES = [-1.0, 1.0, 2.5], [0.2, 2.0]
@@ -145,6 +145,13 @@ class TestVisits:
             with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
                 simulate_visits(*parts, solver, **(call | changes))
             assert words in str(caught.value)
+
+    def test_draws_are_for_the_iteration_alone(self):
+        parts, options = (row(), SADDLES, Pareto(1.5, [1.0])), {"duration": 10.0, "num_trajectories": 4, "key": 0}
+        with pytest.raises(ValueError, match="no process in continuous time"):
+            simulate_visits(*parts, SGD(0.1), 0.1, Tamed(0.1), **options)
+        visits = simulate_visits(*parts, SGD(0.1), 0.1, Iteration(), **options)
+        assert np.all(visits.exit_code == ExitCode.CENSORED)
 
 
 @pytest.mark.slow
