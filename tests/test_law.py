@@ -113,6 +113,38 @@ class TestSecondRoute:
         np.testing.assert_allclose(stable.cdf(-x, alpha), exact, rtol=1e-10)
 
 
+class TestEdges:
+    def test_the_end_of_the_numbers(self):
+        x = np.array([1e295, 1e307])
+        np.testing.assert_allclose(stable.logsf(x, 1.0), -np.log(np.pi) - np.log(x), rtol=1e-12)
+        np.testing.assert_allclose(stable.logsf(x.repeat(2500), 1.0)[::2500], -np.log(np.pi) - np.log(x), rtol=1e-12)
+        single = jnp.asarray([1e33, 2e38], jnp.float32)
+        exact = -np.log(np.pi) - np.log(np.float64(single))
+        np.testing.assert_allclose(stable.logsf(single, np.float32(1.0)), exact, rtol=1e-6)
+        assert stable.characteristic_function(np.array([1e300, np.inf]), 1.5, 0.3).tolist() == [0, 0]
+
+    def test_derivative_in_alpha_of_a_gaussian_sample(self):
+        x = np.random.default_rng(0).normal(size=5000) * 2**0.5  # through a table; at 2 its far nodes grow without end
+        found = jax.grad(lambda alpha: stable.logpdf(x, alpha).sum())(2.0)
+        np.testing.assert_allclose(found, stable.score(x, 2.0)[:, 0].sum(), rtol=1e-9)
+
+    def test_half_precision_is_computed_in_float32(self):
+        assert stable.pdf(np.zeros(5000, np.float16), 1.5).dtype == jnp.float32
+
+    @pytest.mark.slow
+    def test_traced_parameters_out_of_range(self):
+        for function in (
+            lambda a: stable.pdf(0.3, a),
+            lambda a: stable.ppf(0.3, a),
+            lambda a: abs(stable.characteristic_function(0.3, a)),
+            lambda a: stable.score(0.3, a)[0],
+            stable.entropy,
+            lambda a: stable.log_moment(a)[1],
+            lambda a: stable.fractional_moment(0.5, a),
+        ):
+            assert np.isnan(jax.jit(function)(2.5))
+
+
 class TestIdentities:
     @pytest.mark.parametrize(("alpha", "beta"), [(0.7, 0.3), (1.0, 0.9), (1.5, -1.0), (1.8, 0.5)])
     def test_density_is_the_slope_of_the_distribution(self, alpha, beta):

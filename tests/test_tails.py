@@ -253,6 +253,18 @@ class TestShuffle:
 
 
 class TestLaws:
+    def test_a_value_whose_square_is_infinite(self):
+        values = np.append(np.random.default_rng(5).normal(size=2000), 1e300)
+        assert tails.audit(values).verdict in VERDICTS
+        assert np.isfinite(tails.estimate(values, "maximum_likelihood").alpha)
+
+    @pytest.mark.parametrize("method", ["maximum_likelihood", "mcculloch"])
+    def test_an_index_below_the_tables(self, method):
+        found = tails.estimate(stable(np.random.default_rng(6), 0.25, 2000), method)
+        assert found.interval[0] == 0
+        assert found.interval[1] >= 0.4
+        assert any("may be smaller" in warning for warning in found.warnings)
+
     def test_stable_density_against_closed_forms_and_scipy(self):
         x = np.array([0.0, 0.3, 2.0, 9.0, 29.0, 31.0, 1e4])
         np.testing.assert_allclose(np.exp(density.stable_logpdf(x, 1.0)), stats.cauchy.pdf(x), rtol=1e-6)

@@ -32,10 +32,17 @@ def check_parameters(alpha: Any, beta: Any = 0.0, scale: Any = 1.0, parametrizat
             raise ValueError(f"{name} must be {words}, got {np.asarray(value).tolist()}.")
 
 
+def valid(alpha: Array, beta: Array, scale: Array) -> Array:
+    """Whether traced parameters are in range; results of others are NaN."""
+    return (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & (scale > 0)
+
+
 def common(*values: Any) -> list[Array]:
     """Values as arrays of one floating type, not broadcast."""
-    floats = [getattr(v, "dtype", None) for v in values if jnp.issubdtype(getattr(v, "dtype", np.int32), jnp.floating)]
+    dtypes = [getattr(value, "dtype", np.dtype(np.int32)) for value in values]
+    floats = [jax.dtypes.canonicalize_dtype(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
     dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
+    dtype = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype  # half precision is for storing
     return [jnp.asarray(value, dtype) for value in values]
 
 
@@ -59,6 +66,11 @@ def _direct(
     outside = (alpha < 1) & (beta == -1) & (x1 >= 0)
     infinite = jnp.isinf(x0) | outside
     x0, x1 = jnp.where(infinite, 1, x0), jnp.where(infinite, 1, x1)
+    # beyond, numbers of size 1/x would underflow, and the power tail is exact
+    last = 1e290 if x0.dtype == jnp.float64 else 1e31
+    power = jnp.where((beta > -1) & (alpha < 2), alpha if tail else alpha + 1, 0)
+    beyond = power * jnp.log(jnp.maximum(x0 / last, 1))
+    x0, x1 = jnp.minimum(x0, last), jnp.minimum(x1, last)
     axis, far, ray, near = contour.parts(x0, x1, alpha, jnp.where(outside, 0, beta), tail=tail, coarse=coarse)
 
     def log(value: Array) -> Array:
@@ -70,9 +82,9 @@ def _direct(
     # An axis part of 0 (no power tail at |beta| = 1) has a derivative in beta, which is the power tail's.
     most = math.log(float(jnp.finfo(x0.dtype).max)) - 1
     total = axis * jnp.exp(jnp.minimum(far - finite, most)) + ray * jnp.exp(near - finite)
-    logarithm = finite + jnp.log(jnp.where(jnp.isfinite(top), total, 1))
+    logarithm = finite + jnp.log(jnp.where(jnp.isfinite(top), total, 1)) - beyond
     logarithm = jnp.where(infinite | (top == -jnp.inf), -jnp.inf, logarithm)
-    value = jnp.where(infinite, 0, axis * jnp.exp(far) + ray * jnp.exp(near))
+    value = jnp.where(infinite, 0, (axis * jnp.exp(far) + ray * jnp.exp(near)) * jnp.exp(-beyond))
     valid = (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & ~jnp.isnan(x0)
     return jnp.where(valid, logarithm, jnp.nan), jnp.where(valid, value, jnp.nan), flip
 
@@ -96,6 +108,7 @@ def kernel(what: str, parametrization: str, z: Array, log_scale: Array, alpha: A
 def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) -> tuple[Array, Array]:
     """Derivatives by forward mode at once, so that reverse mode stores a number a point and not its nodes."""
     out = total = None
+    most = math.sqrt(float(jnp.finfo(primals[0].dtype).max))
     for index, tangent in enumerate(tangents):
         if isinstance(tangent, SymbolicZero):
             continue
@@ -104,6 +117,7 @@ def _kernel_jvp(what: str, parametrization: str, primals: Any, tangents: Any) ->
             return _evaluate(what, parametrization, *[*primals[:index], value, *primals[index + 1 :]])
 
         out, slope = jax.jvp(along, (primals[index],), (jnp.ones_like(primals[index]),))
+        slope = jnp.clip(slope, -most, most)  # an infinite one, of a far tail in alpha at 2, times 0 would be no number
         total = slope * tangent if total is None else total + slope * tangent
     out = kernel(what, parametrization, *primals) if out is None else out
     return out, jnp.zeros_like(out) if total is None else jnp.broadcast_to(total, out.shape)

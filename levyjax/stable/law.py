@@ -28,7 +28,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from levyjax.stable import contour
-from levyjax.stable.kernel import check_parameters, common, evaluate, jitted
+from levyjax.stable.kernel import check_parameters, common, evaluate, jitted, valid
 
 _PI = math.pi
 
@@ -210,7 +210,9 @@ def score(
     def total(*parameters: Array) -> Array:
         return jitted("logpdf", parametrization, x, *parameters).sum()
 
-    return jnp.stack(jax.grad(total, argnums=(0, 1, 2, 3))(*parameters), axis=-1)
+    slopes = jnp.stack(jax.grad(total, argnums=(0, 1, 2, 3))(*parameters), axis=-1)
+    alpha, beta, _, scale = parameters
+    return jnp.where(valid(alpha, beta, scale)[..., None], slopes, jnp.nan)
 
 
 def characteristic_function(
@@ -248,5 +250,7 @@ def characteristic_function(
         one = jnp.where(alpha == 1, 2 / _PI * log_scale, contour.tangent(alpha))
         twist = twist - one * size
     power = jnp.where(size == 0, 0, safe**alpha)
-    angle = u * loc - jnp.sign(u) * beta * twist
+    power = jnp.where(valid(alpha, beta, scale), power, jnp.nan)
+    gone = power > -2 * math.log(float(jnp.finfo(u.dtype).tiny))  # where the angle may have no number, either
+    angle = jnp.where(gone, 0, u * loc - jnp.sign(u) * beta * twist)
     return lax.complex(jnp.exp(-power) * jnp.cos(angle), jnp.exp(-power) * jnp.sin(angle))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete
 from levyjax.stable import contour
-from levyjax.stable.kernel import check_parameters, common, kernel
+from levyjax.stable.kernel import check_parameters, common, kernel, valid
 
 _PI = math.pi
 
@@ -56,6 +56,7 @@ def fractional_moment(p: Any, alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) 
         raise ValueError(f"p must be in (-1, alpha), got {np.asarray(p).tolist()}: beyond, E|X|^p is infinite.")
     p, alpha, beta, scale = common(p, alpha, beta, scale)
     angle = _angle(alpha, beta)
+    scale = jnp.where(valid(alpha, beta, scale) & (p > -1) & (p < alpha), scale, jnp.nan)
     ratio = jnp.sinc(p / 2) * jnp.cos(p * angle / alpha) / jnp.cos(angle) ** (p / alpha)
     return scale**p * jnp.exp(gammaln(1 - p / alpha) + gammaln(1 + p)) * ratio
 
@@ -85,6 +86,7 @@ def log_moment(alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) -> tuple[Float[
     check_parameters(alpha, beta, scale)
     _check_centre(alpha, beta)
     alpha, beta, scale = common(alpha, beta, scale)
+    alpha = jnp.where(valid(alpha, beta, scale), alpha, jnp.nan)
     angle = _angle(alpha, beta)
     mean = np.euler_gamma * (1 / alpha - 1) + jnp.log(scale) - jnp.log(jnp.cos(angle)) / alpha
     variance = _PI**2 * (1 / (6 * alpha**2) + 1 / 12) - (angle / alpha) ** 2
@@ -130,5 +132,6 @@ def entropy(alpha: Any, beta: Any = 0.0, *, scale: Any = 1.0) -> Float[Array, ".
     """
     check_parameters(alpha, beta, scale)
     alpha, beta, scale = common(alpha, beta, scale)
+    scale = jnp.where(valid(alpha, beta, scale), scale, jnp.nan)
     nodes = 800 if alpha.dtype == jnp.float64 else 256
     return _entropy(nodes, alpha, beta) + jnp.log(scale)

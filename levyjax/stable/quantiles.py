@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from levyjax.stable import contour
 from levyjax.stable.constants import tail_constant
-from levyjax.stable.kernel import check_parameters, common, kernel
+from levyjax.stable.kernel import check_parameters, common, kernel, valid
 
 _PI = math.pi
 _MOST_STEPS = 100
@@ -93,6 +93,7 @@ def _quantile(
     shift = beta * contour.tangent(alpha)
     edge = jnp.where((alpha < 1) & (beta == -bound), -shift, bound * jnp.inf)
     z = jnp.where(inside, z, jnp.where((p == 0) | (p == 1), edge, jnp.nan))
+    z = jnp.where(valid(alpha, beta, scale), z, jnp.nan)
     if parametrization == "S1":
         z = z + jnp.where(alpha == 1, 2 / _PI * beta * jnp.log(scale), shift)
     return loc + scale * z

@@ -29,7 +29,8 @@ class TailAudit:
     """A verdict on the tails of data, with everything it rests on.
 
     Attributes:
-        estimates: name -> estimate; each is a tail index only if its own assumptions hold.
+        estimates: name -> estimate; each is a tail index only if its own assumptions hold. Locations and scales are of
+            the pooled values, which are brought to one scale.
         tests: name -> what a test found.
         verdict: "stable" (alpha < 2), "heavy_tailed" (infinite variance but not stable), "finite_variance" (Gaussian
             included) or "undecided".

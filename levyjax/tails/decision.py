@@ -42,6 +42,7 @@ class Rival:
     score: float
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of values beyond 1e154, where squares are infinite
 def decide(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str:
     """The verdict on values of one law, (n,), shuffled; takes its tests and reasons along."""
     tail = far_tail(values)

@@ -10,6 +10,7 @@ _DIFFERENCE = 1e-4
 _LARGEST_STEP = 0.5
 _ENOUGH = 1e-3  # of log-likelihood that a further step may still promise
 _LARGEST_SCORE = 1e100  # of a value that the law all but rules out
+_FARTHEST = 1e100  # beyond, squares overflow
 _STEPS = 25
 _BY_SCORES = 12  # steps, after which the curvature is found by differences
 _CURVATURE_STEP = 1e-3
@@ -42,7 +43,7 @@ def maximise(
     total = _total(logpdf, values, at)
     for place in range(_STEPS):
         scores = _scores(logpdf, values, at)
-        scores = np.clip(scores, -_LARGEST_SCORE, _LARGEST_SCORE)
+        scores = np.clip(np.nan_to_num(scores), -_LARGEST_SCORE, _LARGEST_SCORE)  # nan: no density reaches the value
         gradient, information = scores.sum(axis=0), scores.T @ scores
         if place >= _BY_SCORES:
             information = _curvature(logpdf, values, at)
@@ -104,8 +105,13 @@ def _search(
 
 def _scores(logpdf: Logpdf, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     """d log f / d parameters of every value, (n, 2 + m), by central differences."""
+    with np.errstate(all="ignore"):
+        return _differences(logpdf, values, at)
+
+
+def _differences(logpdf: Logpdf, values: np.ndarray, at: np.ndarray) -> np.ndarray:
     scale = np.exp(at[1])
-    z = (values - at[0]) / scale
+    z = np.clip((values - at[0]) / scale, -_FARTHEST, _FARTHEST)
     h = _DIFFERENCE * (1 + np.abs(z))
     slope = (logpdf(z + h, at[2:]) - logpdf(z - h, at[2:])) / (2 * h)
     scores = np.empty((z.size, at.size))

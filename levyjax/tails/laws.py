@@ -216,6 +216,7 @@ class StandardFit:
     logpdf: Callable[[np.ndarray], np.ndarray]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of values beyond 1e154, where squares are infinite
 def fit_standard(z: np.ndarray, name: str, start: np.ndarray | None = None) -> StandardFit:
     """Fits one law to centred values (n,) of a median size near 1, from the given parameters on (a mixture: anew)."""
     if name == "gaussian_mixture":

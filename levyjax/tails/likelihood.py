@@ -8,7 +8,7 @@ from scipy import special
 
 from levyjax.tails import density
 from levyjax.tails.laws import StandardFit, fit_standard
-from levyjax.tails.moments import near_two
+from levyjax.tails.moments import lowest, near_two
 from levyjax.tails.values import TailEstimate, check_values, common_warnings, middle
 
 _Z = 1.959964
@@ -49,7 +49,7 @@ def maximum_likelihood(data: Any) -> TailEstimate:
     if fit.log_likelihood - fit_standard((values - location) / unit, "gaussian").log_likelihood < _ALLOWED:
         interval = (interval[0], 2.0)
     settings = {"location": size * (location + unit * fit.location), "scale": size * unit * fit.scale}
-    warnings = common_warnings(values, 0, alpha, center=True) + near_two(alpha)
+    warnings = common_warnings(values, 0, alpha, center=True) + near_two(alpha) + lowest(alpha)
     return TailEstimate(alpha, interval, "maximum_likelihood", settings, raw.size, tuple(warnings))
 
 
@@ -57,5 +57,7 @@ def _interval(fit: StandardFit, n: int) -> tuple[float, tuple[float, float]]:
     assert fit.covariance is not None
     if fit.shape >= density.HIGHEST:
         return 2.0, (max(0.0, 2 - 6 / math.sqrt(n)), 2.0)
+    if fit.shape <= density.LOWEST:
+        return fit.shape, (0.0, density.LOWEST + 6 / math.sqrt(n))
     place, half = float(fit.at[2]), _Z * math.sqrt(fit.covariance[2, 2])
     return fit.shape, (2 * float(special.expit(place - half)), 2 * float(special.expit(place + half)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from levyjax.tails import columns
+from levyjax.tails.density import LOWEST
 from levyjax.tails.values import TailEstimate, centred, check_values, common_warnings, log_abs
 
 _KOUTROUVELIS = {  # index -> frequencies at n = 200, 800, 1600, with step pi/25
@@ -187,6 +188,13 @@ def near_two(alpha: float) -> list[str]:
     ]
 
 
+def lowest(alpha: float) -> list[str]:
+    """A warning of estimates at the low end of the tables."""
+    if alpha > LOWEST:
+        return []
+    return [f"The index is at {LOWEST}, the least that this method knows: it may be smaller."]
+
+
 def _scaled(data: Any) -> np.ndarray:
     values = check_values(data).ravel()
     return values / np.abs(values).max()
@@ -219,5 +227,7 @@ def _estimate(
 ) -> TailEstimate:
     alpha, low, high = (float(part[0]) for part in found)
     warnings = common_warnings(values, zeros, alpha, bool(center)) + near_two(alpha)
+    if method == "mcculloch" and alpha <= LOWEST:
+        low, warnings = 0.0, warnings + lowest(alpha)
     settings = dict(settings or {}) | ({} if center is None else {"center": center, "zeros": zeros})
     return TailEstimate(alpha, (low, high), method, settings, values.size - zeros, tuple(warnings))

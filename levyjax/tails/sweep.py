@@ -190,10 +190,10 @@ def shuffle_test(data: Any, *, num_shuffles: int = 199, seed: int = 0, center: b
     middle = np.median(np.append(inverse, own))  # of all orders alike, so that under the hypothesis every rank is equal
     p_value = (1 + int((np.abs(inverse - middle) >= abs(own - middle)).sum())) / (num_shuffles + 1)
     dependent = p_value <= 0.01
-    low, high = np.quantile(reciprocal(inverse), [0.025, 0.975])
+    low, high = np.quantile(reciprocal(inverse), [0.005, 0.995])
     statement = (
         f"In storage order the block estimate is {stored.alpha:.3f}; shuffled it lies between {low:.3f} and "
-        f"{high:.3f} (95%, p = {p_value:.3f}): "
+        f"{high:.3f} (99%, p = {p_value:.3f}): "
         + ("neighbouring values are dependent or share a scale." if dependent else "the order does not matter.")
     )
     return ShuffleTest(stored.alpha, reciprocal(inverse), p_value, dependent, statement)
