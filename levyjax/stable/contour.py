@@ -61,7 +61,7 @@ class _Format(NamedTuple):
 
 _FLOAT32 = _Format(axis=48, ends=(-3.5, 2.6), ray=48, nothing=20.0, largest_log=60.0, widest=40.0, deepest=1e3)
 _FLOAT64 = _Format(axis=96, ends=(-4.4, 3.2), ray=96, nothing=42.0, largest_log=600.0, widest=60.0, deepest=1e5)
-COARSE = _FLOAT64._replace(axis=36, ends=(-3.3, 2.4), ray=36, nothing=22.0)  # to 1e-7
+_COARSE = _FLOAT64._replace(axis=36, ends=(-3.3, 2.4), ray=36, nothing=22.0)  # to 1e-7
 
 
 class _Law(NamedTuple):
@@ -238,7 +238,7 @@ def parts(x0: Any, x1: Any, alpha: Any, beta: Any, *, tail: bool, coarse: bool =
     """
     law = _law(x0, x1, alpha, beta)
     still: _Law = jax.tree.map(lax.stop_gradient, law)
-    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else COARSE if coarse else _FLOAT64
+    form = _FLOAT32 if jnp.result_type(law.x) == jnp.float32 else _COARSE if coarse else _FLOAT64
     saddle, rises, bend = _log_saddle(still)
     tiny = float(jnp.finfo(jnp.result_type(law.x)).tiny)
     cap = jnp.log(_PHASE / jnp.maximum(still.jump, tiny)) / still.alpha

@@ -32,7 +32,7 @@ def check_parameters(alpha: Any, beta: Any = 0.0, scale: Any = 1.0, parametrizat
             raise ValueError(f"{name} must be {words}, got {np.asarray(value).tolist()}.")
 
 
-def valid(alpha: Array, beta: Array, scale: Array) -> Array:
+def valid(alpha: Array, beta: Array, scale: Any) -> Array:
     """Whether traced parameters are in range; results of others are NaN."""
     return (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & (scale > 0)
 
@@ -85,8 +85,8 @@ def _direct(
     logarithm = finite + jnp.log(jnp.where(jnp.isfinite(top), total, 1)) - beyond
     logarithm = jnp.where(infinite | (top == -jnp.inf), -jnp.inf, logarithm)
     value = jnp.where(infinite, 0, (axis * jnp.exp(far) + ray * jnp.exp(near)) * jnp.exp(-beyond))
-    valid = (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & ~jnp.isnan(x0)
-    return jnp.where(valid, logarithm, jnp.nan), jnp.where(valid, value, jnp.nan), flip
+    known = valid(alpha, beta, 1) & ~jnp.isnan(x0)
+    return jnp.where(known, logarithm, jnp.nan), jnp.where(known, value, jnp.nan), flip
 
 
 def _evaluate(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
