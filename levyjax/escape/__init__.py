@@ -2,7 +2,9 @@
 
 from levyjax.engine import ExitCode
 from levyjax.escape.exponentiality import exponentiality_test
-from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
+from levyjax.escape.gauge import exit_rate, unit_rate
+from levyjax.escape.predict import predict
+from levyjax.escape.prediction import Prediction
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
