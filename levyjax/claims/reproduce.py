@@ -6,14 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, real_noise, theorem1
+from levyjax.claims import averaging, geometry, matched_algorithms, matched_progress, real_noise, theorem1
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
 from levyjax.output import write_bytes, write_json, write_text
 from levyjax.plots import style
 
-CLAIMS: tuple[Claim, ...] = (*theorem1.CLAIMS, *geometry.CLAIMS, *averaging.CLAIMS, *real_noise.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *theorem1.CLAIMS,
+    *geometry.CLAIMS,
+    *matched_progress.CLAIMS,
+    *matched_algorithms.CLAIMS,
+    *averaging.CLAIMS,
+    *real_noise.CLAIMS,
+)
 
 
 def select(only: Sequence[str] | None = None) -> tuple[Claim, ...]:

@@ -11,6 +11,7 @@ from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationar
 from levyjax.escape.reference import IntervalReference, interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
 from levyjax.escape.statistics import (
+    ExponentialFit,
     binomial_interval,
     exponential_fit,
     kaplan_meier,
@@ -33,6 +34,7 @@ __all__ = [
     "ExitProfile",
     "ExitSamples",
     "ExitSummary",
+    "ExponentialFit",
     "IntervalReference",
     "Plan",
     "Prediction",

@@ -10,11 +10,13 @@ from levyjax.plots.audit import (
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
+from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 
 __all__ = [
     "PALETTE",
+    "MeasuredCell",
     "aggregation_plot",
     "basin_with_paths",
     "block_length_sweep",
@@ -27,6 +29,7 @@ __all__ = [
     "plotted_levels",
     "quantile_plot",
     "ratio_forest",
+    "sooner_map",
     "style",
     "survival",
 ]
