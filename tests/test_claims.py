@@ -16,7 +16,8 @@ def test_every_claim_says_what_and_whence_and_how_it_is_judged():
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
     for claim in CLAIMS:
         assert claim.statement.endswith("."), claim.id
-        assert claim.source and claim.rule, claim.id
+        assert claim.source, claim.id
+        assert claim.rule, claim.id
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -25,7 +26,8 @@ class TestMatchedProgress:
         setting = Setting(*cell)
         ratio = matched_ratio(setting)
         sgd, adam = (predict(problem) for problem in sde_pair(setting, ratio))
-        assert sgd.valid and adam.valid
+        assert sgd.valid
+        assert adam.valid
         measured = ratio * adam.mean_exit_time / sgd.mean_exit_time
         assert np.log10(measured) == pytest.approx(log_ratio(setting, ratio), abs=1e-4)
 
