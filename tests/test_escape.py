@@ -474,7 +474,7 @@ class TestBadInput:
                 "a draw for each step of the optimizer's iteration",
             ),
             (lambda: unit_rate(interval(noise=Gaussian([1.0]))), "Gaussian noise has no jumps"),
-            (lambda: exit_rate(interval(dynamics=ClippedSGD(0.1, 1.0))), "no SDE with such jumps is known for ClippedSGD"),
+            (lambda: exit_rate(interval(dynamics=ClippedSGD(0.1, 1.0))), "no SDE with such jumps is known"),
         ],
     )
     def test_one_clear_sentence(self, make, words):
