@@ -3,6 +3,7 @@
 from levyjax.engine import ExitCode
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
+from levyjax.escape.paths import ExitPaths, simulate_paths
 from levyjax.escape.predict import predict
 from levyjax.escape.prediction import Prediction
 from levyjax.escape.problem import EscapeProblem
@@ -31,6 +32,7 @@ from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 __all__ = [
     "EscapeProblem",
     "ExitCode",
+    "ExitPaths",
     "ExitProfile",
     "ExitSamples",
     "ExitSummary",
@@ -55,6 +57,7 @@ __all__ = [
     "predict",
     "quasi_stationary_rate",
     "simulate",
+    "simulate_paths",
     "simulate_summary",
     "simulate_visits",
     "stationary_occupancy",

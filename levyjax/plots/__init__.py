@@ -10,6 +10,7 @@ from levyjax.plots.audit import (
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
+from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
@@ -26,6 +27,7 @@ __all__ = [
     "exit_time_scaling",
     "exponential_qq",
     "hill_plot",
+    "landscape",
     "plotted_levels",
     "quantile_plot",
     "ratio_forest",
