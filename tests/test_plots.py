@@ -313,11 +313,13 @@ class TestLandscape:
         assert shaded.intervalx == pytest.approx([0.5, 2.5])
 
     def test_outline_of_a_box_and_of_an_open_set(self):
-        box = landscapes.outline(Box([-1.0, -2.0], [1.0, 2.0]), np.zeros(2))
+        box = landscapes.outline(Box([-1.0, -2.0], [1.0, 2.0]), np.zeros(2), 100.0)
         assert np.maximum(abs(box[0]), abs(box[1]) / 2) == pytest.approx(1)
-        half = landscapes.outline(HalfSpace([1.0, 0.0], 1.0), np.zeros(2))
-        assert np.isnan(half[0]).sum() == pytest.approx(180, abs=2)
-        assert half[0][~np.isnan(half[0])] == pytest.approx(1)
+        half = landscapes.outline(HalfSpace([1.0, 0.0], 1.0), np.zeros(2), 100.0)
+        left = np.hypot(*half) < 99
+        assert left.sum() == pytest.approx(180, abs=4)
+        assert half[0][left] == pytest.approx(1, rel=1e-5)
+        assert np.hypot(*half[:, ~left]) == pytest.approx(100, rel=0.01)
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

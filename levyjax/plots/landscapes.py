@@ -61,7 +61,7 @@ def landscape(
     with panel(ax) as axes:
         axes.contour(*grid, values, levels=12, colors=GREY, linewidths=0.5, alpha=0.8)
         if basin is not None:
-            basin_with_paths(paths, outline(basin, minimum), ax=axes)
+            basin_with_paths(paths, outline(basin, minimum, 2 * float(np.abs(upper - lower).sum())), ax=axes)
         axes.plot(*minimum, "+", color=INK, markersize=7)
         axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(lower[0], upper[0]), ylim=(lower[1], upper[1]))
     return axes
@@ -77,19 +77,18 @@ def heights(
     return grid, np.asarray(function.value(jnp.asarray(points)) - base, dtype=float)
 
 
-def outline(basin: Any, minimum: Float[np.ndarray, " d"]) -> Float[np.ndarray, "d rays"]:
-    """Boundary points of a basin along rays around its minimum; NaN where a ray never leaves."""
+def outline(basin: Any, minimum: Float[np.ndarray, " d"], far: float) -> Float[np.ndarray, "d rays"]:
+    """Boundary points of a basin along rays around its minimum, `far` away at most."""
     angle = np.linspace(0, 2 * np.pi, _RAYS)
     rays = np.stack([np.cos(angle), np.sin(angle)]) if minimum.size == 2 else np.array([[-1.0, 1.0]])
     gauge = np.asarray(basin.gauge(jnp.asarray(minimum), jnp.asarray(rays)), dtype=float)
-    return minimum[:, None] + rays / np.where(gauge > 0, gauge, np.nan)
+    return minimum[:, None] + rays / np.maximum(gauge, 1 / far)
 
 
 def _graph(x: np.ndarray, values: np.ndarray, minimum: np.ndarray, basin: Any, ax: Axes | None) -> Axes:
     with panel(ax) as axes:
         if basin is not None:
-            low, high = outline(basin, minimum)[0]
-            axes.axvspan(x[0] if np.isnan(low) else low, x[-1] if np.isnan(high) else high, color=BLUE, alpha=0.07)
+            axes.axvspan(*outline(basin, minimum, 2 * (x[-1] - x[0]))[0], color=BLUE, alpha=0.07)
         axes.plot(x, values, color=INK)
         axes.plot(minimum, 0, "+", color=INK, markersize=7)
         axes.set(xlabel="$x$", ylabel="$F(x) - F(x^*)$", xlim=(x[0], x[-1]))
