@@ -15,9 +15,11 @@ from flax import nnx
 
 from levyjax.training import data as datasets
 from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, padded
-from levyjax.training.networks import ACTIVATIONS, MLP, FlatModel, flatten
+from levyjax.training.images import IMAGE_NETWORKS
+from levyjax.training.networks import ACTIVATIONS, LOSSES, MLP, FlatModel, flatten
 
 OPTIMIZERS = ("sgd", "adam")
+NETWORKS = ("mlp", *IMAGE_NETWORKS)
 _STEPS = 64  # updates of one compiled call
 _EXAMPLES = 1_000  # evaluated at a time
 _SHUFFLE, _CAPTURE = 1, 2  # streams of random numbers beside the seed
@@ -30,8 +32,12 @@ class TrainConfig:
     Attributes:
         data: name of a data set, see `levyjax.training.load`.
         data_dir: its folder, if it needs one.
-        widths: of the hidden layers; () is logistic regression.
-        activation: "relu" or "tanh".
+        network: "mlp", or on images "cnn", "alexnet", "resnet" or "transformer", in the default sizes of
+            `levyjax.training`'s classes of those names.
+        widths: of the hidden layers of an mlp; () is logistic regression.
+        activation: "relu" or "tanh", of an mlp.
+        bias: whether an mlp's linear maps have one.
+        loss: "cross_entropy" or "linear_hinge".
         optimizer: "sgd" or "adam" (beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8).
         learning_rate: constant.
         momentum: of sgd, in [0, 1).
@@ -48,8 +54,11 @@ class TrainConfig:
 
     data: str = "digits"
     data_dir: str | os.PathLike[str] | None = None
+    network: str = "mlp"
     widths: tuple[int, ...] = (32,)
     activation: str = "relu"
+    bias: bool = True
+    loss: str = "cross_entropy"
     optimizer: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
@@ -61,7 +70,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("data", datasets.NAMES), ("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
+        choices = {"data": datasets.NAMES, "network": NETWORKS, "activation": ACTIVATIONS, "loss": LOSSES}
+        for name, allowed in (choices | {"optimizer": OPTIMIZERS}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown. Give one of {', '.join(allowed)}.")
         for name in ("batch_size", "iterations", "record_every", "num_batches"):
@@ -86,7 +96,7 @@ class TrainResult:
     Attributes:
         config: what was run.
         iterations: updates made at each record, (num_records,).
-        train_loss: mean cross-entropy over all training examples at each record, in nats.
+        train_loss: mean loss over all training examples at each record (cross-entropy in nats).
         train_accuracy: in [0, 1].
         test_loss: as train_loss, over the test examples.
         test_accuracy: in [0, 1].
@@ -147,8 +157,7 @@ class _Run:
     def __init__(self, config: TrainConfig, dataset: datasets.Dataset, on_updates: Callable[[int], Any]):
         self.start = time.perf_counter()
         self.config, self.on_updates = config, on_updates
-        widths = (dataset.train_x.shape[1], *config.widths, dataset.num_classes)
-        self.model = flatten(MLP(widths, rngs=nnx.Rngs(config.seed), activation=config.activation))
+        self.model = flatten(_network(config, dataset), config.loss)
         self.optimizer = _optimizer(config)
         self.train_set = jnp.asarray(dataset.train_x), jnp.asarray(dataset.train_y)
         self.test_set = jnp.asarray(dataset.test_x), jnp.asarray(dataset.test_y)
@@ -242,6 +251,16 @@ class _Run:
             seconds_updates=seconds,
             iterations_per_second=updates / seconds if later else math.nan,
         )
+
+
+def _network(config: TrainConfig, dataset: datasets.Dataset) -> nnx.Module:
+    rngs = nnx.Rngs(config.seed)
+    if config.network in IMAGE_NETWORKS:
+        if dataset.image_shape is None:
+            raise ValueError(f"network {config.network!r} is for images, and {config.data} has none. Give 'mlp'.")
+        return IMAGE_NETWORKS[config.network](dataset.image_shape, dataset.num_classes, rngs=rngs)
+    widths = (dataset.train_x.shape[1], *config.widths, dataset.num_classes)
+    return MLP(widths, rngs=rngs, activation=config.activation, bias=config.bias)
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
