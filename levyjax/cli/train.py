@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-batches", type=int, default=256, help="mini-batches of a capture (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--checkpoint", metavar="DIR", help="keep the run's state there; a killed run goes on from it")
     parser.add_argument("--out", metavar="DIR", help="write noise_XXXX.npy and record.json there")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     config = _config(args)
     with progress(config.iterations, "updates") as bar:
-        result = train(config, on_updates=bar.update)
+        result = train(config, checkpoint_dir=args.checkpoint, on_updates=bar.update)
     return _record(result, folder)
 
 
