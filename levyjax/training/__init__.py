@@ -12,15 +12,18 @@ from levyjax.training.data import Dataset, load
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
+from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 
 __all__ = [
     "CNN",
     "FEWEST_BATCHES",
     "MLP",
     "AlexNet",
+    "BlockLogs",
     "Dataset",
     "FlatModel",
     "GradientNoise",
+    "NoiseStatistics",
     "ResNet",
     "StableNoise",
     "TrainConfig",
@@ -30,6 +33,7 @@ __all__ = [
     "flatten",
     "gradient_noise",
     "load",
+    "noise_statistics",
     "stable_scales",
     "train",
 ]
