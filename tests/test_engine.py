@@ -121,8 +121,17 @@ class TestIdleLanes:
             ends = run(memoryless(2000.0), 0, count, devices=jax.devices()[:1])
             assert ends.lane_steps < most * ends.step.sum(), count
 
-    @pytest.mark.parametrize("make", [euler, jumps])
-    @pytest.mark.parametrize("dynamics", [SGD(), Momentum(0.1), Adam()])
+    @pytest.mark.parametrize(
+        ("make", "dynamics"),
+        [
+            (euler, SGD()),
+            (jumps, Momentum(0.1)),
+            *(
+                pytest.param(make, dynamics, marks=pytest.mark.slow)
+                for make, dynamics in [(jumps, SGD()), (euler, Momentum(0.1)), (euler, Adam()), (jumps, Adam())]
+            ),
+        ],
+    )
     def test_bits_are_those_of_a_run_without_refill(self, with_widths, make, dynamics):
         """Lanes for all, none taken over: each trajectory alone in its lane, and narrowing, and several devices."""
         process, count = make(dynamics), 1024

@@ -117,14 +117,17 @@ class TestWangOhRhee:
 
     def test_minima(self):
         """Each is where a golden section ends that starts from the well's edges; sharp and flat by turns."""
-        for well, (low, high) in enumerate(itertools.pairwise([-1.6, -1.3, 0.2, 0.7, 1.6])):
-            minimum = WangOhRhee(well).minimum
+        low, high = np.array([-1.6, -1.3, 0.2, 0.7]), np.array([-1.3, 0.2, 0.7, 1.6])
+        with jax.enable_x64(True):
+            value = jax.jit(lambda x: WangOhRhee().value(x[None]))
             for _ in range(60):
-                left, right = high - (high - low) / 1.618033988749895, low + (high - low) / 1.618033988749895
-                values = evaluate(WangOhRhee(), [left, right])[0]
-                low, high = (low, right) if values[0] < values[1] else (left, high)
-            assert minimum[0] == pytest.approx(low, abs=1e-7)
-            assert evaluate(WangOhRhee(), minimum)[1] == pytest.approx(0, abs=1e-11)
+                part = (high - low) / 1.618033988749895
+                left, right = high - part, low + part
+                keep_low = np.asarray(value(left) < value(right))
+                low, high = np.where(keep_low, low, left), np.where(keep_low, right, high)
+        minima = np.concatenate([WangOhRhee(well).minimum for well in range(4)])
+        np.testing.assert_allclose(minima, low, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(evaluate(WangOhRhee(), minima)[1], 0, atol=1e-11)
         bends = [float(np.asarray(WangOhRhee(well).hessian())[0, 0]) for well in range(4)]
         np.testing.assert_allclose(bends, [163.4, 2.178, 446.3, 7.733], rtol=1e-3)
 

@@ -38,6 +38,7 @@ class TestOnDigits:
         alone = jnp.concatenate([model.apply(model.parameters, IMAGES[i : i + 1]) for i in range(6)])
         np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.slow
     def test_every_parameter_array_has_a_gradient(self, kind):
         model = flatten(self.make(kind))
         gradient = jax.grad(lambda p: model.losses(p, IMAGES, jnp.arange(6, dtype=jnp.int32)).mean())(model.parameters)
