@@ -12,6 +12,7 @@ from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
+from levyjax.plots.wells import position_density
 
 __all__ = [
     "PALETTE",
@@ -25,6 +26,7 @@ __all__ = [
     "exponential_qq",
     "hill_plot",
     "plotted_levels",
+    "position_density",
     "quantile_plot",
     "ratio_forest",
     "style",
