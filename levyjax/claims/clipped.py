@@ -61,7 +61,7 @@ def _series(bound: float, rates: Float[np.ndarray, " n"], settings: Settings, pl
     """Exact and simulated mean steps at every learning rate."""
     nodes = settings.size(600, 1200)
     exact = np.array([mean_steps(ParetoStep(WangOhRhee(), rate, bound), *_WELL, _START, nodes) for rate in rates])
-    counts = np.minimum(settings.size(1000, 2000), settings.size(50_000_000, 900_000_000) / exact).astype(int)
+    counts = np.minimum(settings.size(1000, 2000), settings.size(50_000_000, 600_000_000) / exact).astype(int)
     horizon = 0.4 if settings.quick else math.inf  # of the mean: an exponential law needs no more
     fits = [
         _exits(rate, bound, Plan(_SOLVER, count, horizon * mean * rate), settings.seed * 1000 + 40 + 10 * place + index)

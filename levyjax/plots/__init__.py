@@ -12,7 +12,7 @@ from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
-from levyjax.plots.wells import position_density
+from levyjax.plots.wells import factor_panel, position_density
 
 __all__ = [
     "PALETTE",
@@ -24,6 +24,7 @@ __all__ = [
     "characteristic_plot",
     "exit_time_scaling",
     "exponential_qq",
+    "factor_panel",
     "hill_plot",
     "plotted_levels",
     "position_density",

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.plots.style import GREY, legend_above, panel
+from levyjax.plots.style import GREY, legend, legend_above, panel
 
 
 def position_density(
@@ -54,3 +55,49 @@ def histogram_density(positions: ArrayLike, edges: ArrayLike) -> NDArray[np.floa
     if positions.size == 0:
         raise ValueError("positions must hold at least one number, got none.")
     return np.histogram(positions, edges)[0] / np.diff(edges) / positions.size
+
+
+def factor_panel(
+    values: ArrayLike,
+    means: Mapping[str, ArrayLike],
+    intervals: Mapping[str, ArrayLike],
+    predicted: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    log: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Mean times of several noises against one thing that varies alone, laws dashed in the same colour, time log.
+
+    Args:
+        values: shape (m,), what varies.
+        means: label to m mean times.
+        intervals: label to their 95% intervals (m, 2).
+        predicted: label to m times of a law.
+        xlabel: what varies.
+        log: whether its axis is logarithmic: a power law is a straight line there, an exponential one otherwise.
+        ax: axes to draw on; new ones by default.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> axes = factor_panel([1.0, 2.0], {"a": [3.0, 4.0]}, {"a": [[2, 4], [3, 5]]}, {"a": [3, 4]}, xlabel="width")
+        >>> axes.get_xscale(), axes.get_yscale()
+        ('linear', 'log')
+    """
+    values = np.asarray(values, float)
+    with panel(ax) as axes:
+        for place, (label, mean) in enumerate(means.items()):
+            mean, ends = np.asarray(mean, float), np.asarray(intervals[label], float)
+            errors = np.stack([mean - ends[:, 0], ends[:, 1] - mean])
+            axes.errorbar(values, mean, errors, fmt="os^D"[place % 4], color=f"C{place}", capsize=2, label=label)
+            axes.plot(values, np.asarray(predicted[label], float), "--", color=f"C{place}", linewidth=1.0, zorder=1)
+        axes.plot([], [], "--", color=GREY, linewidth=1.0, label="law")
+        axes.set(yscale="log", xlabel=xlabel, ylabel="mean exit time")
+        if log:
+            axes.set_xscale("log")
+            axes.set_xticks(values, [f"{value:g}" for value in values])
+            axes.xaxis.set_minor_locator(NullLocator())
+        legend(axes, last=("law",))
+    return axes
