@@ -1,6 +1,12 @@
 """The exit problem: simulated, predicted, compared."""
 
 from levyjax.engine import ExitCode
+from levyjax.escape.chains import (
+    draw_transition_rates,
+    expected_occupancy,
+    stationary_occupancy,
+    transition_rates,
+)
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
@@ -16,13 +22,7 @@ from levyjax.escape.statistics import (
     log_log_slope,
 )
 from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
-from levyjax.escape.transitions import (
-    Visits,
-    expected_occupancy,
-    simulate_visits,
-    stationary_occupancy,
-    transition_rates,
-)
+from levyjax.escape.transitions import Visits, simulate_visits
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "draw_transition_rates",
     "exit_profile",
     "exit_rate",
     "expected_occupancy",
