@@ -53,7 +53,7 @@ def odds(settings: Settings) -> Outcome:
     worst = int(np.argmax(np.abs(np.log(ratios))))
     widened = float(stats.norm.isf(0.025 / len(cases)))  # Bonferroni: the worst of all is judged
     intervals = [(r * math.exp(-1.96 * e), r * math.exp(1.96 * e)) for r, e in zip(ratios, errors, strict=True)]
-    judged = tuple(float(ratios[worst] * math.exp(sign * widened * errors[worst])) for sign in (-1, 1))
+    spread = math.exp(widened * errors[worst])
     agreement = float(stats.chi2.sf(((np.log(ratios) / errors) ** 2).sum(), len(cases)))
     labels = [f"α = {alpha}, widths 1 and {ratio:g}" for alpha, ratio in cases]
 
@@ -64,7 +64,7 @@ def odds(settings: Settings) -> Outcome:
         expected=1.0,
         measured=float(ratios[worst]),
         ci95=intervals[worst],
-        verdict=judge_value(judged, 1.0, _TOLERANCE),
+        verdict=judge_value((ratios[worst] / spread, ratios[worst] * spread), 1.0, _TOLERANCE),
         finding=f"The odds of the wider well over (ratio of widths)^α are {', '.join(f'{r:.3f}' for r in ratios)} in "
         f"{len(cases)} cases, with errors of {errors.min():.1%} to {errors.max():.1%}; all together they agree with 1 "
         f"(p = {agreement:.2g}). Measured is the one furthest off: {labels[worst]}.",
@@ -76,7 +76,7 @@ def odds(settings: Settings) -> Outcome:
 CLAIMS = (
     Claim(
         "wells-odds",
-        "In two wells, jumps make the odds of finding SGD in the wider one (ratio of widths)^alpha, whatever the heights.",
+        "In two wells, jumps make the odds of finding SGD in the wider one (ratio of widths)^alpha.",
         "Imkeller and Pavlyukevich 2008 (the chain of wells); Simsekli, Sagun and Gürbüzbalaban 2019 draw this from it",
         f"The odds over the law's, furthest from 1 of all cases, are compared with 1, tolerance {_TOLERANCE}, by an "
         "interval widened for the number of cases.",

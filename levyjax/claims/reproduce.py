@@ -20,6 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     *real_noise.CLAIMS,
     *clipped.CLAIMS,
     *control.CLAIMS,
+    *odds.CLAIMS,
 )
 
 
