@@ -4,10 +4,12 @@ from levyjax.engine import ExitCode
 from levyjax.escape.chains import (
     draw_transition_rates,
     expected_occupancy,
+    mean_passage_times,
     stationary_occupancy,
     transition_rates,
 )
 from levyjax.escape.exponentiality import exponentiality_test
+from levyjax.escape.passage import Outside
 from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.profile import ExitProfile, exit_profile
@@ -32,6 +34,7 @@ __all__ = [
     "ExitSamples",
     "ExitSummary",
     "IntervalReference",
+    "Outside",
     "Plan",
     "Prediction",
     "QuasiStationaryRate",
@@ -49,6 +52,7 @@ __all__ = [
     "kaplan_meier",
     "laplace_transform",
     "log_log_slope",
+    "mean_passage_times",
     "predict",
     "quasi_stationary_rate",
     "simulate",

@@ -142,6 +142,38 @@ def expected_occupancy(
     return scipy.linalg.expm(block * duration)[well, size:] / duration
 
 
+def mean_passage_times(rates: Float[np.ndarray, "wells wells"], targets: Any) -> Float[np.ndarray, " wells"]:
+    """The mean time from each state of a chain to the first visit to any of the targets; inf where some never come.
+
+    Args:
+        rates: its generator.
+        targets: indices of states, from 0.
+
+    Raises:
+        ValueError: no target, or one that is not there.
+
+    Example:
+        >>> mean_passage_times(np.array([[-2.0, 1.0, 1.0], [0.0, -1.0, 1.0], [0.0, 0.0, 0.0]]), [2]).tolist()
+        [1.0, 1.0, 0.0]
+    """
+    rates = np.asarray(rates, float)
+    ends = np.zeros(len(rates), bool)
+    for target in np.atleast_1d(targets):
+        if not 0 <= target < len(rates):
+            raise ValueError(f"targets must be states from 0 to {len(rates) - 1}, got {target}.")
+        ends[target] = True
+    if not ends.any():
+        raise ValueError("targets must hold at least one state, got none.")
+    leads = ((rates > 0) & ~ends[:, None]) | np.eye(len(rates), dtype=bool)  # no further than to a target
+    reaches = np.linalg.matrix_power(leads.astype(int), len(rates)) > 0
+    strays = ~reaches[:, ends].any(axis=1)
+    unsure = reaches[:, strays].any(axis=1)
+    times = np.where(unsure, np.inf, 0.0)
+    sure = ~ends & ~unsure
+    times[sure] = np.linalg.solve(rates[np.ix_(sure, sure)], -np.ones(sure.sum()))
+    return times
+
+
 def checked_positions(minima: Any, saddles: Any) -> tuple[np.ndarray, np.ndarray]:
     """Minima and saddles as arrays that alternate and rise."""
     minima, saddles = np.asarray(minima, np.float64), np.asarray(saddles, np.float64)

@@ -14,6 +14,7 @@ from levyjax.basins import Ball, Box, HalfSpace
 from levyjax.dynamics import SGD, Adam, IterationOnly, Momentum, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
+from levyjax.escape.passage import Outside, passage, why_no_passage_rate
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
 from levyjax.landscapes import Flat
@@ -299,8 +300,33 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     )
 
 
+def _first_passage(problem: EscapeProblem, solver: Solver | None) -> Prediction:
+    """Jumps after which the noise-free flow enters the target."""
+    if (reason := why_no_passage_rate(problem)) is not None:
+        return _refused(reason)
+    found = passage(problem, _noise_level(problem, solver, problem.noise.spectral_measure().alpha))
+    if found is None or found.enters == 0:
+        return _refused(
+            "No jump along the noise's rays leads to the target: it takes several, and no formula is given."
+        )
+    reasons = _step_reasons(problem, solver) + limit_reasons(found.alpha, found.kappa, math.inf)
+    astray = found.elsewhere > 1e-6 * found.enters
+    if astray:
+        part = found.elsewhere / (found.elsewhere + found.enters)
+        reasons.append(
+            f"{100 * part:.2g}% of the jumps that do not fall back lead elsewhere, to other wells: this is the rate of "
+            f"direct passages, and the mean takes the chain of wells (mean_passage_times)."
+        )
+    mean = None if astray else 1 / found.enters
+    note = "First passage: the rate counts every jump after which the noise-free flow enters the target."
+    steps = _steps(mean, problem, solver)
+    return Prediction(found.enters, 0.0, mean, steps, {}, found.kappa, not reasons, (*reasons, note))
+
+
 def _one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     """Noise of the iteration alone: the probability of a draw that leaves by itself from the minimum."""
+    if isinstance(problem.basin, Outside):
+        return _refused("First passage to a set has no formula here for draws of the iteration; simulate it.")
     noise, dynamics = problem.noise, problem.dynamics
     if not isinstance(dynamics, SGD | Momentum):
         return _refused(
@@ -438,4 +464,6 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
             return _refused(f"No exit rate is known for {type(problem.noise).__name__} noise.")
         if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
+        if isinstance(problem.basin, Outside):
+            return _first_passage(problem, solver)
         return _with_jumps(problem, solver)
