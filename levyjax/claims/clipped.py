@@ -15,7 +15,7 @@ from scipy import stats
 from levyjax.arrays import cast
 from levyjax.basins import Box
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, known, shown
-from levyjax.claims.pareto_chain import ParetoStep, clustered, kept_inside, laws, mean_steps, stationary_law
+from levyjax.claims.line_chain import LineStep, clustered, kept_inside, laws, mean_steps, pareto_law, stationary_law
 from levyjax.dynamics import SGD, ClippedSGD
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
@@ -39,6 +39,10 @@ def _problem(learning_rate: float, bound: float, basin: Box, start: float) -> Es
     return EscapeProblem(WangOhRhee(), basin, Pareto(1.2, [0.1]), dynamics, 1.0, start=[start])
 
 
+def _step(learning_rate: float, bound: float) -> LineStep:
+    return LineStep(WangOhRhee(), pareto_law(1.2), 0.1, learning_rate, bound)
+
+
 def _steepest() -> float:
     """The largest |F''| in the well, by differences of F'."""
     x = np.linspace(*_WELL, 4001)
@@ -60,7 +64,7 @@ def _label(bound: float) -> str:
 def _series(bound: float, rates: Float[np.ndarray, " n"], settings: Settings, place: int) -> dict[str, Any]:
     """Exact and simulated mean steps at every learning rate."""
     nodes = settings.size(600, 1200)
-    exact = np.array([mean_steps(ParetoStep(WangOhRhee(), rate, bound), *_WELL, _START, nodes) for rate in rates])
+    exact = np.array([mean_steps(_step(rate, bound), *_WELL, _START, nodes) for rate in rates])
     counts = np.minimum(settings.size(1000, 2000), settings.size(50_000_000, 600_000_000) / exact).astype(int)
     horizon = 0.4 if settings.quick else math.inf  # of the mean: an exponential law needs no more
     fits = [
@@ -164,7 +168,7 @@ def _in_narrow(x: np.ndarray) -> np.ndarray:
     return np.isin(np.searchsorted(EDGES[1:-1], x), _NARROW)
 
 
-def _exact_share(step: ParetoStep, every: int, kept: slice, count: int) -> tuple[float, float]:
+def _exact_share(step: LineStep, every: int, kept: slice, count: int) -> tuple[float, float]:
     """Expected part of the snapshots in the narrow wells, for paths from the start, and in the long run."""
     nodes = clustered(np.sort(EDGES + MINIMA), count)
     chances = kept_inside(step, nodes)
@@ -183,7 +187,7 @@ def _narrow_time(bound: float, place: int, settings: Settings) -> dict[str, Any]
     solver = cast(_SOLVER, jnp.float32)
     x = np.asarray(_positions(problem, solver, key, paths=paths, snapshots=snapshots, every=every))[kept]
     shares = _in_narrow(x).mean(axis=0)
-    exact, long_run = _exact_share(ParetoStep(WangOhRhee(), _RATE, bound), every, kept, settings.size(60, 200))
+    exact, long_run = _exact_share(_step(_RATE, bound), every, kept, settings.size(60, 200))
     half = 1.96 * float(shares.std(ddof=1)) / paths**0.5
     mean = float(shares.mean())
     return {"x": x, "share": mean, "interval": (mean - half, mean + half), "exact": exact, "long_run": long_run}

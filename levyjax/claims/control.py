@@ -68,7 +68,7 @@ def _cell(noise: str, changes: dict[str, float], settings: Settings, seed: int) 
     """A simulated mean exit time with its interval, and the law's."""
     jumps = noise == "jumps"
     solver: Any = JumpAdapted() if jumps else Euler(settings.size(8, 1) * 0.001)
-    count = settings.size(4000, 40_000) if jumps else settings.size(256, 4000)
+    count = settings.size(4000, 40_000) if jumps else settings.size(256, 1000)
     one = problem(noise, **changes)
     return exponential_fit(simulate(one, Plan(solver, count), seed).exit_time), known(predict(one).mean_exit_time)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, clipped, control, geometry, odds, real_noise, theorem1
+from levyjax.claims import averaging, clipped, control, geometry, odds, real_noise, theorem1, valley
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
@@ -21,6 +21,7 @@ CLAIMS: tuple[Claim, ...] = (
     *clipped.CLAIMS,
     *control.CLAIMS,
     *odds.CLAIMS,
+    *valley.CLAIMS,
 )
 
 

@@ -65,17 +65,20 @@ def factor_panel(
     *,
     xlabel: str,
     log: bool = False,
+    ylabel: str = "mean exit time",
+    ylog: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Mean times of several noises against one thing that varies alone, laws dashed in the same colour, time log.
+    """What several noises make of one thing that varies alone, laws dashed in the same colour.
 
     Args:
         values: shape (m,), what varies.
-        means: label to m mean times.
+        means: label to m measured numbers, mean times by default.
         intervals: label to their 95% intervals (m, 2).
-        predicted: label to m times of a law.
+        predicted: label to m numbers of a law.
         xlabel: what varies.
         log: whether its axis is logarithmic: a power law is a straight line there, an exponential one otherwise.
+        ylabel, ylog: the other axis, logarithmic by default.
         ax: axes to draw on; new ones by default.
 
     Returns:
@@ -94,7 +97,7 @@ def factor_panel(
             axes.errorbar(values, mean, errors, fmt="os^D"[place % 4], color=f"C{place}", capsize=2, label=label)
             axes.plot(values, np.asarray(predicted[label], float), "--", color=f"C{place}", linewidth=1.0, zorder=1)
         axes.plot([], [], "--", color=GREY, linewidth=1.0, label="law")
-        axes.set(yscale="log", xlabel=xlabel, ylabel="mean exit time")
+        axes.set(yscale="log" if ylog else "linear", xlabel=xlabel, ylabel=ylabel)
         if log:
             axes.set_xscale("log")
             axes.set_xticks(values, [f"{value:g}" for value in values])

@@ -1,53 +1,96 @@
-"""Exact numbers for SGD, clipped or not, on the line under Pareto noise: its Markov chain as a matrix.
+"""Exact numbers for an iteration on the line under noise of a known law: its Markov chain as a matrix.
 
 The point after a step from x is x - clip(eta F'(x) + eta scale Z), whose law is known. A function on the line is taken
 as linear between nodes, so that its mean after a step is a sum over nodes with weights that are exact integrals of the
-Pareto law: second differences of the integrated survival function. The error falls with the square of the spacing.
+law of Z: second differences of the integrated survival function. The error falls with the square of the spacing.
 """
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
+from scipy.special import ndtr
+
+from levyjax.stable import logsf
 
 Vector = Float[np.ndarray, " n"]
 Matrix = Float[np.ndarray, "n n"]
+_FAR, _TABLE = 1e8, 4001
 
 
-def survival(u: np.ndarray, index: float) -> np.ndarray:
-    """P(Z > u) of the symmetric Pareto law, P(|Z| > u) = u^-index for u > 1."""
-    above = 0.5 * np.maximum(np.abs(u), 1.0) ** -index
-    return np.where(u > 0, above, 1 - above)
+class Law(NamedTuple):
+    """A symmetric law with a mean: P(Z > u) and E (Z - u)^+."""
+
+    survival: Callable[[np.ndarray], np.ndarray]
+    excess: Callable[[np.ndarray], np.ndarray]
 
 
-def excess(u: np.ndarray, index: float) -> np.ndarray:
-    """E (Z - u)^+ of the same law, index > 1; at -u it is u more, for Z has mean 0."""
-    size = np.abs(u)
-    beyond = 0.5 * np.maximum(size, 1.0) ** (1 - index) / (index - 1) + 0.5 * (1 - np.minimum(size, 1.0))
-    return beyond + np.maximum(-u, 0)
+def _both_sides(survival: Callable[[np.ndarray], np.ndarray], excess: Callable[[np.ndarray], np.ndarray]) -> Law:
+    """The law from its functions for u >= 0: at -u the survival is 1 less its value, the excess u more."""
+
+    def whole_survival(u: np.ndarray) -> np.ndarray:
+        above = survival(np.abs(u))
+        return np.where(u > 0, above, 1 - above)
+
+    return Law(whole_survival, lambda u: excess(np.abs(u)) + np.maximum(-u, 0))
+
+
+def pareto_law(index: float) -> Law:
+    """P(|Z| > u) = u^-index for u > 1, index > 1."""
+
+    def survival(u: np.ndarray) -> np.ndarray:
+        return 0.5 * np.maximum(u, 1.0) ** -index
+
+    def excess(u: np.ndarray) -> np.ndarray:
+        return 0.5 * np.maximum(u, 1.0) ** (1 - index) / (index - 1) + 0.5 * (1 - np.minimum(u, 1.0))
+
+    return _both_sides(survival, excess)
+
+
+def stable_law(alpha: float) -> Law:
+    """SaS(1), alpha in (1, 2]: at 2 in closed form, below by splines of the logarithms."""
+    if alpha == 2:
+        root = math.sqrt(2)
+
+        def gaussian(u: np.ndarray) -> np.ndarray:
+            return root * np.exp(-(u**2) / 4) / math.sqrt(2 * math.pi) - u * ndtr(-u / root)
+
+        return _both_sides(lambda u: ndtr(-u / root), gaussian)
+    place = np.linspace(0, math.asinh(_FAR), _TABLE)
+    u = np.sinh(place)
+    with jax.enable_x64(True):
+        log_survival = np.asarray(logsf(jnp.asarray(u), alpha))
+    # from far out, where the survival is a power, inwards by the spline of survival times du/dplace
+    inner = CubicSpline(place, np.exp(log_survival) * np.cosh(place)).antiderivative()(place)
+    log_excess = np.log(inner[-1] - inner + _FAR * math.exp(log_survival[-1]) / (alpha - 1))
+    by_place = [CubicSpline(place, log_survival), CubicSpline(place, log_excess)]
+    survival, excess = (lambda u, spline=spline: np.exp(spline(np.arcsinh(u))) for spline in by_place)
+    return _both_sides(survival, excess)
 
 
 @dataclasses.dataclass(frozen=True)
-class ParetoStep:
+class LineStep:
     """One iteration on the line: x - clip(learning_rate (F'(x) + scale Z)).
 
     Attributes:
         landscape: F.
+        law: of Z.
+        scale: of Z.
         learning_rate: eta.
         bound: the longest step; inf for no clipping.
-        index: of Z.
-        scale: of Z.
     """
 
     landscape: Any
+    law: Law
+    scale: float
     learning_rate: float
     bound: float = math.inf
-    index: float = 1.2
-    scale: float = 0.1
 
     def _units(self, x: Vector, step: np.ndarray) -> np.ndarray:
         """Steps (n, m) from x in units of the noise about the step of descent."""
@@ -58,15 +101,15 @@ class ParetoStep:
     def above(self, x: Vector, y: Vector) -> np.ndarray:
         """P(the point after a step from x_i is above y_j)."""
         step = y[None] - x[:, None]
-        chance = survival(self._units(x, step), self.index)
+        chance = self.law.survival(self._units(x, step))
         return np.where(step >= self.bound, 0.0, np.where(step < -self.bound, 1.0, chance))
 
     def excess(self, x: Vector, y: Vector) -> np.ndarray:
         """E (the point after a step from x_i - y_j)^+."""
         step = y[None] - x[:, None]
-        within = excess(self._units(x, np.clip(step, -self.bound, self.bound)), self.index)
+        within = self.law.excess(self._units(x, np.clip(step, -self.bound, self.bound)))
         if math.isfinite(self.bound):
-            within -= excess(self._units(x, np.full_like(step, self.bound)), self.index)
+            within -= self.law.excess(self._units(x, np.full_like(step, self.bound)))
         shorter = np.maximum(-self.bound - step, 0)
         return np.where(step >= self.bound, 0.0, within * self.learning_rate * self.scale + shorter)
 
@@ -86,12 +129,12 @@ def clustered(points: Vector, count: int) -> Vector:
     return np.append(inner.ravel(), points[-1])
 
 
-def mean_steps(step: ParetoStep, low: float, high: float, start: float, count: int = 1600) -> float:
+def mean_steps(step: LineStep, low: float, high: float, start: float, count: int = 1600) -> float:
     """Mean number of steps to leave (low, high): the solution of T = 1 + P T.
 
     Example:
         >>> from levyjax.landscapes import WangOhRhee
-        >>> round(mean_steps(ParetoStep(WangOhRhee(), 0.1), -1.3, 0.2, -0.7, 400), 1)
+        >>> round(mean_steps(LineStep(WangOhRhee(), pareto_law(1.2), 0.1, 0.1), -1.3, 0.2, -0.7, 400), 1)
         160.7
     """
     nodes = clustered(np.array([low, high]), count)
@@ -99,7 +142,7 @@ def mean_steps(step: ParetoStep, low: float, high: float, start: float, count: i
     return float(np.interp(start, nodes, times))
 
 
-def kept_inside(step: ParetoStep, nodes: Vector) -> Matrix:
+def kept_inside(step: LineStep, nodes: Vector) -> Matrix:
     """The chain's matrix where each step's point is put back between the first and the last node; rows add up to 1."""
     chances, ends = step.matrix(nodes), step.above(nodes, nodes[[0, -1]])
     chances[:, 0] += 1 - ends[:, 0]
