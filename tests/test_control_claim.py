@@ -27,12 +27,12 @@ def test_each_factor_varies_alone():
 
 @pytest.mark.slow
 def test_means_under_jumps_are_those_of_the_law():
-    """Nine means within 4 standard errors (chance: 6e-4 for all), with 1% for the solver; the law is width^alpha."""
+    """Nine means within 4 standard errors (chance: 6e-4 for all) and 1% for the solver; the law is width^alpha."""
     series = control.measure("jumps", Settings(quick=True), 7)
     for one in series.values():
         assert np.all(np.abs(np.log(one.means / one.predicted)) < 4 * one.error + 0.01)
     widths = series["width"]
-    assert widths.predicted[-1] / widths.predicted[0] == pytest.approx(4**1.5, rel=1e-6)
+    assert widths.predicted[-1] / widths.predicted[0] == pytest.approx(2**1.5, rel=1e-6)
 
 
 @pytest.mark.parametrize(
