@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
@@ -74,6 +74,11 @@ def stable_law(alpha: float) -> Law:
     return _both_sides(survival, excess)
 
 
+@jax.jit
+def _gradient(landscape: Any, x: Float[Array, "1 n"]) -> Float[Array, "1 n"]:
+    return landscape.gradient(x)
+
+
 @dataclasses.dataclass(frozen=True)
 class LineStep:
     """One iteration on the line: x - clip(learning_rate (F'(x) + scale Z)).
@@ -95,7 +100,7 @@ class LineStep:
     def _units(self, x: Vector, step: np.ndarray) -> np.ndarray:
         """Steps (n, m) from x in units of the noise about the step of descent."""
         with jax.enable_x64(True):
-            slope = np.asarray(self.landscape.gradient(jnp.asarray(x)[None]))[0]
+            slope = np.asarray(_gradient(self.landscape, jnp.asarray(x)[None]))[0]
         return (step + self.learning_rate * slope[:, None]) / (self.learning_rate * self.scale)
 
     def above(self, x: Vector, y: Vector) -> np.ndarray:
