@@ -32,7 +32,7 @@ def test_means_under_jumps_are_those_of_the_law():
     for one in series.values():
         assert np.all(np.abs(np.log(one.means / one.predicted)) < 4 * one.error + 0.01)
     widths = series["width"]
-    assert widths.predicted[-1] / widths.predicted[0] == pytest.approx(2**1.5, rel=1e-6)
+    assert widths.predicted[-1] / widths.predicted[0] == pytest.approx(4**1.5, rel=1e-6)
 
 
 @pytest.mark.parametrize(

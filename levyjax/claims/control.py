@@ -22,10 +22,10 @@ _LEVELS = {"jumps": 0.005, "Brownian": 0.2**0.5}  # noise levels where they do n
 _VALUES = {
     "height": np.array([0.4, 0.7, 1.0, 1.3, 1.6]),
     "width": np.array([0.5, 0.7, 1.0, 1.4, 2.0]),
-    "curvature": np.array([1.0, 1.4, 2.0, 2.8, 4.0]),
+    "curvature": np.array([2.0, 2.8, 4.0, 5.6, 8.0]),
     "inverse noise": np.array([2.0, 3.5, 5.0, 6.5, 8.0]),  # 1/epsilon^2; 8000 times that for jumps
 }
-_BASE = {"height": 1.0, "width": 1.0, "curvature": 2.0, "inverse noise": 5.0}
+_BASE = {"height": 1.0, "width": 1.0, "curvature": 4.0, "inverse noise": 5.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,7 @@ def measure(noise: str, settings: Settings, seed: int) -> dict[str, Series]:
     """
     base, table = _cell(noise, {}, settings, seed), {}
     for row, (factor, every) in enumerate(_VALUES.items()):
-        values = every[1:-1] if settings.quick else every
+        values = every[:: settings.size(2, 1)]
         cells = [
             base
             if value == _BASE[factor]
