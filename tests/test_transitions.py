@@ -1,6 +1,6 @@
 """Visits to several wells against the law of the chain that jumps make between them.
 
-A |z| < 4 test fails by chance with probability 6.3e-5; 12 numbers are tested so in the default run, 9 in the slow one.
+A |z| < 4 test fails by chance with probability 6.3e-5; 18 numbers are tested so in the default run, 15 in the slow one.
 """
 
 import math
@@ -10,10 +10,11 @@ import pytest
 from scipy import integrate
 
 from levyjax.basins import Box
-from levyjax.dynamics import SGD
+from levyjax.dynamics import SGD, ClippedSGD
 from levyjax.escape import (
     EscapeProblem,
     ExitCode,
+    draw_transition_rates,
     expected_occupancy,
     predict,
     simulate_visits,
@@ -21,7 +22,7 @@ from levyjax.escape import (
     transition_rates,
 )
 from levyjax.landscapes import MultiWell, from_function
-from levyjax.noise import Independent, Pareto
+from levyjax.noise import Independent, Pareto, StudentT, Truncated
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import tail_constant
 
@@ -152,6 +153,77 @@ class TestVisits:
             simulate_visits(*parts, SGD(0.1), 0.1, Tamed(0.1), **options)
         visits = simulate_visits(*parts, SGD(0.1), 0.1, Iteration(), **options)
         assert np.all(visits.exit_code == ExitCode.CENSORED)
+
+
+LADDER, STEPS = [-2.5, 0.25, 1.25], [-0.5, 0.75]  # one wide well, which no step of length 1 leaves
+RATE, LEVEL, SCALE = 0.05, 0.02, 0.7
+
+
+class TestDraws:
+    def test_rates_are_chances_of_landing(self):
+        noise = StudentT(1.0, [SCALE])  # P(Z > u) = 1/2 - arctan(u)/pi
+        rates = draw_transition_rates(LADDER, STEPS, noise, RATE, LEVEL)
+        edges = np.array([-np.inf, *STEPS, np.inf])
+        for start, origin in enumerate(LADDER):
+            below = 0.5 + np.arctan((edges - origin) / (RATE * LEVEL * SCALE)) / np.pi
+            expected = np.delete(np.diff(below) / RATE, start)
+            np.testing.assert_allclose(np.delete(rates[start], start), expected, rtol=1e-9)
+        np.testing.assert_allclose(rates.sum(axis=1), 0, atol=1e-15)
+
+    def test_are_those_of_the_levy_measure_for_rare_long_draws(self):
+        """A Pareto draw each eta has the jumps of the stable process with 2 C/alpha (epsilon scale)^alpha = 1/eta."""
+        alpha = 1.5
+        stable_scale = (RATE * 2 * float(tail_constant(alpha)) / alpha) ** (-1 / alpha)
+        levy = transition_rates(LADDER, STEPS, alpha, RATE * LEVEL, stable_scale * SCALE)
+        np.testing.assert_allclose(draw_transition_rates(LADDER, STEPS, Pareto(alpha, [SCALE]), RATE, LEVEL), levy)
+
+    def test_clipped_steps_past_the_bound_end_at_it(self):
+        free, clipped = (
+            draw_transition_rates(LADDER, STEPS, Pareto(1.5, [SCALE]), RATE, LEVEL, bound) for bound in (math.inf, 1.0)
+        )
+        np.testing.assert_array_equal(clipped[0], 0)
+        assert clipped[1, 0] == pytest.approx(free[1, 0])
+        assert clipped[2, 0] == 0
+        assert clipped[2, 1] == pytest.approx(free[2, 0] + free[2, 1])
+        np.testing.assert_allclose(stationary_occupancy(clipped), [1, 0, 0], atol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("noise", "sizes", "words"),
+        [
+            (Pareto(1.5, [1.0, 1.0]), (0.1, 0.1), "noise of one coordinate"),
+            (Pareto(1.5, [1.0]), (0.0, 0.1), "learning_rate must be positive, got 0.0."),
+            (Pareto(1.5, [1.0]), (0.1, 0.1, -1.0), "longest_step must be positive, got -1.0."),
+        ],
+    )
+    def test_bad_arguments(self, noise, sizes, words):
+        with pytest.raises(ValueError, match=r"^[^\n]+\.$") as caught:
+            draw_transition_rates(LADDER, STEPS, noise, *sizes)
+        assert words in str(caught.value)
+
+    @pytest.mark.parametrize("kind", [pytest.param("truncated", marks=pytest.mark.slow), "clipped"])
+    def test_visits_are_those_of_the_chain(self, kind):
+        """Three transitions (Poisson, given the times) and three occupancies; none leaves the wide well.
+
+        kappa is about 1000 here, so the law of one draw is off by 0.2%, and 450 transitions tell 5%.
+        """
+        if kind == "truncated":
+            noise, dynamics, bound = Truncated(1.4, 1 / (RATE * LEVEL * SCALE), [SCALE]), SGD(RATE), math.inf
+        else:
+            noise, dynamics, bound = Pareto(1.4, [SCALE]), ClippedSGD(RATE, 1.0), 1.0
+        rates = draw_transition_rates(LADDER, STEPS, noise, RATE, LEVEL, bound)
+        duration, count = float(2 / -rates[2, 2]), 300
+        options = {"duration": duration, "num_trajectories": count, "key": 5, "well": 2}
+        visits = simulate_visits(row(LADDER, STEPS), STEPS, noise, dynamics, LEVEL, Iteration(), **options)
+        numbers, times = visits.transitions.sum(axis=0), visits.time.sum(axis=0)
+        possible = rates > 0
+        assert possible.sum() == 3
+        assert np.all(numbers[~possible] == 0)
+        expected = (rates * times[:, None])[possible]
+        assert np.all(np.abs(numbers[possible] - expected) < 4 * np.sqrt(expected)), (numbers, expected)
+        parts = visits.time / duration
+        error = parts.std(axis=0, ddof=1) / math.sqrt(count)
+        z = (parts.mean(axis=0) - expected_occupancy(rates, 2, duration)) / error
+        assert np.all(np.abs(z) < 4), z
 
 
 @pytest.mark.slow

@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, matched_algorithms, matched_progress, real_noise, theorem1
+from levyjax.claims import (
+    averaging,
+    clipped,
+    control,
+    geometry,
+    matched_algorithms,
+    matched_progress,
+    odds,
+    real_noise,
+    theorem1,
+    valley,
+)
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
@@ -19,6 +30,10 @@ CLAIMS: tuple[Claim, ...] = (
     *matched_progress.CLAIMS,
     *matched_algorithms.CLAIMS,
     *averaging.CLAIMS,
+    *clipped.CLAIMS,
+    *control.CLAIMS,
+    *odds.CLAIMS,
+    *valley.CLAIMS,
     *real_noise.CLAIMS,
 )
 

@@ -1,8 +1,16 @@
 """The exit problem: simulated, predicted, compared."""
 
 from levyjax.engine import ExitCode
+from levyjax.escape.chains import (
+    draw_transition_rates,
+    expected_occupancy,
+    mean_passage_times,
+    stationary_occupancy,
+    transition_rates,
+)
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
+from levyjax.escape.passage import Outside
 from levyjax.escape.paths import ExitPaths, simulate_paths
 from levyjax.escape.predict import predict
 from levyjax.escape.prediction import Prediction
@@ -20,13 +28,7 @@ from levyjax.escape.statistics import (
     log_log_slope,
 )
 from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
-from levyjax.escape.transitions import (
-    Visits,
-    expected_occupancy,
-    simulate_visits,
-    stationary_occupancy,
-    transition_rates,
-)
+from levyjax.escape.transitions import Visits, simulate_visits
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "ExitSummary",
     "ExponentialFit",
     "IntervalReference",
+    "Outside",
     "Plan",
     "Prediction",
     "QuasiStationaryRate",
@@ -45,6 +48,7 @@ __all__ = [
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "draw_transition_rates",
     "exit_profile",
     "exit_rate",
     "expected_occupancy",
@@ -54,6 +58,7 @@ __all__ = [
     "kaplan_meier",
     "laplace_transform",
     "log_log_slope",
+    "mean_passage_times",
     "predict",
     "quasi_stationary_rate",
     "simulate",

@@ -10,6 +10,7 @@ from levyjax.basins import Box
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.gauge import ExitRays
+from levyjax.escape.passage import Outside
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import limit_reasons
@@ -22,6 +23,8 @@ _MOST_RAYS = 4096
 
 def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     """Noise of the iteration alone: the probability of a draw that leaves by itself from the minimum."""
+    if isinstance(problem.basin, Outside):
+        return refused("First passage to a set has no formula here for draws of the iteration; simulate it.")
     noise, dynamics = problem.noise, problem.dynamics
     if not isinstance(dynamics, SGD | Momentum):
         return refused(f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law.")

@@ -16,6 +16,7 @@ from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.gauge import ExitRays, closed_form, exit_rays
+from levyjax.escape.passage import Outside, passage, why_no_passage_rate
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
@@ -138,6 +139,27 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     )
 
 
+def _first_passage(problem: EscapeProblem, solver: Solver | None) -> Prediction:
+    """Jumps after which the noise-free flow enters the target."""
+    if (reason := why_no_passage_rate(problem)) is not None:
+        return refused(reason)
+    found = passage(problem, _noise_level(problem, solver, problem.noise.spectral_measure().alpha))
+    if found is None or found.enters == 0:
+        return refused("No jump along the noise's rays leads to the target: it takes several, and no formula is given.")
+    reasons = step_reasons(problem, solver) + limit_reasons(found.alpha, found.kappa, math.inf)
+    astray = found.elsewhere > 1e-6 * found.enters
+    if astray:
+        part = found.elsewhere / (found.elsewhere + found.enters)
+        reasons.append(
+            f"{100 * part:.2g}% of the jumps that do not fall back lead elsewhere, to other wells: this is the rate of "
+            f"direct passages, and the mean takes the chain of wells (mean_passage_times)."
+        )
+    mean = None if astray else 1 / found.enters
+    note = "First passage: the rate counts every jump after which the noise-free flow enters the target."
+    steps = in_steps(mean, problem, solver)
+    return Prediction(found.enters, 0.0, mean, steps, {}, found.kappa, not reasons, (*reasons, note))
+
+
 def _limits(problem: EscapeProblem, rays: ExitRays, level: Any, slowest: float, rate: float) -> tuple[float, list[str]]:
     """kappa of the worst direction, and why the limit is not reached by the tail index that is furthest from it."""
     reach, alpha = np.broadcast_arrays(level * np.asarray(rays.gauge), np.asarray(rays.alpha, float))
@@ -215,4 +237,6 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
             return refused(f"No exit rate is known for {type(problem.noise).__name__} noise.")
         if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
+        if isinstance(problem.basin, Outside):
+            return _first_passage(problem, solver)
         return _with_jumps(problem, solver)

@@ -1,101 +1,21 @@
-"""Beyond one basin: the Markov chain that jumps make between wells, and simulated visits to hold against it."""
+"""Beyond one basin: simulated visits to wells, to hold against the chain that jumps make between them."""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 from jaxtyping import Array, Float, Int, Int32
 
 from levyjax.arrays import cast, column, pytree
 from levyjax.engine import ExitCode, run_chunks
+from levyjax.escape.chains import checked_positions
 from levyjax.noise import Noise
 from levyjax.random import Counter
 from levyjax.solvers import Solver
-from levyjax.stable import tail_constant
 
 _CORE = 0.5  # of the way from a minimum to its nearest saddle: a visit begins within it
-
-
-def transition_rates(
-    minima: Any, saddles: Any, alpha: float, noise_level: float, scale: float = 1.0, longest_jump: float = math.inf
-) -> Float[np.ndarray, "wells wells"]:
-    """The generator of the chain of wells in one dimension at small noise.
-
-    Args:
-        minima: (wells,) positions, rising.
-        saddles: (wells - 1,) positions, one between each two minima.
-        alpha: tail index in (0, 2).
-        noise_level: epsilon.
-        scale: A, the noise's dispersion.
-        longest_jump: in x, where the noise is truncated (one such jump has to be long enough); default inf.
-
-    Returns:
-        (wells, wells): from a row's well to a column's, per unit of time; rows sum to 0.
-
-    Raises:
-        ValueError: alpha outside (0, 2), a number that is not positive, positions that do not alternate.
-
-    Source:
-        Imkeller and Pavlyukevich 2008: from m_i into (a, b) a jump leads at rate
-        epsilon^alpha (C_alpha/alpha) | |a - m_i|^-alpha - |b - m_i|^-alpha |, the Lévy measure of the interval.
-
-    Example:
-        >>> rates = transition_rates([-1.0, 2.0], [0.0], 1.5, 0.01)
-        >>> round(float(rates[0, 1] / rates[1, 0]), 6) == round(2**1.5, 6)
-        True
-    """
-    minima, saddles = _positions(minima, saddles)
-    if not 0 < alpha < 2:
-        raise ValueError(f"alpha must be in (0, 2), got {alpha}: without jumps there is no such chain.")
-    for name, value in (("noise_level", noise_level), ("scale", scale), ("longest_jump", longest_jump)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}.")
-    edges = np.concatenate([[-np.inf], saddles, [np.inf]])
-    reach = np.minimum(np.abs(edges - minima[:, None]), longest_jump) ** -alpha
-    rates = np.abs(np.diff(reach, axis=1))
-    np.fill_diagonal(rates, 0)
-    rates *= (noise_level * scale) ** alpha * float(tail_constant(alpha)) / alpha
-    return rates - np.diag(rates.sum(axis=1))
-
-
-def stationary_occupancy(rates: Float[np.ndarray, "wells wells"]) -> Float[np.ndarray, " wells"]:
-    """The part of its time that a chain spends in each state, in the long run.
-
-    Args:
-        rates: a generator whose states are all reached from each other.
-
-    Example:
-        >>> stationary_occupancy(np.array([[-2.0, 2.0], [1.0, -1.0]])).round(6).tolist()
-        [0.333333, 0.666667]
-    """
-    null = scipy.linalg.null_space(np.asarray(rates).T / np.abs(rates).max())
-    if null.shape[1] != 1:
-        raise ValueError(f"The chain has {null.shape[1]} stationary laws: not all of its states are joined.")
-    return null[:, 0] / null[:, 0].sum()
-
-
-def expected_occupancy(
-    rates: Float[np.ndarray, "wells wells"], well: int, duration: float
-) -> Float[np.ndarray, " wells"]:
-    """The mean part of [0, duration] that a chain spends in each state, started in one of them.
-
-    Args:
-        rates: its generator.
-        well: where it starts.
-        duration: of the run.
-
-    Example:
-        >>> expected_occupancy(np.array([[-2.0, 2.0], [1.0, -1.0]]), 0, 1e6).round(4).tolist()
-        [0.3333, 0.6667]
-    """
-    size = len(rates)
-    # exp of [[Q, 1], [0, 0]] t holds int_0^t exp(Q s) ds in its upper right block
-    block = np.block([[np.asarray(rates), np.eye(size)], [np.zeros((size, 2 * size))]])
-    return scipy.linalg.expm(block * duration)[well, size:] / duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +137,7 @@ def simulate_visits(
         >>> float(visits.time.sum(axis=1).min().round(3))
         50.0
     """
-    minima, saddles = _positions(getattr(landscape, "minima", None) if minima is None else minima, saddles)
+    minima, saddles = checked_positions(getattr(landscape, "minima", None) if minima is None else minima, saddles)
     if not 0 <= well < len(minima):
         raise ValueError(f"well must be from 0 to {len(minima) - 1}, got {well}.")
     edges = np.concatenate([[-np.inf], saddles, [np.inf]])
@@ -238,11 +158,3 @@ def simulate_visits(
     steps, transitions = np.split(record[:, 1:], [len(minima)], axis=1)
     pairs = transitions.astype(np.int64).reshape(-1, len(minima), len(minima))
     return Visits(steps.astype(np.float64) * float(step_time), pairs, code)
-
-
-def _positions(minima: Any, saddles: Any) -> tuple[np.ndarray, np.ndarray]:
-    minima, saddles = np.asarray(minima, np.float64), np.asarray(saddles, np.float64)
-    alternate = minima.ndim == saddles.ndim == 1 and len(minima) == len(saddles) + 1 > 1
-    if not alternate or not np.all((minima[:-1] < saddles) & (saddles < minima[1:])):
-        raise ValueError(f"minima and saddles must alternate and rise, got {minima.tolist()} and {saddles.tolist()}.")
-    return minima, saddles

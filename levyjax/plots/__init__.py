@@ -14,6 +14,7 @@ from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
+from levyjax.plots.wells import factor_panel, position_density
 
 __all__ = [
     "PALETTE",
@@ -26,9 +27,11 @@ __all__ = [
     "characteristic_plot",
     "exit_time_scaling",
     "exponential_qq",
+    "factor_panel",
     "hill_plot",
     "landscape",
     "plotted_levels",
+    "position_density",
     "quantile_plot",
     "ratio_forest",
     "sooner_map",

@@ -110,9 +110,14 @@ class JumpAdapted:
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
-            ValueError: the problem has a random gradient noise, or noise that is no process.
+            ValueError: the problem has a random gradient noise, noise that is no process, or a basin that rays come
+                back to.
         """
         require_process(problem.noise, everywhere_alike=True)
+        if not getattr(problem.basin, "star_shaped", True):
+            raise ValueError(
+                "The jump-adapted solver needs a basin that rays leave once and for all; take Euler's steps."
+            )
         if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))
