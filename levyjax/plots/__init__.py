@@ -9,6 +9,7 @@ from levyjax.plots.audit import (
     quantile_plot,
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
+from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
@@ -25,6 +26,7 @@ __all__ = [
     "exponential_qq",
     "hill_plot",
     "plotted_levels",
+    "points_on_curve",
     "quantile_plot",
     "ratio_forest",
     "style",
