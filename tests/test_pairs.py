@@ -4,15 +4,21 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from scipy.integrate import solve_ivp
 
+from levyjax.arrays import cast
 from levyjax.claims import overshoot
+from levyjax.dynamics import Adam, Kick
 from levyjax.escape import Plan, predict, simulate
+from levyjax.noise import Gaussian
 from levyjax.plots import points_on_curve
 from levyjax.plots.curves import curve_points
+from levyjax.random import Counter
 from levyjax.solvers import JumpAdapted
 
 
@@ -58,6 +64,29 @@ class TestOvershoot:
         half = 0.03 if verdict == "undecided" else 0.01
         intervals = [(ratio - half, ratio + half) for ratio in ratios]
         assert overshoot.judge(overshoot.Series(ratios, intervals, ratios, intervals)) == verdict
+
+
+class TestMalladi:
+    """The SDE of Malladi et al. sees the covariance that the iteration's noise has."""
+
+    def test_second_moment_at_rest_is_the_iterations_mean(self):
+        """2 A A' at alpha = 2. v averages 1/(1 - beta2) = 1000 squares with weights: 4096 means of relative error
+        sqrt(1/1000) each, so 4.5 standard errors are 0.22% (1 run in 150,000)."""
+        noise = cast(Gaussian([0.3]), jnp.float32)
+        adam = cast(Adam(0.1, 0.9, 0.999, variant="malladi"), jnp.float32)
+        words = jnp.arange(4096, dtype=jnp.uint32)
+        state = adam.rest(jnp.zeros((1, 4096), jnp.float32), noise)
+
+        def step(index, state):
+            at = Counter(words, words * 0, words * 0 + index.astype(jnp.uint32) + 1_000_000, words * 0)
+            return adam.iterate(state, 0 * state.x, Kick(noise, 1.0, at, 1.0))
+
+        after = jax.jit(lambda state: jax.lax.fori_loop(0, 8000, step, state))(state)
+        assert float(after.v.mean() / state.v.mean()) == pytest.approx(1, abs=0.0022)
+
+    def test_jumps_are_mapped_by_that_moment(self):
+        noise, adam = Gaussian([0.3]), Adam(0.1, variant="malladi", epsilon=0.0)
+        assert float(adam.jump_maps(noise)[0, 0]) == pytest.approx(1 / (0.3 * 2**0.5), rel=1e-6)
 
 
 class TestCurves:
