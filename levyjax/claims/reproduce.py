@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, overshoot, real_noise, theorem1, weak_error
+from levyjax.claims import averaging, geometry, iterates, overshoot, real_noise, theorem1, weak_error
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
@@ -20,6 +20,7 @@ CLAIMS: tuple[Claim, ...] = (
     *real_noise.CLAIMS,
     *overshoot.CLAIMS,
     *weak_error.CLAIMS,
+    *iterates.CLAIMS,
 )
 
 

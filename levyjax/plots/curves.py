@@ -105,7 +105,8 @@ def _scale(axes: Axes, log: str) -> None:
     """Logarithmic axes with their numbers written out along x, however few powers of ten there are."""
     if "x" in log:
         axes.set(xscale="log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     if "y" in log:
