@@ -151,7 +151,7 @@ class TestCoupled:
 
     @pytest.mark.slow
     def test_malladis_second_moment_is_the_one_that_converges(self):
-        """With v at half the covariance (A A') Adam's SDE keeps an error of 0.04; with 2 A A' it falls below 0.005 at
+        """With v at half the covariance (A A') Adam's SDE keeps an error of 0.022; with 2 A A' it falls below 0.005 at
         h = 1/64. N = 32,768: standard errors of 2e-4."""
         right = adaptive_pair("Adam", 2.0, 1 / 64)
         half = dataclasses.replace(right, seen_scale=right.seen_scale / math.sqrt(2))
@@ -187,7 +187,7 @@ class TestIterateTails:
     def test_variance_ends_at_the_critical_learning_rate(self, b, d):
         critical = critical_learning_rate(b, d)
         assert iterate_tail_index(critical, b, d) == pytest.approx(2, abs=1e-5)
-        assert iterate_tail_index(0.99 * critical, b, d) > 2 > iterate_tail_index(1.01 * critical, b, d)
+        assert iterate_tail_index(0.999 * critical, b, d) > 2 > iterate_tail_index(1.001 * critical, b, d)
 
     @pytest.mark.parametrize(("eta", "b", "d"), [(0.6, 2, 5), (0.4, 1, 2), (1.0, 1, 1), (0.55, 4, 9)])
     def test_moment_equation_by_sampling_whole_matrices(self, eta, b, d):
