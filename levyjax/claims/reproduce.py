@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, iterates, overshoot, real_noise, theorem1, weak_error
+from levyjax.claims import adam_exits, averaging, geometry, iterates, overshoot, real_noise, theorem1, weak_error
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
@@ -21,6 +21,7 @@ CLAIMS: tuple[Claim, ...] = (
     *overshoot.CLAIMS,
     *weak_error.CLAIMS,
     *iterates.CLAIMS,
+    *adam_exits.CLAIMS,
 )
 
 
