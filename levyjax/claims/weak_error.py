@@ -247,7 +247,7 @@ CLAIMS = (
     Claim(
         "SDE-malladi",
         "The SDEs of RMSProp and Adam with noise in m are weak approximations of order one.",
-        "Malladi et al. 2022, theorems 4.2 and 4.5",
+        "Malladi et al. 2022, section 4",
         "The fitted order of the weak error in h = eta^2 over the three finest steps is compared with 1 for RMSProp, "
         f"Adam and AdamW under Gaussian noise, tolerance {_ORDER_TOLERANCE}.",
         malladi,

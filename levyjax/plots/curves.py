@@ -106,8 +106,13 @@ def _scale(axes: Axes, log: str) -> None:
     if "x" in log:
         axes.set(xscale="log")
         low, high = axes.get_xlim()
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_locator(LogLocator(subs=_digits(low, high)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     if "y" in log:
         axes.set(yscale="log")
+
+
+def _digits(low: float, high: float) -> tuple[int, ...]:
+    """The first digits that tick a logarithmic axis: fewer on a longer one."""
+    return (1, 2, 3, 5, 7) if high < 10 * low else (1, 2, 5) if high < 100 * low else (1,)
