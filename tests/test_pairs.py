@@ -18,10 +18,10 @@ from levyjax.arrays import cast
 from levyjax.basins import Box, HalfSpace
 from levyjax.claims import overshoot, reproduce
 from levyjax.claims.adam_exits import mean_steps
-from levyjax.claims.coupled import Pair, gap
+from levyjax.claims.coupled import Fit, Pair, fitted_order, gap
 from levyjax.claims.iterates import distances, judge, learning_rate_of
 from levyjax.claims.linear_laws import linear_laws, linear_optimizers, responses
-from levyjax.claims.weak_error import Fit, adaptive_pair, fitted_order, judge_vanishing
+from levyjax.claims.weak_error import adaptive_pair, judge_vanishing
 from levyjax.dynamics import SGD, Adam, Kick, Momentum
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic

@@ -1,13 +1,19 @@
 """An optimizer and its SDE driven by the same noise: what their laws differ by, with little scatter."""
 
+import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
 from levyjax.arrays import cast, jit, pytree, static
+from levyjax.claims.base import Interval
 from levyjax.dynamics import Kick
 from levyjax.noise import Noise
 from levyjax.random import Counter, Stream, run_key, trajectory_key
@@ -119,3 +125,40 @@ def gap(pair: Pair, iterations: int, count: int, seed: int) -> Gap:
     difference = walker - path
     error, spread = (float(one.std() / np.sqrt(one.size)) for one in (difference, walker))
     return Gap(float(difference.mean()), error, float(walker.mean()), float(path.mean()), spread)
+
+
+def columns(gaps: Sequence[Gap]) -> tuple[list[float], list[float]]:
+    """Errors and their standard errors."""
+    return [one.error for one in gaps], [one.standard_error for one in gaps]
+
+
+def intervals(gaps: Sequence[Gap]) -> list[Interval]:
+    """95% intervals of errors without their signs."""
+    return [(abs(one.error) - 1.96 * one.standard_error, abs(one.error) + 1.96 * one.standard_error) for one in gaps]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """An error C h^order."""
+
+    order: float
+    interval: Interval
+
+
+def fitted_order(steps: ArrayLike, errors: ArrayLike, standard_errors: ArrayLike) -> Fit:
+    """The order of C h^p by weighted least squares in the errors themselves, which may be of either sign.
+
+    Example:
+        >>> fitted_order([0.4, 0.2, 0.1], [-0.16, -0.04, -0.01], [1e-6] * 3).order.__round__(3)
+        2.0
+    """
+    h, e, sd = (np.asarray(values, float) for values in (steps, errors, standard_errors))
+    sign = np.sign(e[0]) or 1.0
+    start = (math.log(abs(e[0]) + 1e-300), 1.0)
+
+    def model(log_h: np.ndarray, constant: float, order: float) -> np.ndarray:
+        return sign * np.exp(constant + order * (log_h - math.log(h[0])))
+
+    found, covariance = scipy.optimize.curve_fit(model, np.log(h), e, start, sd, absolute_sigma=True)
+    half = 1.96 * math.sqrt(covariance[1, 1])
+    return Fit(float(found[1]), (float(found[1]) - half, float(found[1]) + half))
