@@ -34,6 +34,7 @@ from levyjax.dynamics import SGD, Adam, RMSProp
 from levyjax.landscapes import MultiWell, Quadratic
 from levyjax.noise import Gaussian, Independent, sde_noise_level
 from levyjax.plots import points_on_curve
+from levyjax.plots.style import legend_above
 
 _MEMORY = (4.0, 2.0)  # c_1 and c_2
 _ORDER_TOLERANCE = 0.25
@@ -211,9 +212,12 @@ def _orders(series: Sequence[tuple[str, Any, np.ndarray, Any]], slope: bool = Tr
     """Errors against h; with `slope` a line of first order through the last point of each series."""
     axes: Any = None
     for label, steps, errors, ends in series:
-        curve = (steps, errors[-1] * steps / steps[-1]) if slope else (steps, errors)
-        axes = points_on_curve(steps, list(errors), ends, curve, label=label, log="xy", ax=axes)
+        curve = (steps, errors[-1] * steps / steps[-1]) if slope else None
+        axes = points_on_curve(
+            steps, list(errors), ends, curve, curve_label="first order", label=label, log="xy", ax=axes
+        )
     axes.set(xlabel="step $h$ of an iteration (SDE time)", ylabel=r"$|E\,\cos x_n - E\,\cos X_T|$")
+    legend_above(axes, 2)
     return axes
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.plots.comparisons import Interval, numbers
+from levyjax.plots.comparisons import Interval, numbers, once
 from levyjax.plots.style import PALETTE, legend, panel
 
 _MARKERS = "osD^vP"
@@ -31,6 +31,7 @@ def points_on_curve(
     intervals: Sequence[Interval] | None = None,
     curve: tuple[ArrayLike, ArrayLike] | None = None,
     *,
+    curve_label: str = "theory",
     label: str | None = None,
     xlabel: str = "",
     ylabel: str = "",
@@ -48,6 +49,7 @@ def points_on_curve(
         y: m measured values.
         intervals: m pairs (low, high); default none.
         curve: the theory's (x, y); default none.
+        curve_label: what the curves are, one legend entry for all.
         label: legend entry of the series.
         xlabel, ylabel: of the axes.
         log: which axes are logarithmic: "", "x", "y" or "xy".
@@ -81,9 +83,10 @@ def points_on_curve(
                 axes.annotate("", place, (0, -14), "data", "offset points", arrowprops=arrow | {"arrowstyle": "<-"})
         if curve is not None:
             axes.plot(*curve, "--", color=color, linewidth=1.1, zorder=1)
+            once(axes, curve_label, linestyle="--", linewidth=1.1)
         axes.set(xlabel=xlabel or axes.get_xlabel(), ylabel=ylabel or axes.get_ylabel())
         _scale(axes, log)
-        legend(axes)
+        legend(axes, last=(curve_label,))
     return axes
 
 
