@@ -293,7 +293,7 @@ class TestNewSdes:
             b1, b2 = 2.0, 0.5
             mu, omega = 1 / -np.expm1(-b1 * t), 1 / -np.expm1(-b2 * t)
             q, w = np.sqrt(omega * v) + 1e-8, 0.2 if name == "adamw" else 0.0
-            s = moment + (g**2 if name == "adamw" else 0)
+            s = moment + g**2 if name == "adamw" else 2 * moment
             return np.concatenate([-mu * m / q - w * x, b1 * (g - m), b2 * (s - v)])
 
         with jax.enable_x64(True):

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from levyjax.claims import (
+    adam_exits,
     averaging,
     clipped,
     control,
     geometry,
+    iterates,
     matched_algorithms,
     matched_progress,
     odds,
+    overshoot,
     real_noise,
     theorem1,
     valley,
+    weak_error,
 )
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
@@ -30,10 +34,14 @@ CLAIMS: tuple[Claim, ...] = (
     *matched_progress.CLAIMS,
     *matched_algorithms.CLAIMS,
     *averaging.CLAIMS,
+    *adam_exits.CLAIMS,
+    *weak_error.CLAIMS,
+    *overshoot.CLAIMS,
     *clipped.CLAIMS,
     *control.CLAIMS,
     *odds.CLAIMS,
     *valley.CLAIMS,
+    *iterates.CLAIMS,
     *real_noise.CLAIMS,
 )
 

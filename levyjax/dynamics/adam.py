@@ -44,14 +44,16 @@ class Adam:
         "corrected": b1 = (1 - beta1)/eta, b2 = (1 - beta2)/eta, the rates that t = eta k gives (scale = Sigma^(1/2)).
         "frozen": b1 = beta1 and Q = diag(preconditioner) for ever.
         "malladi": the rates of "corrected", but the noise enters m and from there x:
-            dm = b1 (g - m) dt - b1 epsilon A dL;  dv = b2 (diag(A A') - v) dt;  dx = -mu_t Q^-1 m dt.
-            A jump moves x by the same epsilon Q^-1 A y in all on a flat landscape, over a time of 1/b1. Derived for
-            noise like Gaussian that dominates the gradient; with jumps v should see them too, and does not (as in
-            the other variants): it is no model of the iteration under heavy tails.
+            dm = b1 (g - m) dt - b1 epsilon A dL;  dv = b2 (2 diag(A A') - v) dt;  dx = -mu_t Q^-1 m dt.
+            2 A A' is the covariance of A u at alpha = 2, where u is N(0, 2): v's mean in the iteration. A jump moves x
+            by epsilon Q^-1 A y in all on a flat landscape, over a time of 1/b1. Derived for noise like Gaussian that
+            dominates the gradient; with jumps v should see them too, and does not (as in the other variants): it is
+            no model of the iteration under heavy tails.
     weight_decay w adds -eta w x to each step, so -w x dt to dx: AdamW. It pulls to 0, wherever the minimum is.
     s, the squared mini-batch gradient that v sees, has to be chosen on a landscape without mini-batches:
         "frozen": g^2 + diag(A A'); "gaussian" and "stable": (g + A u)^2, u drawn anew each eta of time, standard
-        normal or of the noise's own law, independent of L.
+        normal or of the noise's own law, independent of L. At alpha = 2 that law is N(0, 2), so that "stable" has the
+        mean of the iteration's v and the other two have half of its noise part.
     m and v are advanced by their exact exponential flow with g held over the step, so any dt is stable; step n uses
     mu and omega at t = (n + 1) dt.
 
@@ -71,9 +73,9 @@ class Adam:
         et al. 2022, definition 4.4 and theorem 4.5. With c_i = (1 - beta_i)/eta^2 and gamma_i = 1 - exp(-c_i t) at time
         t = eta^2 k: dm = c1 (g - m) dt + sigma0 c1 Sigma^(1/2) dW, du = c2 (diag(Sigma) - u) dt,
         dx = -(sqrt(gamma2)/gamma1) P^-1 m dt, P = sigma0 sqrt(u) + epsilon0 sqrt(gamma2). Here time is eta k, so
-        b_i = eta c_i; v = sigma^2 u with A A' for sigma^2 Sigma, sqrt(gamma2)/(gamma1 P) is mu_t/Q, and epsilon A dL
-        stands for sigma0 Sigma^(1/2) dW. An iteration's noise level relates to the SDE's as for SGD
-        (`noise.sde_noise_level`).
+        b_i = eta c_i; v = sigma^2 u with 2 A A' for sigma^2 Sigma, sqrt(gamma2)/(gamma1 P) is mu_t/Q, and epsilon A dL,
+        of covariance 2 epsilon^2 A A' dt, is sigma0 Sigma^(1/2) dW at epsilon = `noise.sde_noise_level`(2, eta) for an
+        iteration of noise level 1. Their limit: eta to 0 with c_i and eta A fixed, over eta^2 of their time a step.
 
     Example:
         >>> Adam(0.01, variant="corrected").rates()
@@ -151,19 +153,23 @@ class Adam:
         update = m_hat / (jnp.sqrt(v_hat) + self.epsilon) + self.weight_decay * state.x
         return AdamState(state.x - self.learning_rate * update, m, v)
 
+    def _noise_square(self, noise: Noise) -> Array:
+        """What the noise adds to v at rest, (d,)."""
+        return (2 if self.noise_in_momentum else 1) * jnp.asarray(second_moment(noise))
+
     def _squared_gradient(self, gradient: Array, kick: Kick) -> Array:
         """s: what the SDE's v averages."""
         if self.noise_in_momentum:
-            return jnp.zeros_like(gradient) + column(second_moment(kick.noise), gradient)
+            return jnp.zeros_like(gradient) + column(self._noise_square(kick.noise), gradient)
         return squared_gradient(gradient, kick, self.gradient_noise, self.learning_rate)
 
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> AdamState:
-        return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x) + column(second_moment(noise), x))
+        return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x) + column(self._noise_square(noise), x))
 
     def drift(self, state: AdamState, gradient: Array, noise: Noise) -> AdamState:
         b1, b2 = self.rates()
         seen = 0 if self.variant == "frozen" or self.noise_in_momentum else gradient**2
-        squared = column(second_moment(noise), gradient) + seen
+        squared = column(self._noise_square(noise), gradient) + seen
         velocity = -self._inverse_q(state) * state.m - self.weight_decay * state.x
         return AdamState(velocity, b1 * (gradient - state.m), b2 * (squared - state.v))
 
@@ -188,6 +194,8 @@ class Adam:
         """1/Q at the minimum; where the gradient noise is random, samples of it from the stationary law of v."""
         if self.variant == "frozen":
             return (1 / jnp.asarray(self.preconditioner))[None]
+        if self.noise_in_momentum:
+            return (1 / (jnp.sqrt(self._noise_square(noise)) + self.epsilon))[None]
         return jump_maps_of(noise, self.epsilon, self.gradient_noise, self.learning_rate, self.rates()[1])
 
 

@@ -45,7 +45,8 @@ class RMSProp:
 
     Source:
         Tieleman and Hinton 2012. SDE: Malladi et al. 2022, definition 4.1, at time eta k (there eta^2 k), with L for
-        Brownian motion and s for the noise's own variance; their order of approximation is for Gaussian-like noise.
+        sqrt(2) times Brownian motion and s for the gradient noise's covariance, which at alpha = 2 is 2 A A': what
+        "stable" has in the mean, and "frozen" half of. Their order of approximation is for Gaussian-like noise.
 
     Example:
         >>> round(float(RMSProp(0.01).rate()), 6)

@@ -9,6 +9,7 @@ from levyjax.plots.audit import (
     quantile_plot,
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
+from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
@@ -31,6 +32,7 @@ __all__ = [
     "hill_plot",
     "landscape",
     "plotted_levels",
+    "points_on_curve",
     "position_density",
     "quantile_plot",
     "ratio_forest",

@@ -89,10 +89,10 @@ def exit_time_scaling(
                 points.bound_x, points.bound, points.bound, lolims=True, fmt=marker, color=color, elinewidth=1.0,
                 capsize=2.5, markersize=4.5, markerfacecolor="white",
             )  # fmt: skip
-            _once(axes, _BOUND, marker="o", markerfacecolor="white", linestyle="none", markersize=4.5)
+            once(axes, _BOUND, marker="o", markerfacecolor="white", linestyle="none", markersize=4.5)
         if predicted is not None:
             axes.plot(*theory_line(noise_levels, predicted), "--", color=color, linewidth=1.1, zorder=1)
-            _once(axes, _THEORY, linestyle="--", linewidth=1.1)
+            once(axes, _THEORY, linestyle="--", linewidth=1.1)
         axes.set(xscale="log", yscale="log", xlabel=r"noise level $\varepsilon$", ylabel=f"mean exit time ({unit})")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -248,7 +248,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
 
 
-def _once(axes: Axes, label: str, **look) -> None:
+def once(axes: Axes, label: str, **look) -> None:
     """A legend entry that explains a sign, in grey, once however often the axes are drawn on."""
     if label not in axes.get_legend_handles_labels()[1]:
         axes.plot([], [], color=GREY, label=label, **look)

@@ -5,6 +5,7 @@ from levyjax.tails.block import block_log_moment, block_log_moment_as_published,
 from levyjax.tails.estimators import COLUMN_METHODS, METHODS, estimate, estimate_columns
 from levyjax.tails.extremes import HillPlot, hill, hill_plot, moment
 from levyjax.tails.io import load
+from levyjax.tails.iterates import critical_learning_rate, iterate_tail_index
 from levyjax.tails.laws import LAWS, LawFit, fit_law, law_quantiles, tail_probability
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import (
@@ -40,6 +41,7 @@ __all__ = [
     "block_log_moment_as_published",
     "characteristic_function",
     "combine",
+    "critical_learning_rate",
     "estimate",
     "estimate_columns",
     "extrapolate_alpha",
@@ -48,6 +50,7 @@ __all__ = [
     "fractional_moment",
     "hill",
     "hill_plot",
+    "iterate_tail_index",
     "koutrouvelis",
     "law_quantiles",
     "load",
