@@ -9,6 +9,7 @@ from levyjax.training.capture import (
     stable_scales,
 )
 from levyjax.training.data import Dataset, load
+from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "FlatModel",
     "GradientNoise",
+    "NetworkLoss",
     "StableNoise",
     "TrainConfig",
     "TrainResult",
@@ -25,6 +27,7 @@ __all__ = [
     "flatten",
     "gradient_noise",
     "load",
+    "network_landscape",
     "stable_scales",
     "train",
 ]
