@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, real_noise, theorem1
+from levyjax.claims import averaging, geometry, network, real_noise, theorem1
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
 from levyjax.output import write_bytes, write_json, write_text
 from levyjax.plots import style
 
-CLAIMS: tuple[Claim, ...] = (*theorem1.CLAIMS, *geometry.CLAIMS, *averaging.CLAIMS, *real_noise.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*theorem1.CLAIMS, *geometry.CLAIMS, *averaging.CLAIMS, *real_noise.CLAIMS, *network.CLAIMS)
 
 
 def select(only: Sequence[str] | None = None) -> tuple[Claim, ...]:

@@ -1,6 +1,7 @@
 """The exit problem: simulated, predicted, compared."""
 
 from levyjax.engine import ExitCode
+from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
 from levyjax.escape.problem import EscapeProblem
@@ -26,6 +27,7 @@ from levyjax.escape.transitions import (
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
+    "ColumnRate",
     "EscapeProblem",
     "ExitCode",
     "ExitProfile",
@@ -39,6 +41,7 @@ __all__ = [
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "column_rate",
     "exit_profile",
     "exit_rate",
     "expected_occupancy",

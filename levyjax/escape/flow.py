@@ -23,9 +23,10 @@ _RELAXED = 12.0  # e-foldings of the slowest one
 def relaxation_spectrum(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> np.ndarray:
     """Eigenvalues (negated) of the linearised noise-free dynamics at the minimum, complex where it turns.
 
-    For SGD these are the Hessian's eigenvalues, 0 where rounding alone makes them differ from it; for RMSProp those of Q^-1 H; for Adam at rest those of
-    dx = -(Q^-1 m + weight_decay x) dt, dm = b1 (H x - m) dt, with 1/Q the median of `maps` (its `jump_maps`); for
-    momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta, for Nesterov's with -(H x + beta Q^-1 m) in dx.
+    For SGD these are the Hessian's eigenvalues, those within rounding of 0 as 0; for RMSProp those of Q^-1 H; for Adam
+    at rest those of dx = -(Q^-1 m + weight_decay x) dt, dm = b1 (H x - m) dt, with 1/Q the median of `maps` (its
+    `jump_maps`); for momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta, for Nesterov's with
+    -(H x + beta Q^-1 m) in dx.
     """
     hessian = np.asarray(problem.landscape.hessian())
     dynamics = problem.dynamics

@@ -10,6 +10,7 @@ from levyjax.plots.audit import (
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
+from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 
@@ -27,6 +28,7 @@ __all__ = [
     "plotted_levels",
     "quantile_plot",
     "ratio_forest",
+    "ray_reach",
     "style",
     "survival",
 ]

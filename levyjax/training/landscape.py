@@ -14,7 +14,7 @@ from levyjax.arrays import column, parameter, pytree, static, total
 from levyjax.landscapes.base import crossing_along, hessian_products
 from levyjax.training.networks import MLP, flatten
 
-_SEGMENT_POINTS = 4
+_SEGMENT_POINTS = 2
 _UNROLL = 32  # up to this many units a product of two layers is a sum in a fixed order
 _NEAR, _FAR = 1e-3, 1e5  # where a ray's way out is looked for
 _NUMBERS = 1 << 23  # of the hidden units of the rays that are searched together
@@ -97,7 +97,7 @@ class NetworkLoss:
         return (rows + rows.T) / 2
 
     def in_sublevel(self, x: Float[Array, "d *batch"], height: Any) -> Bool[Array, "*batch"]:
-        """Whether F stays below the level at four points on the way from x* to x: the component, if star-shaped."""
+        """Whether F is below the level at x and half of the way from x* to it: the component, if star-shaped."""
         minimum = column(jnp.asarray(self.minimum, x.dtype), x)
         level = self.value(minimum) + height
         ray = self._ray(minimum, x - minimum)
