@@ -15,7 +15,6 @@ from levyjax.escape import EscapeProblem, Plan, column_rate, exponential_fit, pr
 from levyjax.noise import Independent
 from levyjax.plots import ratio_forest, ray_reach
 from levyjax.solvers import Euler
-from levyjax.stable import tail_constant
 from levyjax.training import (
     MLP,
     NetworkLoss,
@@ -53,24 +52,22 @@ def _noise(model: MLP, landscape: NetworkLoss, y: np.ndarray, seed: int) -> Inde
     return Independent(_ALPHA, measured.scales / measured.scales.max())
 
 
-def _problem(landscape: NetworkLoss, noise: Independent) -> tuple[EscapeProblem, float]:
-    """SGD in the sublevel set, at the noise level of the chosen kappa; and the largest curvature."""
-    problem = EscapeProblem(landscape, Sublevel(landscape, _HEIGHT), noise, SGD(), 1.0)
-    with jax.enable_x64(True):
-        curvatures = np.linalg.eigvalsh(np.asarray(landscape.hessian()))
-    rate = 2 * float(tail_constant(_ALPHA)) / _ALPHA * float(curvatures[0]) / _KAPPA
-    level = (rate / column_rate(problem).rate) ** (1 / _ALPHA)
-    return dataclasses.replace(problem, noise_level=level), float(curvatures[-1])
-
-
-def _reaches(problem: EscapeProblem, slices: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
-    """How far each parameter of a layer has to jump to leave, down and up."""
+def _ways(problem: EscapeProblem) -> np.ndarray:
+    """How far each parameter has to jump to leave, down and up: (2, d)."""
     with jax.enable_x64(True):
         axes = np.eye(problem.dimension)
         rays = jnp.asarray(np.concatenate([axes, -axes], axis=1))
-        gauge = np.asarray(jax.jit(lambda basin, rays: basin.gauge(basin.landscape.minimum, rays))(problem.basin, rays))
-    ways = (1 / gauge).reshape(2, -1)
-    return {name: ways[:, start:stop].ravel() for name, (start, stop) in slices.items()}
+        gauge = np.asarray(problem.basin.gauge(jnp.asarray(problem.landscape.minimum), rays))
+    return (1 / gauge).reshape(2, -1)
+
+
+def _rare(problem: EscapeProblem, ways: np.ndarray) -> tuple[EscapeProblem, float]:
+    """The problem at the noise level of the chosen kappa, and the largest curvature."""
+    with jax.enable_x64(True):
+        curvatures = np.linalg.eigvalsh(np.asarray(problem.landscape.hessian()))
+    reaches = ((np.asarray(problem.noise.scale) / ways) ** _ALPHA).sum()  # times C/alpha: the rate at noise level 1
+    level = (2 * float(curvatures[0]) / _KAPPA / reaches) ** (1 / _ALPHA)
+    return dataclasses.replace(problem, noise_level=level), float(curvatures[-1])
 
 
 def network_exits(settings: Settings) -> Outcome:
@@ -78,10 +75,13 @@ def network_exits(settings: Settings) -> Outcome:
     x, y = _examples(settings.size(100, 250))
     model = MLP((x.shape[1], settings.size(4, 8), 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
-    problem, fastest = _problem(landscape, _noise(model, landscape, y, settings.seed))
+    noise = _noise(model, landscape, y, settings.seed)
+    problem = EscapeProblem(landscape, Sublevel(landscape, _HEIGHT), noise, SGD(), 1.0)
+    ways = _ways(problem)
+    problem, fastest = _rare(problem, ways)
     prediction = predict(problem)
     rate = known(prediction.rate)
-    plan = Plan(Euler(1 / fastest), settings.size(100, 600), max_time=_DURATION / rate)
+    plan = Plan(Euler(1 / fastest), settings.size(64, 600), max_time=_DURATION / rate)
     samples = simulate(problem, plan, settings.seed + 60)
     fit = exponential_fit(samples.exit_time, samples.exited)
     ratio = 1 / (known(fit.mean) * rate)
@@ -90,7 +90,7 @@ def network_exits(settings: Settings) -> Outcome:
     slices = flatten(model).slices
     shares = list(prediction.exit_probabilities.values())
     parts = {name: sum(shares[2 * start : 2 * stop]) for name, (start, stop) in slices.items()}
-    reaches = _reaches(problem, slices)
+    reaches = {name: ways[:, start:stop].ravel() for name, (start, stop) in slices.items()}
 
     def draw() -> Any:
         import matplotlib.pyplot as plt

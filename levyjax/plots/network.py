@@ -32,7 +32,7 @@ def ray_reach(
     Example:
         >>> axes = ray_reach({"bias": [1.0, 2.0], "kernel": [3.0, np.inf]}, {"bias": 0.9, "kernel": 0.1})
         >>> [text.get_text() for text in axes.get_yticklabels()]
-        ['bias: 90%', 'kernel: 10%, 1 endless']
+        ['bias\\n90% of exits', 'kernel\\n10% of exits\\n1 endless']
     """
     rows = finite_reaches(reaches)
     with panel(ax, height=0.9 + 0.42 * len(rows)) as axes:
@@ -42,7 +42,14 @@ def ray_reach(
             if ways.size:
                 axes.plot([np.median(ways)] * 2, [row - 0.42, row + 0.42], "-", color=ORANGE, linewidth=2.0)
         labels = [_label(name, np.asarray(reaches[name]), shares) for name in rows]
-        axes.set(xscale="log", xlabel="jump that leaves the basin", yticks=range(len(rows)), yticklabels=labels)
+        axes.set(
+            xscale="log",
+            xlabel="shortest jump of a parameter that leaves the basin",
+            yticks=range(len(rows)),
+            yticklabels=labels,
+        )
+        for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            which("{x:g}")
         axes.set_ylim(len(rows) - 0.45, -0.55)
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")
@@ -61,7 +68,7 @@ def finite_reaches(reaches: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.flo
 
 
 def _label(name: str, ways: NDArray[np.float64], shares: Mapping[str, float] | None) -> str:
-    notes = [] if shares is None else [f"{100 * shares[name]:.0f}%"]
+    notes = [] if shares is None else [f"{100 * shares[name]:.0f}% of exits"]
     endless = int(np.isinf(ways).sum())
     notes += [f"{endless} endless"] if endless else []
-    return f"{name}: {', '.join(notes)}" if notes else name
+    return "\n".join([name, *notes])

@@ -68,6 +68,7 @@ class NetworkLoss:
         right = (column(self.targets, logits[0]) * logits).sum(axis=1)
         return (jax.nn.logsumexp(logits, axis=1) - right).mean(axis=0)
 
+    @jax.jit
     def value(self, x: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
         first, *rest = self._layers(x)
         loss = self._cross_entropy(self._logits(self._enter(first), rest)[0])
@@ -76,6 +77,7 @@ class NetworkLoss:
     def _decay(self, x: Array) -> Array:
         return jnp.asarray(self.weight_decay, x.dtype) * (x**2).sum(axis=0) / 2
 
+    @jax.jit
     def gradient(self, x: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:
         """By back-propagation, which jax differentiates once more."""
         first, *rest = self._layers(x)
@@ -91,11 +93,13 @@ class NetworkLoss:
         flat = [part.reshape(-1, *x.shape[1:]) for part in reversed(parts)]
         return jnp.concatenate(flat) + jnp.asarray(self.weight_decay, x.dtype) * x
 
+    @jax.jit
     def hessian(self) -> Float[Array, "d d"]:
         minimum = jnp.asarray(self.minimum)
         rows = hessian_products(self, jnp.eye(minimum.shape[0], dtype=minimum.dtype))
         return (rows + rows.T) / 2
 
+    @jax.jit
     def in_sublevel(self, x: Float[Array, "d *batch"], height: Any) -> Bool[Array, "*batch"]:
         """Whether F is below the level at x and half of the way from x* to it: the component, if star-shaped."""
         minimum = column(jnp.asarray(self.minimum, x.dtype), x)
@@ -104,6 +108,7 @@ class NetworkLoss:
         inside = [ray(jnp.asarray((part + 1) / _SEGMENT_POINTS, x.dtype)) < level for part in range(_SEGMENT_POINTS)]
         return jnp.stack(inside).all(axis=0)
 
+    @jax.jit
     def sublevel_gauge(self, direction: Float[Array, "d *batch"], height: Any) -> Float[Array, "*batch"]:
         """A few rays at a time, as many as memory holds."""
         flat = direction.reshape(direction.shape[0], -1)
