@@ -16,13 +16,14 @@ import pytest
 from scipy import integrate, special
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
-from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.dynamics import SGD, Adam, ClippedSGD, Momentum
 from levyjax.engine import chunks
 from levyjax.escape import (
     EscapeProblem,
     ExitCode,
     Plan,
     bias_constant,
+    exit_rate,
     predict,
     quasi_stationary_rate,
     simulate,
@@ -30,15 +31,15 @@ from levyjax.escape import (
 )
 from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
-from levyjax.noise import Gaussian, Independent, Rotational
+from levyjax.noise import Gaussian, Independent, Pareto, Rotational
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import radial_tail_constant, tail_constant
 
 KAPPA = 800.0  # the limit's bias is c/kappa, 0.4% at alpha = 1.8 and less below
 
 
-def interval(alpha=1.5, noise_level=0.1, lower=-1.0, upper=1.0, dynamics=None, start=None, curvature=1.0):
-    noise = Independent(alpha, [1.0])
+def interval(alpha=1.5, noise_level=0.1, lower=-1.0, upper=1.0, dynamics=None, start=None, curvature=1.0, noise=None):
+    noise = noise or Independent(alpha, [1.0])
     landscape = Quadratic([curvature]) if curvature else Flat([0.0])
     return EscapeProblem(landscape, Box([lower], [upper]), noise, dynamics or SGD(), noise_level, start)
 
@@ -468,6 +469,12 @@ class TestBadInput:
                 "whole multiple of dt",
             ),
             (lambda: simulate(interval(), Plan(Euler(0.1), 4), "zero"), "key must be"),
+            (
+                lambda: exit_rate(interval(noise=Pareto(1.2, [1.0]))),
+                "a draw for each step of the optimizer's iteration",
+            ),
+            (lambda: unit_rate(interval(noise=Gaussian([1.0]))), "Gaussian noise has no jumps"),
+            (lambda: exit_rate(interval(dynamics=ClippedSGD(0.1, 1.0))), "no SDE with such jumps is known"),
         ],
     )
     def test_one_clear_sentence(self, make, words):

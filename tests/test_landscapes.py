@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from levyjax.config import cells, parse
 from levyjax.config.build import build_problem
-from levyjax.landscapes import DoubleWell, MultiWell, Quadratic, Separable, WangOhRhee
+from levyjax.landscapes import DoubleWell, LogisticRegression, MultiWell, Quadratic, Separable, WangOhRhee
 
 ROW = {
     "minima": [-1.0, 1.0, 2.5],
@@ -162,3 +163,13 @@ def test_a_grid_of_wells():
         np.testing.assert_array_equal(grid.in_sublevel(corners, 0.26), [1, 0, 0, 1])
         np.testing.assert_array_equal(grid.in_sublevel(corners, 0.9), [1, 0, 1, 1])
     assert math.isfinite(float(grid.value(jnp.zeros(3))))
+
+
+def test_the_minimum_of_a_logistic_loss_is_found_to_rounding():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        features = rng.normal(size=(60, 3)) * rng.exponential(size=3)
+        labels = (features @ rng.normal(size=3) + rng.normal(size=60) > 0) * 1.0
+        x = np.asarray(LogisticRegression(features, labels, 0.05).minimum)
+        slope = features.T @ (expit(features @ x) - labels) / 60 + 0.05 * x
+        assert np.abs(slope).max() < 2e-15 * max(1.0, np.abs(features).max())

@@ -4,6 +4,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from levyjax import plots
+from levyjax.basins import Box, HalfSpace
 from levyjax.escape.statistics import kaplan_meier
-from levyjax.plots import comparisons, exits, tails
+from levyjax.landscapes import DoubleWell, Quadratic
+from levyjax.plots import comparisons, exits, landscapes, tails
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,15 @@ FIGURES = {
     "basin_with_paths": lambda **kw: plots.basin_with_paths(
         [np.cumsum(np.ones((2, 5)), axis=1)], [[-1, 1, 1, -1], [-1, -1, 1, 1]], minimum=[0, 0], **kw
     ),
-}
+    "landscape": lambda **kw: plots.landscape(
+        Quadratic([1.0, 0.2]), [-2, -2], [2, 2], basin=HalfSpace([1.0, 0.5], 1.0), paths=[np.zeros((2, 4))], **kw
+    ),
+    "sooner_map": lambda **kw: plots.sooner_map(
+        [1, 10, 100], [-1, 1], np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
+        [plots.MeasuredCell(10, 1, 1.9), plots.MeasuredCell(10, -1, None), plots.MeasuredCell(1, 1, 2.0, bound=True)],
+        xlabel="condition number", ylabel="alignment", colorbar="ratio", **kw,
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -286,3 +298,38 @@ class TestTails:
         ]:
             with pytest.raises(ValueError, match=r"."):
                 call()
+
+
+class TestLandscape:
+    def test_the_graph_is_the_function_above_its_minimum_and_the_basin_is_shaded(self):
+        function = DoubleWell(2.0, 1.0)
+        axes = plots.landscape(function, [-3.0], [4.0], basin=Box([0.5], [2.5]))
+        (line,) = (one for one in axes.lines if len(one.get_xdata()) > 100)
+        x = np.asarray(line.get_xdata())
+        with jax.enable_x64(True):
+            value, base = (np.asarray(function.value(jnp.asarray(at))) for at in (x[None], [[2.0]]))
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), value - base, atol=1e-5 * np.abs(value).max())
+        shaded = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+        assert shaded.intervalx == pytest.approx([0.5, 2.5])
+
+    def test_outline_of_a_box_and_of_an_open_set(self):
+        box = landscapes.outline(Box([-1.0, -2.0], [1.0, 2.0]), np.zeros(2), 100.0)
+        assert np.maximum(abs(box[0]), abs(box[1]) / 2) == pytest.approx(1)
+        half = landscapes.outline(HalfSpace([1.0, 0.0], 1.0), np.zeros(2), 100.0)
+        left = np.hypot(*half) < 99
+        assert left.sum() == pytest.approx(180, abs=4)
+        assert half[0][left] == pytest.approx(1, rel=1e-5)
+        assert np.hypot(*half[:, ~left]) == pytest.approx(100, rel=0.01)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ((Quadratic(np.ones(3)), [-1, -1, -1], [1, 1, 1]), "one or two dimensions"),
+            ((Quadratic([1.0]), [-1, -1], [1, 1]), "one or two dimensions"),
+        ],
+    )
+    def test_refused(self, arguments, words):
+        with pytest.raises(ValueError, match=words):
+            plots.landscape(*arguments)
+        with pytest.raises(ValueError, match="paths are drawn in a basin"):
+            plots.landscape(Quadratic([1.0, 1.0]), [-1, -1], [1, 1], paths=[np.zeros((2, 3))])

@@ -6,14 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from levyjax.claims import averaging, geometry, network, real_noise, theorem1
+from levyjax.claims import averaging, geometry, matched_algorithms, matched_progress, network, real_noise, theorem1
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
 from levyjax.output import write_bytes, write_json, write_text
 from levyjax.plots import style
 
-CLAIMS: tuple[Claim, ...] = (*theorem1.CLAIMS, *geometry.CLAIMS, *averaging.CLAIMS, *real_noise.CLAIMS, *network.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *theorem1.CLAIMS,
+    *geometry.CLAIMS,
+    *matched_progress.CLAIMS,
+    *matched_algorithms.CLAIMS,
+    *averaging.CLAIMS,
+    *real_noise.CLAIMS,
+    *network.CLAIMS,
+)
 
 
 def select(only: Sequence[str] | None = None) -> tuple[Claim, ...]:

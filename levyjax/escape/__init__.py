@@ -3,13 +3,17 @@
 from levyjax.engine import ExitCode
 from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
-from levyjax.escape.predict import Prediction, exit_rate, predict, unit_rate
+from levyjax.escape.gauge import exit_rate, unit_rate
+from levyjax.escape.paths import ExitPaths, simulate_paths
+from levyjax.escape.predict import predict
+from levyjax.escape.prediction import Prediction
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
 from levyjax.escape.reference import IntervalReference, interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
 from levyjax.escape.statistics import (
+    ExponentialFit,
     binomial_interval,
     exponential_fit,
     kaplan_meier,
@@ -30,9 +34,11 @@ __all__ = [
     "ColumnRate",
     "EscapeProblem",
     "ExitCode",
+    "ExitPaths",
     "ExitProfile",
     "ExitSamples",
     "ExitSummary",
+    "ExponentialFit",
     "IntervalReference",
     "Plan",
     "Prediction",
@@ -54,6 +60,7 @@ __all__ = [
     "predict",
     "quasi_stationary_rate",
     "simulate",
+    "simulate_paths",
     "simulate_summary",
     "simulate_visits",
     "stationary_occupancy",

@@ -32,7 +32,7 @@ from levyjax.arrays import cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.dynamics import SGD
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
-from levyjax.escape.predict import exit_rays
+from levyjax.escape.gauge import exit_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, run_key, trajectory_key, words

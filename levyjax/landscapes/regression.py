@@ -12,7 +12,7 @@ from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, t
 from levyjax.landscapes.base import first_crossing
 
 _MAX_NEWTON = 200
-_SOLVED = 1e-14  # of the gradient at 0, or of rounding
+_SOLVED = 1e-9  # of x: a Newton step so small ends within rounding, for its error is like its square
 
 
 def _checked(features: Any, targets: Any, ridge: Any) -> tuple[np.ndarray, np.ndarray, Any]:

@@ -10,12 +10,15 @@ from levyjax.plots.audit import (
 )
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
+from levyjax.plots.landscapes import landscape
+from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 
 __all__ = [
     "PALETTE",
+    "MeasuredCell",
     "aggregation_plot",
     "basin_with_paths",
     "block_length_sweep",
@@ -25,10 +28,12 @@ __all__ = [
     "exit_time_scaling",
     "exponential_qq",
     "hill_plot",
+    "landscape",
     "plotted_levels",
     "quantile_plot",
     "ratio_forest",
     "ray_reach",
+    "sooner_map",
     "style",
     "survival",
 ]

@@ -1,0 +1,125 @@
+"""The gauge formula: jumps that leave a basin, ray by ray, and the rate of exits as a differentiable function."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from levyjax.arrays import as_matrix, column
+from levyjax.basins import Ball, HalfSpace
+from levyjax.escape.problem import EscapeProblem
+from levyjax.noise import Rotational, StateDependent, require_process
+from levyjax.stable import radial_tail_constant, tail_constant
+
+
+@dataclasses.dataclass(frozen=True)
+class ExitRays:
+    """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,)."""
+
+    directions: Array
+    weights: Array
+    alpha: Any
+    gauge: Array
+    replicates: int
+
+    def contributions(self, level: Any) -> Array:
+        """The rate of exits along each ray, at a noise level (one for each ray where that depends on alpha)."""
+        leads_out = self.gauge > 0
+        reach = level * jnp.where(leads_out, self.gauge, 1)  # so that no derivative is taken of 0^alpha
+        return self.weights * jnp.where(leads_out, reach**self.alpha, 0)
+
+
+def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
+    """The gauge formula at noise level 1: sum over jump rays of weight times gauge^alpha.
+
+    Differentiable in every parameter of the landscape, basin and noise. The exit rate at a small noise level is
+    noise_level^alpha times this, in a basin that the noise-free flow does not leave. Where each coordinate has its own
+    alpha, that power goes into the sum.
+
+    Source:
+        A jump epsilon A y leaves a star-shaped basin from its centre iff it is longer than 1/gauge in its direction;
+        integrate the Lévy measure over those. Independent coordinates: (C/alpha) sum_j [g(A_j)^alpha + g(-A_j)^alpha];
+        rotation-invariant: K E[g(A U)^alpha]. Compare Imkeller and Pavlyukevich 2006, and Imkeller, Pavlyukevich and
+        Wetzel 2009 in several dimensions.
+    """
+    return _own_rays(problem).contributions(1.0).sum()
+
+
+def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
+    """noise_level^alpha times `unit_rate`: the small-noise exit rate as a function that jax can differentiate.
+
+    The noise level, alpha, the scales, the Hessian and the basin are its arguments; inside `jax.jit` and `jax.grad`,
+    where `predict`, which also judges the limit, is not at home.
+
+    Args:
+        problem: of noise with jumps (alpha below 2), in a basin that the noise-free flow does not leave.
+
+    Returns:
+        Exits per unit of the SDE's time.
+
+    Raises:
+        ValueError: noise that has no jumps, or is drawn once a step of an iteration alone.
+
+    Example:
+        >>> import jax
+        >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
+        >>> from levyjax.landscapes import Quadratic
+        >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.1)
+        >>> slopes = jax.grad(exit_rate)(problem)  # a problem of derivatives
+        >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
+        1.5
+    """
+    return _own_rays(problem).contributions(jnp.asarray(problem.noise_level)).sum()
+
+
+def _own_rays(problem: EscapeProblem) -> ExitRays:
+    require_process(problem.noise)
+    return exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+
+
+def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRays:
+    """The rays along which jumps of A L leave, seen through each of the maps."""
+    noise, origin = problem.noise, jnp.asarray(problem.landscape.minimum)
+    if isinstance(noise, StateDependent):
+        if noise.kind == "ito":
+            return exit_rays(dataclasses.replace(problem, noise=noise.frozen(origin)), maps)
+        measure: Any = noise.driver.spectral_measure()
+        out, gauge = noise.way_out(problem.basin, origin, measure.directions)
+        towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
+        return ExitRays(towards, measure.weights, measure.alpha, gauge, measure.replicates)
+    measure = noise.spectral_measure()
+    if measure is None:
+        raise ValueError(
+            "Gaussian noise has no jumps, and the gauge formula is for jumps; `predict` knows Brownian laws."
+        )
+    directions = maps.T[:, :, None] * measure.directions[:, None, :]
+    directions = directions.reshape(directions.shape[0], -1)
+    gauge = problem.basin.gauge(origin, directions)
+    # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
+    replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
+    weights, alpha = measure.weights / maps.shape[0], measure.alpha
+    tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
+    return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates)
+
+
+def closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> float | None:
+    """The rate at noise level 1 of rotation-invariant noise where no integral is needed."""
+    if not isinstance(problem.noise, Rotational) or maps.shape[0] > 1:
+        return None
+    alpha = float(problem.noise.alpha)
+    spread = np.diag(np.asarray(maps)[0]) @ np.asarray(as_matrix(problem.noise.scale))
+    minimum = np.asarray(problem.landscape.minimum)
+    if isinstance(problem.basin, HalfSpace):
+        normal = np.asarray(problem.basin.normal)
+        slack = float(problem.basin.offset) - normal @ minimum
+        return float(tail_constant(alpha) / alpha * (np.linalg.norm(normal @ spread) / slack) ** alpha)
+    covariance = spread @ spread.T
+    round_noise = np.allclose(covariance, covariance[0, 0] * np.eye(len(minimum)), rtol=1e-12, atol=0)
+    if isinstance(problem.basin, Ball) and round_noise and np.allclose(problem.basin.center, minimum, rtol=0, atol=0):
+        reach = math.sqrt(covariance[0, 0]) / float(problem.basin.radius)
+        return float(radial_tail_constant(alpha, len(minimum)) * reach**alpha)
+    return None

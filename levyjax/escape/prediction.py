@@ -1,0 +1,78 @@
+"""What a prediction says, and the parts of it that every kind of noise shares."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+
+from levyjax.arrays import column
+from levyjax.dynamics import SGD
+from levyjax.escape.gauge import ExitRays
+from levyjax.escape.problem import EscapeProblem
+from levyjax.solvers import Solver
+
+_CROSSED = "The noise-free flow crosses this basin's boundary from inside"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the small-noise theory says about an exit problem. A number that theory does not give is None.
+
+    Attributes:
+        rate: exits per unit of the SDE's time (learning_rate times iterations for an iteration).
+        rate_error: standard error of the rate where it was integrated by sampling, else 0.
+        mean_exit_time: 1/rate, or the exact mean where one is known.
+        mean_exit_steps: mean_exit_time in steps of the solver.
+        exit_probabilities: probability of leaving through each face.
+        kappa: relaxation rate times the time scale of jumps as long as the basin is wide, the worst direction's.
+        valid: whether the limit's bias is known to be below 2% here.
+        reasons: why not, and what else a reader should know.
+    """
+
+    rate: float | None
+    rate_error: float
+    mean_exit_time: float | None
+    mean_exit_steps: float | None
+    exit_probabilities: dict[str, float]
+    kappa: float | None
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+def refused(reason: str) -> Prediction:
+    """No number, and why."""
+    return Prediction(None, 0.0, None, None, {}, None, False, (reason,))
+
+
+def in_steps(mean: float | None, problem: EscapeProblem, solver: Solver | None) -> float | None:
+    """A mean exit time in steps of the solver; None where those have no fixed length."""
+    step_time = None if solver is None else solver.step_time(problem)
+    return None if mean is None or step_time is None else mean / float(step_time)
+
+
+def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
+    """What the step length does to the prediction, which is for continuous time."""
+    step_time = None if solver is None else solver.step_time(problem)
+    if step_time is None or not isinstance(problem.dynamics, SGD):
+        return []
+    fastest = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max())
+    product = fastest * float(step_time)
+    if product >= 2:
+        return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
+    return []
+
+
+def crossing_reason(problem: EscapeProblem) -> str:
+    """Why the way out is not the gauge's: the beginning of a reason."""
+    return "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
+
+
+def face_shares(problem: EscapeProblem, rays: ExitRays, parts: np.ndarray) -> dict[str, float]:
+    """The probability of leaving through each face, from the rate along each ray."""
+    origin = jnp.asarray(problem.landscape.minimum)
+    leaving = rays.gauge > 0
+    beyond = column(origin, rays.directions) + rays.directions * jnp.where(leaving, 1.001 / rays.gauge, 0)
+    names = problem.basin.face_names(problem.dimension)
+    face = np.asarray(problem.basin.face(origin, beyond))
+    shares = np.bincount(face, weights=np.where(leaving, parts, 0.0), minlength=len(names))
+    return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
