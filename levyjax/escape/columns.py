@@ -72,11 +72,12 @@ def column_rate(
         weight = float(problem.noise_level) ** alpha * float(tail_constant(alpha)) / alpha
         if num_columns is None:
             columns = np.flatnonzero(sizes)
-            return ColumnRate(weight * float(_powers(problem, columns, quadratic).sum()), 0.0, len(columns))
+            powers = _powers(problem, columns, len(columns), quadratic)
+            return ColumnRate(weight * float(powers.sum()), 0.0, len(columns))
         chances = sizes / sizes.sum()
         drawn = np.random.default_rng(seed).choice(len(sizes), num_columns, p=chances)
         columns, place = np.unique(drawn, return_inverse=True)
-        parts = weight * (_powers(problem, columns, quadratic) / chances[columns])[place]
+        parts = weight * (_powers(problem, columns, num_columns, quadratic) / chances[columns])[place]
         return ColumnRate(float(parts.mean()), float(parts.std(ddof=1) / np.sqrt(num_columns)), len(columns))
 
 
@@ -92,10 +93,10 @@ def _check(problem: EscapeProblem, num_columns: int | None) -> None:
         raise ValueError(f"num_columns must be at least 2, for a standard error, got {num_columns}.")
 
 
-def _powers(problem: EscapeProblem, columns: np.ndarray, quadratic: bool) -> np.ndarray:
-    """g(A_j)^alpha + g(-A_j)^alpha of these columns, as many at a time as memory should hold."""
+def _powers(problem: EscapeProblem, columns: np.ndarray, most: int, quadratic: bool) -> np.ndarray:
+    """g(A_j)^alpha + g(-A_j)^alpha of at most so many columns, as many at a time as memory should hold."""
     scale = problem.noise.scale
-    width = min(len(columns), _TOGETHER)
+    width = min(most, _TOGETHER)
     parts = []
     for start in range(0, len(columns), width):
         some = columns[start : start + width]

@@ -77,7 +77,7 @@ def first_crossing(
         inside: where the sign of `excess` is not the whole truth, whether points are inside.
     """
     centre = column(minimum, direction)
-    length = jnp.maximum(jnp.sqrt((direction**2).sum(axis=0)), jnp.finfo(direction.dtype).tiny)
+    length = jnp.sqrt((direction**2).sum(axis=0))
 
     def at(way: Array) -> Array:
         return centre + way * direction
@@ -104,6 +104,7 @@ def crossing_along(
         inside: where the sign of `excess` is not the whole truth, whether t is inside.
     """
     inside = inside or (lambda way: excess(way) < 0)
+    length = jnp.where(length > 0, length, 1)  # a ray that stays where it is never leaves
     last = math.ceil(math.log(reach[1] / reach[0]) / math.log(_SCAN_RATIO) - 1e-9)
 
     def scan(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:

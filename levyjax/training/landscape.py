@@ -136,7 +136,7 @@ class NetworkLoss:
     def _gauge(self, direction: Float[Array, "d rays"], height: Any) -> Float[Array, " rays"]:
         minimum = column(jnp.asarray(self.minimum, direction.dtype), direction)
         ray, level = self._ray(minimum, direction), self.value(minimum) + height
-        length = jnp.maximum(jnp.sqrt((direction**2).sum(axis=0)), jnp.finfo(direction.dtype).tiny)
+        length = jnp.sqrt((direction**2).sum(axis=0))
         return crossing_along(lambda t: ray(t) - level, length, (_NEAR, _FAR))
 
 
@@ -196,12 +196,12 @@ def _check(features: np.ndarray, labels: np.ndarray, widths: tuple[int, ...], we
         raise ValueError(f"x must be finite numbers (n, {widths[0]}) for this network, got shape {features.shape}.")
     whole = labels.dtype.kind in "iu" and labels.shape == (len(features),)
     if not whole or labels.min() < 0 or labels.max() >= widths[-1]:
-        raise ValueError(f"y must be {len(features)} whole numbers from 0 to {widths[-1] - 1}, got {y_shown(labels)}.")
+        raise ValueError(f"y must be {len(features)} whole numbers from 0 to {widths[-1] - 1}, got {_shown(labels)}.")
     if weight_decay < 0:
         raise ValueError(f"weight_decay must not be negative, got {weight_decay}.")
 
 
-def y_shown(labels: np.ndarray) -> str:
+def _shown(labels: np.ndarray) -> str:
     return f"{labels.dtype} of shape {labels.shape}"
 
 
