@@ -95,8 +95,8 @@ def limit_reasons(alpha: float, kappa: float, crowded_kappa: float) -> list[str]
     """
     if kappa == 0:
         return [
-            "There is no restoring drift in some direction (kappa = 0: the Hessian is singular, the minimum not "
-            "isolated): exits are not rare events and have no small-noise rate."
+            "There is no restoring drift in some direction (kappa = 0: the Hessian is not positive definite, so that "
+            "this is no isolated minimum): exits are not rare events and have no small-noise rate."
         ]
     direction_only, kappa = kappa, min(kappa, crowded_kappa)
     bias = bias_constant(alpha) / kappa

@@ -215,6 +215,16 @@ def _along(landscape: NetworkLoss, x: Array, vector: Array) -> Array:
     return jax.jvp(landscape.gradient, (x,), (vector,))[1]
 
 
+def _newton_step(landscape: NetworkLoss, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """The solution of H step = slope by conjugate gradients."""
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return np.asarray(_along(landscape, x, vector.ravel()))
+
+    hessian: Any = LinearOperator((x.size, x.size), matvec=product)  # pyright: ignore[reportCallIssue]
+    return cg(hessian, slope, rtol=1e-6, maxiter=_CG)[0]
+
+
 def _descended(landscape: NetworkLoss) -> NetworkLoss:
     """The landscape at a point where the gradient vanishes, near where a descent from its own minimum ends."""
 
@@ -226,8 +236,7 @@ def _descended(landscape: NetworkLoss) -> NetworkLoss:
     x = scipy.optimize.minimize(loss, landscape.minimum, jac=True, method="L-BFGS-B", options=options).x
     slope = loss(x)[1]
     for _ in range(_NEWTON):
-        product = LinearOperator((x.size, x.size), matvec=lambda v: np.asarray(_along(landscape, x, v.ravel())))  # noqa: B023
-        moved = x - cg(product, slope, rtol=1e-6, maxiter=_CG)[0]
+        moved = x - _newton_step(landscape, x, slope)
         after = loss(moved)[1]
         if not np.linalg.norm(after) < np.linalg.norm(slope):
             break
