@@ -20,6 +20,7 @@ _FAR, _FAR_ON_THE_LINE = 1e3, 1e5  # times its radius: how far rays are followed
 _LANES = 512  # that descend side by side: up to 32 points of a ray, 4 or more where there are many rays
 _FINE = 1e-3  # of the tolerance: how closely a boundary is found in more than one dimension
 _SAMPLED_RAYS = 64
+_AT_SADDLE = 0.01  # of the largest gradient on the way
 _TRACE_STEPS, _TRACE_PART = 300, 0.15  # along the boundary to the saddle, each a part of the fastest time scale there
 
 # Dormand and Prince 1980: stages, the fifth-order solution (the last stage) and its difference from the fourth order.
@@ -102,6 +103,10 @@ class Attraction:
         start = jnp.broadcast_to(located(origin, direction), direction.shape)
         way = _way_out(self, start, direction)
         return jnp.where(way > 0, 1 / jnp.where(way > 0, way, 1), 0)
+
+    def saddle(self, x: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:
+        """Where descents from points of the boundary come closest to the saddle whose stable manifold it is."""
+        return _closest(self, x)
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
         return axis_face_names(dimension)
@@ -269,6 +274,35 @@ def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Flo
     rounds = math.ceil(math.log((_SCAN_RATIO - 1) / finest) / math.log(together + 1))
     high = lax.fori_loop(0, rounds, section, (low, high))[1]
     return jnp.where(found & (_norm(direction) > 0), high / length, 0)
+
+
+@jax.jit
+def _closest(basin: Attraction, x: Array) -> Array:
+    landscape = basin.landscape
+
+    def step(now: _Approach, _: None) -> tuple[_Approach, None]:
+        time = _TRACE_PART * _time_scale(landscape, now.x, now.gradient)
+        x, gradient, _ = _runge_kutta(landscape, now.x, now.gradient, time)
+        norm = _norm(gradient)
+        largest = jnp.maximum(now.largest, norm)
+        left = now.left | ((now.least < _AT_SADDLE * largest) & (norm > 4 * now.least))
+        closer = ~left & (norm < now.least)
+        least, best = jnp.where(closer, norm, now.least), jnp.where(closer, x, now.best)
+        return _Approach(x, gradient, largest, least, best, left), None
+
+    gradient = landscape.gradient(x)
+    norm = _norm(gradient)
+    start = _Approach(x, gradient, norm, norm, x, jnp.zeros(norm.shape, bool))
+    return lax.scan(step, start, None, _TRACE_STEPS)[0].best
+
+
+class _Approach(NamedTuple):
+    x: Array
+    gradient: Array
+    largest: Array  # norm of the gradient on the way
+    least: Array
+    best: Array  # where that was
+    left: Array  # whether the path has been at the saddle and goes on
 
 
 def _trace(basin: Attraction, origin: Array, direction: Array, way: Array, last: Array) -> tuple[Array, Array]:

@@ -8,12 +8,17 @@ HELP = "train a small network and capture its gradient noise as .npy files for `
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("--data", default="digits", help="digits (default), mnist, fashion_mnist or synthetic")
+    parser.add_argument("--data", default="digits", help="digits (default), mnist, fashion_mnist, cifar10 or synthetic")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of the data files (default $LEVYJAX_DATA)")
     parser.add_argument("--optimizer", default="sgd", help="sgd (default) or adam")
     parser.add_argument("--learning-rate", type=float, help="default 0.1 for sgd, 0.001 for adam")
     parser.add_argument("--momentum", type=float, default=0.0, help="of sgd (default 0)")
-    parser.add_argument("--widths", type=int, nargs="*", default=[32], help="of the hidden layers (default 32)")
+    parser.add_argument("--network", default="mlp", help="mlp (default); on images cnn, alexnet, resnet, transformer")
+    parser.add_argument("--loss", default="cross_entropy", help="cross_entropy (default) or linear_hinge")
+    parser.add_argument("--no-bias", action="store_true", help="linear maps of an mlp without one")
+    parser.add_argument(
+        "--widths", type=int, nargs="*", default=[32], help="of the hidden layers of an mlp (default 32)"
+    )
     parser.add_argument("--activation", default="relu", help="relu (default) or tanh")
     parser.add_argument("--batch-size", type=int, default=32, help="of updates and captures (default 32)")
     parser.add_argument("--iterations", type=int, default=1_000, help="updates (default 1000)")
@@ -25,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num-batches", type=int, default=256, help="mini-batches of a capture (default 256)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--checkpoint", metavar="DIR", help="keep the run's state there; a killed run goes on from it")
     parser.add_argument("--out", metavar="DIR", help="write noise_XXXX.npy and record.json there")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -38,7 +44,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     config = _config(args)
     with progress(config.iterations, "updates") as bar:
-        result = train(config, on_updates=bar.update)
+        result = train(config, checkpoint_dir=args.checkpoint, on_updates=bar.update)
     return _record(result, folder)
 
 
@@ -61,8 +67,11 @@ def _config(args: argparse.Namespace) -> Any:
     return TrainConfig(
         data=args.data,
         data_dir=args.data_dir,
+        network=args.network,
         widths=tuple(args.widths),
         activation=args.activation,
+        bias=not args.no_bias,
+        loss=args.loss,
         optimizer=args.optimizer,
         learning_rate=default_rate if args.learning_rate is None else args.learning_rate,
         momentum=args.momentum,

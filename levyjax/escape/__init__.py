@@ -11,6 +11,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
 from levyjax.escape.reference import IntervalReference, interval_reference
+from levyjax.escape.saddles import saddle_bias
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
 from levyjax.escape.statistics import (
     ExponentialFit,
@@ -59,6 +60,7 @@ __all__ = [
     "log_log_slope",
     "predict",
     "quasi_stationary_rate",
+    "saddle_bias",
     "simulate",
     "simulate_paths",
     "simulate_summary",

@@ -10,19 +10,24 @@ from levyjax.training.capture import (
 )
 from levyjax.training.data import Dataset, load
 from levyjax.training.landscape import NetworkLoss, network_landscape
+from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 
 __all__ = [
+    "CNN",
     "FEWEST_BATCHES",
     "MLP",
+    "AlexNet",
     "Dataset",
     "FlatModel",
     "GradientNoise",
     "NetworkLoss",
+    "ResNet",
     "StableNoise",
     "TrainConfig",
     "TrainResult",
+    "Transformer",
     "draw_batches",
     "flatten",
     "gradient_noise",

