@@ -1,7 +1,5 @@
 """The basin of attraction against boundaries that are known, and the derivatives of rates that come of it."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +10,10 @@ from levyjax.basins import Attraction, Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.config import cells, parse
 from levyjax.config.build import build_problem
 from levyjax.dynamics import SGD, Momentum
-from levyjax.escape import EscapeProblem, Plan, exit_rate, predict, simulate, unit_rate
-from levyjax.landscapes import AsymmetricValley, DoubleWell, MultiWell, Quadratic, Separable, WangOhRhee, from_function
+from levyjax.escape import EscapeProblem, Plan, exit_rate, predict, simulate
+from levyjax.landscapes import AsymmetricValley, DoubleWell, MultiWell, Quadratic, WangOhRhee, from_function
 from levyjax.noise import Independent, PerCoordinate
-from levyjax.solvers import Euler, JumpAdapted
-from levyjax.stable import tail_constant
+from levyjax.solvers import JumpAdapted
 
 
 @pytest.fixture(autouse=True)
@@ -185,55 +182,6 @@ class TestRates:
         outside = parse(tables | {"run": tables["run"] | {"start": 0.3}})
         with pytest.raises(ValueError, match="not inside the basin"):
             build_problem(outside, cells(outside)[0])
-
-
-def grid():
-    return Separable([row(1), DoubleWell(1.0, 0.5)])
-
-
-PLANE = {"grid": grid, "bent": lambda: bent([1.0, 2.0, 0.3])}
-OBLIQUE = Independent(1.5, [[1.0, 0.4], [-0.3, 0.8]])
-PART = 0.5  # of the mean exit time: how long the runs last
-
-
-def rare(landscape, kappa):
-    """Exits from the basin of attraction at a noise level at which they are this rare, and their rate."""
-    problem = EscapeProblem(landscape, Attraction(landscape), OBLIQUE, SGD(), 1.0)
-    with jax.enable_x64(True):
-        slowest = np.linalg.eigvalsh(landscape.hessian())[0]
-        crowded = 2 * float(tail_constant(1.5)) / 1.5 * slowest / float(unit_rate(problem))
-    problem = dataclasses.replace(problem, noise_level=(crowded / kappa) ** (1 / 1.5))
-    return problem, predict(problem)
-
-
-def z_score(problem, rate, lanes, key):
-    """Of the number of exits within PART of the mean exit time: the small-noise limit's law is binomial."""
-    fastest = np.linalg.eigvalsh(problem.landscape.hessian())[-1]
-    plan = Plan(Euler(0.2 / fastest), lanes, max_time=PART / rate, chunk_size=lanes)
-    exited = simulate(problem, plan, key).exited.sum()
-    chance = 1 - np.exp(-PART)
-    return (exited - lanes * chance) / np.sqrt(lanes * chance * (1 - chance))
-
-
-class TestExitsInThePlane:
-    """By Euler steps in the basin, against the rate of its rays; a false alarm once in 16,000 runs."""
-
-    def test_wells_in_a_grid(self):
-        problem, prediction = rare(grid(), 100)
-        assert prediction.valid
-        assert abs(z_score(problem, prediction.rate, 400, 0)) < 4
-
-    @pytest.mark.slow
-    @pytest.mark.parametrize("name", PLANE)
-    def test_long_runs(self, name):
-        problem, prediction = rare(PLANE[name](), 400)
-        assert prediction.valid
-        assert abs(z_score(problem, prediction.rate, 4000, 1)) < 4
-
-    def test_the_rate_in_a_grid_is_that_of_its_box(self):
-        problem, prediction = rare(grid(), 100)
-        box = dataclasses.replace(problem, basin=Box([SADDLES[0], 0.0], [SADDLES[1], np.inf]))
-        assert prediction.rate == pytest.approx(predict(box).rate, rel=1e-6)
 
 
 WELL = MultiWell([-1.0, 1.0], [0.1], [1.0], [2.0, 3.0], [2.5], well=1)

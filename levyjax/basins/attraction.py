@@ -280,7 +280,7 @@ def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Flo
 def _closest(basin: Attraction, x: Array) -> Array:
     landscape = basin.landscape
 
-    def step(now: _Approach, _: None) -> tuple[_Approach, None]:
+    def step(now: _Approach, _: Any) -> tuple[_Approach, None]:
         time = _TRACE_PART * _time_scale(landscape, now.x, now.gradient)
         x, gradient, _ = _runge_kutta(landscape, now.x, now.gradient, time)
         norm = _norm(gradient)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
 from levyjax.basins import Attraction, Box
@@ -64,14 +64,14 @@ def saddle_reasons(
     if not isinstance(problem.basin, Attraction | Box) or not matter.size:
         return []
     growth = _growth(problem, rays.directions[:, matter], rays.gauge[matter])
-    bias = 0.0
-    for place, rising in zip(matter, growth, strict=True):
-        if rising > 0:
-            alpha = float(alphas[place])
-            reach = float(np.broadcast_to(level, parts.shape)[place] * rays.gauge[place]) ** alpha
-            if problem.dimension > 1 and isinstance(problem.basin, Attraction):  # all noise across the boundary
-                reach = rate * alpha / float(tail_constant(alpha))
-            bias += float(parts[place] / parts.sum()) * saddle_bias(alpha, rising / reach)
+    reaches = (np.broadcast_to(level, parts.shape) * np.asarray(rays.gauge))[matter] ** alphas[matter]
+    if problem.dimension > 1 and isinstance(problem.basin, Attraction):  # noise of all columns leads across
+        reaches = [rate * alpha / float(tail_constant(alpha)) for alpha in alphas[matter]]
+    biases = [
+        saddle_bias(alpha, rising / reach) if rising > 0 else 0.0
+        for alpha, rising, reach in zip(alphas[matter], growth, reaches, strict=True)
+    ]
+    bias = float(np.dot(parts[matter], biases) / parts.sum())
     if bias <= MAX_BIAS:
         return []
     return [
@@ -82,15 +82,27 @@ def saddle_reasons(
 
 def _growth(problem: EscapeProblem, directions: Float[Array, "d rays"], gauge: Float[Array, " rays"]) -> np.ndarray:
     """The growth rate of what leads away from the saddle that each ray's end belongs to; 0 where there is none."""
-    origin = column(jnp.asarray(problem.landscape.minimum), directions)
+    landscape = problem.landscape
+    origin = column(jnp.asarray(landscape.minimum), directions)
     away = directions / gauge
+    points, growth = origin + away, np.zeros(gauge.shape[0])
     if isinstance(problem.basin, Attraction):
-        points = problem.basin.saddle(origin + away)
+        points, resting = problem.basin.saddle(points), np.ones(gauge.shape[0], bool)
     else:
-        points = origin + away
-        slope = jnp.sqrt((problem.landscape.gradient(points) ** 2).sum(axis=0))
-        pull = problem.landscape.hessian() @ away
-        far = slope > _AT_REST * jnp.sqrt((pull**2).sum(axis=0))
-        points = jnp.where(far, origin, points)
-    curvatures = np.asarray(jax.vmap(jax.jacfwd(problem.landscape.gradient), in_axes=1)(points))
-    return np.maximum(-np.linalg.eigvalsh(curvatures)[:, 0], 0)
+        resting = np.asarray(_at_rest(landscape, points, away))
+    if resting.any():
+        curvatures = np.asarray(_curvatures(landscape, points[:, resting]))
+        growth[resting] = np.maximum(-np.linalg.eigvalsh(curvatures)[:, 0], 0)
+    return growth
+
+
+@jax.jit
+def _at_rest(landscape: Any, points: Float[Array, "d n"], away: Float[Array, "d n"]) -> Bool[Array, " n"]:
+    """Whether the drift vanishes at points that lie so far away from the minimum."""
+    slope, pull = landscape.gradient(points), landscape.hessian() @ away
+    return (slope**2).sum(axis=0) < _AT_REST**2 * (pull**2).sum(axis=0)
+
+
+@jax.jit
+def _curvatures(landscape: Any, points: Float[Array, "d n"]) -> Float[Array, "n d d"]:
+    return jax.vmap(jax.jacfwd(landscape.gradient), in_axes=1)(points)

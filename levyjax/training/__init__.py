@@ -9,8 +9,8 @@ from levyjax.training.capture import (
     stable_scales,
 )
 from levyjax.training.data import Dataset, load
-from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
+from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 
