@@ -41,9 +41,9 @@ def column_rate(
     searched: g(v) is sqrt(v'Hv / (2 height)), by one product of the Hessian with v, which is never formed.
 
     Do not use `quadratic` where F is not nearly quadratic up to the height. On small tanh networks single gauges were
-    0.3 to 1.6 times the quadratic ones at a height of 0.5 nats, and the rate of 910 parameters came out 1.8 times too
-    large: there it is an order of magnitude, no more. And nothing here judges whether the noise is small enough, as
-    `predict` does.
+    0.3 to 1.6 times the quadratic ones at a height of 0.5 nats, and on one of 910 parameters rates came out 1.8 times
+    too large under noise of random scales and 6 times under the network's own: it is an order of magnitude there. And
+    nothing here judges whether the noise is small enough, as `predict` does.
 
     Args:
         problem: SGD under `Independent` noise of alpha below 2, in a `Sublevel` of its own landscape.
