@@ -13,16 +13,19 @@ from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
+from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 
 __all__ = [
     "CNN",
     "FEWEST_BATCHES",
     "MLP",
     "AlexNet",
+    "BlockLogs",
     "Dataset",
     "FlatModel",
     "GradientNoise",
     "NetworkLoss",
+    "NoiseStatistics",
     "ResNet",
     "StableNoise",
     "TrainConfig",
@@ -33,6 +36,7 @@ __all__ = [
     "gradient_noise",
     "load",
     "network_landscape",
+    "noise_statistics",
     "stable_scales",
     "train",
 ]

@@ -131,8 +131,8 @@ def gradient_noise(
         >>> noise.samples.round().tolist(), noise.full_gradient.round(2).tolist()
         ([[-13.0], [19.0]], [13.33])
     """
-    batches = _checked_batches(batches, len(x))
-    full = _full_gradient(losses, parameters, x, y)
+    batches = checked_batches(batches, len(x))
+    full = full_gradient(losses, parameters, x, y)
     samples = np.empty((len(batches), full.size), parameters.dtype)
     width = int(max(1, min(len(batches), _VALUES // full.size)))
     finite = np.isfinite(full).all()
@@ -202,7 +202,7 @@ def _gradient_sum(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Ar
     return jax.grad(lambda p: jnp.vdot(weights, losses(p, x[rows], y[rows])))(parameters)
 
 
-def _full_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array) -> np.ndarray:
+def full_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array) -> np.ndarray:
     """Sums over chunks of examples; the last chunk is filled up with examples of weight 0."""
     total = np.zeros(parameters.size)
     for _, rows, count in padded(np.arange(len(x), dtype=np.int32), min(_EXAMPLES, len(x))):
@@ -217,7 +217,8 @@ def padded(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray, int]
         yield start, np.concatenate([chunk, np.repeat(chunk[:1], width - len(chunk), axis=0)]), len(chunk)
 
 
-def _checked_batches(batches: np.ndarray, num_examples: int) -> np.ndarray:
+def checked_batches(batches: np.ndarray, num_examples: int) -> np.ndarray:
+    """Indices of mini-batches as int32, or one sentence on what is wrong with them."""
     batches = np.asarray(batches)
     if batches.ndim != 2 or batches.size == 0 or batches.dtype.kind not in "iu":
         raise ValueError(

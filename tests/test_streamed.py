@@ -1,0 +1,105 @@
+"""Streamed statistics of gradient noise against the noise itself."""
+
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from levyjax.training import MLP, draw_batches, flatten, gradient_noise, load, noise_statistics
+
+DATA = load("digits")
+MODEL = flatten(MLP((64, 24, 10), rngs=nnx.Rngs(0)))
+ARGUMENTS = MODEL.losses, MODEL.parameters, jnp.asarray(DATA.train_x), jnp.asarray(DATA.train_y)
+
+
+@pytest.fixture(scope="module", params=[64, 150])  # whole groups, and groups of which the last is not full
+def both(request):
+    batches = draw_batches(len(DATA.train_y), 32, request.param)
+    streamed = noise_statistics(*ARGUMENTS, batches, slices=MODEL.slices, sample_size=10_000)
+    return gradient_noise(*ARGUMENTS, batches, slices=MODEL.slices), streamed
+
+
+def test_coordinates_are_those_of_the_noise_in_memory(both):
+    whole, streamed = both
+    noise = whole.samples.astype(np.float64)
+    np.testing.assert_array_equal(streamed.zeros, (noise == 0).sum(axis=0))
+    np.testing.assert_allclose(streamed.second_moment, (noise**2).mean(axis=0), rtol=3e-5)
+    np.testing.assert_allclose(streamed.norms, np.linalg.norm(noise, axis=1), rtol=1e-5)
+    live = streamed.zeros == 0
+    np.testing.assert_allclose(streamed.mean_log[live], np.log(np.abs(noise[:, live])).mean(axis=0), rtol=2e-3)
+    assert np.isneginf(streamed.mean_log[streamed.zeros == len(noise)]).all()
+
+
+def test_layers_are_those_of_the_noise_in_memory(both):
+    whole, streamed = both
+    assert list(streamed.layers) == ["all", *MODEL.slices]
+    together = {}
+    for name, (start, stop) in MODEL.slices.items():
+        logs, noise = streamed.layers[name], whole.samples[:, start:stop].astype(np.float64)
+        assert logs.lengths.tolist() == [4**power for power in range(len(logs.lengths))]
+        for length, mean, count in zip(logs.lengths.tolist(), logs.mean_log, logs.count, strict=True):
+            blocks = noise[:, : noise.shape[1] // length * length].reshape(len(noise), -1, length).sum(axis=2)
+            assert blocks.shape[1] >= 16 or length == 1
+            present = blocks[blocks != 0]
+            assert count == pytest.approx(present.size, rel=2e-3)  # where all are dead a sum is 0, or all but 0
+            assert mean == pytest.approx(np.log(np.abs(present)).mean(), rel=2e-3, abs=2e-3)
+            together.setdefault(length, []).append(present)
+        alpha = np.log(logs.lengths[1:]) / (logs.mean_log[1:] - logs.mean_log[0])
+        np.testing.assert_allclose(logs.alpha(), alpha)
+    logs = streamed.layers["all"]
+    assert logs.lengths.tolist() == list(together)
+    expected = [np.log(np.abs(np.concatenate(parts))).mean() for parts in together.values()]
+    np.testing.assert_allclose(logs.mean_log, expected, rtol=2e-3)
+
+
+def test_the_sample_is_of_the_noise(both):
+    whole, streamed = both
+    assert streamed.sample.size == pytest.approx(10_000, abs=len(whole.samples))
+    ours, theirs = (np.quantile(np.abs(values), [0.3, 0.5, 0.9, 0.99]) for values in (streamed.sample, whole.samples))
+    np.testing.assert_allclose(ours, theirs, rtol=0.15, atol=1e-6)
+
+
+def test_float64_agrees_to_rounding():
+    code = """
+import jax; jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp, numpy as np
+from levyjax.training import draw_batches, gradient_noise, noise_statistics
+rng = np.random.default_rng(0)
+x, y = jnp.asarray(rng.normal(size=(200, 80))), jnp.asarray(rng.normal(size=200))
+def losses(w, x, y): return (x @ w - y) ** 2
+batches = draw_batches(200, 10, 70)
+a = noise_statistics(losses, jnp.zeros(80), x, y, batches)
+b = gradient_noise(losses, jnp.zeros(80), x, y, batches).samples
+np.testing.assert_allclose(a.second_moment, (b**2).mean(0), rtol=1e-12)
+np.testing.assert_allclose(a.mean_log, np.log(np.abs(b)).mean(0), rtol=1e-11)
+blocks = b.reshape(70, 20, 4).sum(2)
+np.testing.assert_allclose(a.layers["all"].mean_log[1], np.log(np.abs(blocks)).mean(), rtol=1e-11)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_diverged_parameters_are_refused():
+    parameters = MODEL.parameters.at[0].set(jnp.nan)
+    with pytest.raises(ValueError, match="at iteration 7 are not all finite"):
+        noise_statistics(MODEL.losses, parameters, *ARGUMENTS[2:], draw_batches(100, 5, 3), iteration=7)
+
+
+@pytest.mark.slow
+def test_memory_is_flat_in_the_number_of_mini_batches():
+    def peak(num_batches):
+        code = f"""
+import resource, jax.numpy as jnp, numpy as np
+from flax import nnx
+from levyjax.training import MLP, draw_batches, flatten, load, noise_statistics
+data, model = load("digits"), flatten(MLP((64, 2000, 10), rngs=nnx.Rngs(0)))
+batches = draw_batches(1437, 2, {num_batches})
+noise_statistics(model.losses, model.parameters, jnp.asarray(data.train_x), jnp.asarray(data.train_y), batches)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+        return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+
+    few, many = peak(128), peak(2048)  # all of the latter's noise would be 1.2 GB
+    assert many < few + 100_000  # KiB
