@@ -127,7 +127,7 @@ class TestInThePlane:
             @jax.jit
             def ways(parameters):
                 leaves, structure = jax.tree.flatten(basin)
-                made = jax.tree.unflatten(structure, [leaves[0], parameters, leaves[2]])
+                made = jax.tree.unflatten(structure, [leaves[0], parameters, *leaves[2:]])
                 return 1 / made.gauge(jnp.asarray(made.landscape.minimum), rays)
 
             at = jnp.asarray([1.0, 2.0, 0.3])

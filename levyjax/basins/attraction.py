@@ -15,11 +15,12 @@ from levyjax.basins.base import axis_face, axis_face_names, located
 from levyjax.landscapes.base import first_crossing
 
 _REACH = (1e-5, 1e5)  # distances from the minimum at which the attracting ball is looked for
-_SCAN_RANGE, _SCAN_POINTS = (1e-3, 1e5), 256  # of the attracting ball's radius; one point every 7.5% of the distance
-_TOGETHER = 32  # points of a ray that descend side by side, fewer where that would be more numbers than this:
-_NUMBERS = 1 << 23
-_BITS = 46  # of the way, found by section
+_SCAN_RATIO = 1.075  # of a distance to the one before, outside of the attracting ball
+_FAR, _FAR_ON_THE_LINE = 1e3, 1e5  # times its radius: how far rays are followed, and how far where that is cheap
+_LANES = 512  # that descend side by side: up to 32 points of a ray, 4 or more where there are many rays
+_FINE = 1e-3  # of the tolerance: how closely a boundary is found in more than one dimension
 _SAMPLED_RAYS = 64
+_AT_SADDLE = 0.01  # of the largest gradient on the way
 _TRACE_STEPS, _TRACE_PART = 300, 0.15  # along the boundary to the saddle, each a part of the fastest time scale there
 
 # Dormand and Prince 1980: stages, the fifth-order solution (the last stage) and its difference from the fourth order.
@@ -39,11 +40,12 @@ class Attraction:
     """The basin of attraction of the landscape's minimum under x' = -grad F(x).
 
     A point is inside if its descent, by adaptive Runge-Kutta steps (Dormand and Prince 1980), comes within `near` of
-    x*, where F rises along every ray. A descent that takes max_steps, or starts where F is too steep for the floating
-    type, counts as outside, but no ray is taken to leave there. The boundary's distance along a ray is found by a
-    geometric scan, which takes two crossings closer than 7.5% of their distance for none, and by section to 1.5e-14 of
-    it. Its error is that of the descent: in one dimension, where a descent cannot cross a saddle, that of rounding; in
-    more, about `tolerance` times the way of the descent. Rays that do not leave within 1e5 times `near` are endless.
+    x*, where F rises along every ray; if F falls below `level` before, it is known to end elsewhere. A descent that
+    takes max_steps, or starts where F is too steep for the floating type, counts as outside, but no ray is taken to
+    leave there. The boundary's distance along a ray is found by a geometric scan, which takes two crossings closer than
+    7.5% of their distance for none, and by section. Its error is that of the descent: in one dimension, where a descent
+    cannot cross a saddle, that of rounding; in more, about `tolerance` times the way of the descent. Rays that do not
+    leave within 1000 times `near` (on the line 1e5 times) are endless.
 
     Derivatives of the gauge are those of the boundary, the stable manifold of a saddle: a descent from the boundary is
     traced to where it comes closest to the saddle, and may not leave it in the direction that leads away.
@@ -54,9 +56,11 @@ class Attraction:
     Args:
         landscape: F; its minimum must be isolated.
         near: radius of a ball around x* that is inside; default half the least distance at which F stops rising along
-            the axes and 64 random rays.
+            the axes, the Hessian's eigenvectors and 64 random rays.
         tolerance: error of a Runge-Kutta step, as a part of its length.
         max_steps: of a descent.
+        level: below F on the sphere of radius `near`; default half of the way up from F(x*) to its least value on the
+            same rays.
 
     Raises:
         ValueError: F does not rise from the minimum along all rays; near or tolerance not positive.
@@ -73,6 +77,7 @@ class Attraction:
     near: Any = None
     tolerance: float = static(default=1e-6)
     max_steps: int = static(default=4000)
+    level: Any = None
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
@@ -87,7 +92,9 @@ class Attraction:
                     "The landscape does not rise from its minimum along all rays, so the minimum attracts no "
                     "neighbourhood; give a landscape with an isolated minimum."
                 )
-        freeze(self, near=positive(parameter(near, "near", ndim=(0,)), "near"))
+        near = positive(parameter(near, "near", ndim=(0,)), "near")
+        level = _level_around(self.landscape, near) if self.level is None else self.level
+        freeze(self, near=near, level=parameter(level, "level", ndim=(0,)))
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return _ends(self, x)[0]
@@ -96,6 +103,10 @@ class Attraction:
         start = jnp.broadcast_to(located(origin, direction), direction.shape)
         way = _way_out(self, start, direction)
         return jnp.where(way > 0, 1 / jnp.where(way > 0, way, 1), 0)
+
+    def saddle(self, x: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:
+        """Where descents from points of the boundary come closest to the saddle whose stable manifold it is."""
+        return _closest(self, x)
 
     def face_names(self, dimension: int) -> tuple[str, ...]:
         return axis_face_names(dimension)
@@ -119,26 +130,51 @@ def _norm(x: Array) -> Array:
 
 def _attracting_radius(landscape: Any) -> Any:
     """Half the least distance from x* at which F stops rising along sampled rays."""
-    if all(concrete(leaf) for leaf in jax.tree.leaves(landscape)):
+    return _worked_out(_rising, landscape)
+
+
+def _level_around(landscape: Any, near: Any) -> Any:
+    """F halfway up from the minimum to the least value on sampled rays at this distance."""
+    return _worked_out(_halfway_up, landscape, near)
+
+
+def _worked_out(function: Any, *args: Any) -> Any:
+    """In float64 where all arguments are numbers; without derivatives."""
+    if all(concrete(leaf) for leaf in jax.tree.leaves(args)):
         with jax.enable_x64(True):
-            return np.asarray(_rising(landscape))
-    return lax.stop_gradient(_rising(landscape))
+            return np.asarray(function(*args))
+    return lax.stop_gradient(function(*args))
+
+
+def _sampled_rays(landscape: Any) -> Array:
+    """Unit vectors (d, rays): to both sides of the axes and of the softest directions, and random ones."""
+    minimum = jnp.asarray(landscape.minimum)
+    size = minimum.shape[0]
+    if size == 1:
+        return jnp.asarray([[1.0, -1.0]], minimum.dtype)
+    rays = np.random.default_rng(0).normal(size=(size, _SAMPLED_RAYS))
+    rays = np.concatenate([rays / np.linalg.norm(rays, axis=0), np.eye(size)[:, :_SAMPLED_RAYS]], axis=1)
+    softest = jnp.linalg.eigh(landscape.hessian())[1][:, :_SAMPLED_RAYS].astype(minimum.dtype)
+    rays = jnp.concatenate([jnp.asarray(rays, minimum.dtype), softest], axis=1)
+    return jnp.concatenate([rays, -rays], axis=1)
 
 
 @jax.jit
 def _rising(landscape: Any) -> Array:
     minimum = jnp.asarray(landscape.minimum)
-    size = minimum.shape[0]
-    rays = np.random.default_rng(0).normal(size=(size, _SAMPLED_RAYS if size > 1 else 0))
-    axes = np.eye(size)[:, : max(_SAMPLED_RAYS, 1)]
-    rays = np.concatenate([axes, -axes, rays / np.linalg.norm(rays, axis=0)], axis=1)
-    rays = jnp.asarray(rays, minimum.dtype)
 
     def falling(x: Array) -> Array:
         return -((x - column(minimum, x)) * landscape.gradient(x)).sum(axis=0)
 
-    steepest = first_crossing(falling, minimum, rays, _REACH).max()
+    steepest = first_crossing(falling, minimum, _sampled_rays(landscape), _REACH).max()
     return jnp.where(steepest > 0, 0.5 / jnp.where(steepest > 0, steepest, 1), _REACH[1])
+
+
+@jax.jit
+def _halfway_up(landscape: Any, near: Any) -> Array:
+    minimum = jnp.asarray(landscape.minimum)
+    around = landscape.value(minimum[:, None] + near * _sampled_rays(landscape)).min()
+    return (landscape.value(minimum) + around) / 2
 
 
 def _time_scale(landscape: Any, x: Array, gradient: Array) -> Array:
@@ -175,16 +211,17 @@ def _ends(basin: Attraction, x: Array) -> tuple[Array, Array]:
         arrived = good & (_norm(moved - minimum) < basin.near)
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(0.9 * jnp.maximum(ratio, 1e-10) ** -0.2, 0.2, 5), 0.2)
         step = now.step * growth
-        lost = good & (_norm(moved - minimum) > far)
+        lost = good & ((_norm(moved - minimum) > far) | (landscape.value(moved) < level)) & ~arrived
         runs = now.runs & ~arrived & ~lost & (ahead | ~good) & (step > 0)
         x, gradient = (jnp.where(good, after, before) for after, before in ((moved, now.x), (gradient, now.gradient)))
         return _Descent(x, gradient, step, runs, now.arrived | arrived, now.count + 1)
 
     gradient = landscape.gradient(x)
-    arrived = _norm(x - minimum) < basin.near
-    far = 10 * jnp.maximum(_norm(x - minimum), _SCAN_RANGE[1] * basin.near)
+    arrived, level = _norm(x - minimum) < basin.near, jnp.asarray(basin.level, x.dtype)
+    far = 10 * jnp.maximum(_norm(x - minimum), _FAR_ON_THE_LINE * basin.near)
     first = 0.1 * _time_scale(landscape, x, gradient)
-    start = _Descent(x, gradient, first, ~arrived & (_norm(gradient) > 0), arrived, jnp.int32(0))
+    runs = ~arrived & (_norm(gradient) > 0) & (landscape.value(x) >= level)
+    start = _Descent(x, gradient, first, runs, arrived, jnp.int32(0))
     end = lax.while_loop(go_on, step, start)
     return end.arrived, ~end.arrived & ~end.runs & jnp.isfinite(gradient).all(axis=0)
 
@@ -193,7 +230,7 @@ def _ends(basin: Attraction, x: Array) -> tuple[Array, Array]:
 @jax.jit
 def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Float[Array, "d *batch"]) -> Array:
     """t of the first point origin + t direction that is not in the basin; 0 where there is none."""
-    together = int(min(max(_NUMBERS // max(direction.size, 1), 1), _TOGETHER))
+    together = min(max(_LANES // max(direction[0].size, 1), 4), 32)
     length = jnp.maximum(_norm(direction), jnp.finfo(direction.dtype).tiny)
     unit = direction / length
 
@@ -203,13 +240,12 @@ def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Flo
     def first(outside: Array) -> tuple[Array, Array]:
         return outside.any(axis=-1), jnp.argmax(outside, axis=-1)
 
-    low, high = _SCAN_RANGE
-    ratio = (high / low) ** (1 / (_SCAN_POINTS - 1))
+    last = math.ceil(math.log(_FAR_ON_THE_LINE if direction.shape[0] == 1 else _FAR) / math.log(_SCAN_RATIO))
     index = jnp.arange(together, dtype=direction.dtype)
 
     def scan(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         block, low, high, found = carry
-        distance = basin.near * _SCAN_RANGE[0] * ratio ** (block.astype(index.dtype) * together + index)
+        distance = basin.near * _SCAN_RATIO ** (block.astype(index.dtype) * together + index)
         now, place = first(outside(jnp.broadcast_to(distance, (*length.shape, together))))
         before = jnp.where(place > 0, distance[jnp.maximum(place - 1, 0)], low)
         low = jnp.where(found, low, jnp.where(now, before, distance[-1]))
@@ -217,7 +253,7 @@ def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Flo
         return block + 1, low, high, found | now
 
     def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
-        return (carry[0] * together < _SCAN_POINTS) & ~carry[3].all()
+        return (carry[0] * together <= last) & ~carry[3].all()
 
     zero = jnp.zeros_like(length)
     start = (jnp.int32(0), zero, zero, _norm(direction) == 0)
@@ -233,9 +269,40 @@ def _way_out(basin: Attraction, origin: Float[Array, "d *batch"], direction: Flo
         ends = jnp.take_along_axis(edges, jnp.stack([place, place + 1], axis=-1), axis=-1)
         return ends[..., 0], ends[..., 1]
 
-    rounds = math.ceil(_BITS / math.log2(together + 1))
+    finest = float(jnp.finfo(length.dtype).eps)
+    finest = finest if direction.shape[0] == 1 else max(finest, _FINE * basin.tolerance)
+    rounds = math.ceil(math.log((_SCAN_RATIO - 1) / finest) / math.log(together + 1))
     high = lax.fori_loop(0, rounds, section, (low, high))[1]
     return jnp.where(found & (_norm(direction) > 0), high / length, 0)
+
+
+@jax.jit
+def _closest(basin: Attraction, x: Array) -> Array:
+    landscape = basin.landscape
+
+    def step(now: _Approach, _: Any) -> tuple[_Approach, None]:
+        time = _TRACE_PART * _time_scale(landscape, now.x, now.gradient)
+        x, gradient, _ = _runge_kutta(landscape, now.x, now.gradient, time)
+        norm = _norm(gradient)
+        largest = jnp.maximum(now.largest, norm)
+        left = now.left | ((now.least < _AT_SADDLE * largest) & (norm > 4 * now.least))
+        closer = ~left & (norm < now.least)
+        least, best = jnp.where(closer, norm, now.least), jnp.where(closer, x, now.best)
+        return _Approach(x, gradient, largest, least, best, left), None
+
+    gradient = landscape.gradient(x)
+    norm = _norm(gradient)
+    start = _Approach(x, gradient, norm, norm, x, jnp.zeros(norm.shape, bool))
+    return lax.scan(step, start, None, _TRACE_STEPS)[0].best
+
+
+class _Approach(NamedTuple):
+    x: Array
+    gradient: Array
+    largest: Array  # norm of the gradient on the way
+    least: Array
+    best: Array  # where that was
+    left: Array  # whether the path has been at the saddle and goes on
 
 
 def _trace(basin: Attraction, origin: Array, direction: Array, way: Array, last: Array) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from levyjax.claims import (
     iterates,
     matched_algorithms,
     matched_progress,
+    network,
     odds,
     overshoot,
     real_noise,
@@ -43,6 +44,7 @@ CLAIMS: tuple[Claim, ...] = (
     *valley.CLAIMS,
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
+    *network.CLAIMS,
 )
 
 

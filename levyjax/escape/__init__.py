@@ -8,6 +8,7 @@ from levyjax.escape.chains import (
     stationary_occupancy,
     transition_rates,
 )
+from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
 from levyjax.escape.passage import Outside
@@ -18,6 +19,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.profile import ExitProfile, exit_profile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
 from levyjax.escape.reference import IntervalReference, interval_reference
+from levyjax.escape.saddles import saddle_bias
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
 from levyjax.escape.statistics import (
     ExponentialFit,
@@ -32,6 +34,7 @@ from levyjax.escape.transitions import Visits, simulate_visits
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
+    "ColumnRate",
     "EscapeProblem",
     "ExitCode",
     "ExitPaths",
@@ -48,6 +51,7 @@ __all__ = [
     "adam_noise_level_limit",
     "bias_constant",
     "binomial_interval",
+    "column_rate",
     "draw_transition_rates",
     "exit_profile",
     "exit_rate",
@@ -61,6 +65,7 @@ __all__ = [
     "mean_passage_times",
     "predict",
     "quasi_stationary_rate",
+    "saddle_bias",
     "simulate",
     "simulate_paths",
     "simulate_summary",

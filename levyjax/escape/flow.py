@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
-from levyjax.basins import Attraction
+from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import SGD, Adam, Momentum, RMSProp, flow
 from levyjax.escape.problem import EscapeProblem
 
@@ -23,14 +23,17 @@ _RELAXED = 12.0  # e-foldings of the slowest one
 def relaxation_spectrum(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> np.ndarray:
     """Eigenvalues (negated) of the linearised noise-free dynamics at the minimum, complex where it turns.
 
-    For SGD these are the Hessian's eigenvalues; for RMSProp those of Q^-1 H; for Adam at rest those of
-    dx = -(Q^-1 m + weight_decay x) dt, dm = b1 (H x - m) dt, with 1/Q the median of `maps` (its `jump_maps`); for
-    momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta, for Nesterov's with -(H x + beta Q^-1 m) in dx.
+    For SGD these are the Hessian's eigenvalues, those within rounding of 0 as 0; for RMSProp those of Q^-1 H; for Adam
+    at rest those of dx = -(Q^-1 m + weight_decay x) dt, dm = b1 (H x - m) dt, with 1/Q the median of `maps` (its
+    `jump_maps`); for momentum the same with 1/Q = 1/(1 - beta), b1 = (1 - beta)/eta, for Nesterov's with
+    -(H x + beta Q^-1 m) in dx.
     """
     hessian = np.asarray(problem.landscape.hessian())
     dynamics = problem.dynamics
     if isinstance(dynamics, SGD):
-        return np.linalg.eigvalsh(hessian)
+        values = np.linalg.eigvalsh(hessian)
+        rounding = len(values) * np.finfo(values.dtype).eps * np.abs(values).max()
+        return np.where(np.abs(values) <= rounding, 0, values)
     inverse_q = np.diag(np.median(np.asarray(maps), axis=0))
     if isinstance(dynamics, RMSProp):
         return np.linalg.eigvals(inverse_q @ hessian)
@@ -102,6 +105,15 @@ def _flow_out(problem: EscapeProblem, directions: Array, gauge: Array, dt: Any, 
     return jnp.where(moved, 1 / jnp.where(moved, shortest, 1), gauge)
 
 
+def _kept_by_descent(problem: EscapeProblem) -> bool:
+    """Whether the basin is of a kind that gradient descent's flow never leaves, by its definition."""
+    if not isinstance(problem.basin, Attraction | Sublevel):
+        return False
+    theirs, structure = jax.tree.flatten(problem.basin.landscape)
+    ours, expected = jax.tree.flatten(problem.landscape)
+    return structure == expected and all(map(np.array_equal, theirs, ours))
+
+
 def flow_out_gauge(
     problem: EscapeProblem,
     directions: Float[Array, "d rays"],
@@ -116,8 +128,8 @@ def flow_out_gauge(
     is pulled back on its way. With `iterated` the flow of momentum is its own iteration. The set of such jumps is taken
     to be a half-line on each ray.
     """
-    if isinstance(problem.dynamics, SGD) and isinstance(problem.basin, Attraction):
-        return gauge  # whose flow keeps it by its definition
+    if isinstance(problem.dynamics, SGD) and _kept_by_descent(problem):
+        return gauge
     moving = np.real(spectrum)
     moving = moving[moving > 0]
     if moving.size == 0 or not (gauge > 0).any():

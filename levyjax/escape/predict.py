@@ -19,6 +19,7 @@ from levyjax.escape.gauge import ExitRays, closed_form, exit_rays
 from levyjax.escape.passage import Outside, passage, why_no_passage_rate
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.saddles import saddle_reasons
 from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
 from levyjax.landscapes import Flat
 from levyjax.noise import Independent, LevyNoise, PerCoordinate, StateDependent, StepNoise, has_jumps, sde_noise_level
@@ -112,6 +113,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     if rate == 0:
         return refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
     kappa, limits = _limits(problem, rays, level, slowest, rate)
+    limits += saddle_reasons(problem, rays, level, parts, rate) if kappa > 0 else []
     steps = step_reasons(problem, solver)
     notes = _adam_reasons(problem, maps)
     if np.min(np.asarray(problem.noise.alpha)) < 1:

@@ -94,7 +94,10 @@ def limit_reasons(alpha: float, kappa: float, crowded_kappa: float) -> list[str]
             smaller one where jumps in many directions eat up the same distance to the boundary.
     """
     if kappa == 0:
-        return ["There is no restoring drift (kappa = 0): exits are not rare events and have no small-noise rate."]
+        return [
+            "There is no restoring drift in some direction (kappa = 0: the Hessian is not positive definite, so that "
+            "this is no isolated minimum): exits are not rare events and have no small-noise rate."
+        ]
     direction_only, kappa = kappa, min(kappa, crowded_kappa)
     bias = bias_constant(alpha) / kappa
     if bias <= MAX_BIAS:

@@ -1,5 +1,6 @@
 """The function F that an optimizer descends: the interface, and rays along which it crosses a level."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -54,7 +55,9 @@ def checked_center(center: Any, operator: Any, name: str) -> Any:
     return center
 
 
-_SCAN_STEPS, _BISECTIONS = 400, 60
+_SCAN_RATIO = 1e10 ** (1 / 400)  # of a distance to the one before: 5.9% apart
+_BISECTIONS = 60  # at most
+_TOGETHER = 32  # Hessian-vector products at a time
 
 
 def first_crossing(
@@ -64,10 +67,7 @@ def first_crossing(
     reach: tuple[float, float],
     inside: Callable[[Array], Array] | None = None,
 ) -> Float[Array, "*batch"]:
-    """1/t at the first sign change of `excess` along x* + t direction, by a geometric scan and bisection.
-
-    Two crossings closer than 7% of their distance from x* (the scan's step) may be taken for none. The derivative is
-    that of the implicit function.
+    """1/t at the first sign change of `excess` along x* + t direction, as by `crossing_along`.
 
     Args:
         excess: F - F(x*) - height, negative inside, on points (d, *batch).
@@ -76,35 +76,82 @@ def first_crossing(
         reach: shortest and longest distance looked at.
         inside: where the sign of `excess` is not the whole truth, whether points are inside.
     """
-    inside = inside or (lambda x: excess(x) < 0)
-    length = jnp.maximum(jnp.sqrt((direction**2).sum(axis=0)), jnp.finfo(direction.dtype).tiny)
-    unit = direction / length
     centre = column(minimum, direction)
-    ratio = (reach[1] / reach[0]) ** (1 / _SCAN_STEPS)
+    length = jnp.sqrt((direction**2).sum(axis=0))
 
-    def scan(index: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        low, high, found = carry
-        distance = reach[0] * ratio ** jnp.asarray(index, direction.dtype)
-        outside = ~inside(centre + distance * unit)
-        high = jnp.where(outside & ~found, distance, high)
+    def at(way: Array) -> Array:
+        return centre + way * direction
+
+    stays = None if inside is None else lambda way: inside(at(way))
+    return crossing_along(lambda way: excess(at(way)), length, reach, stays)
+
+
+def crossing_along(
+    excess: Callable[[Array], Array],
+    length: Float[Array, "*batch"],
+    reach: tuple[float, float],
+    inside: Callable[[Array], Array] | None = None,
+) -> Float[Array, "*batch"]:
+    """1/t at the first sign change of `excess(t)` for t > 0, by a geometric scan and bisection; 0 where there is none.
+
+    Two crossings closer than 6% of t (the scan's step) may be taken for none. The derivative is that of the implicit
+    function.
+
+    Args:
+        excess: negative inside, of t (*batch).
+        length: of the rays: t is looked at from reach[0] / length to reach[1] / length.
+        reach: shortest and longest distance looked at.
+        inside: where the sign of `excess` is not the whole truth, whether t is inside.
+    """
+    inside = inside or (lambda way: excess(way) < 0)
+    length = jnp.where(length > 0, length, 1)  # a ray that stays where it is never leaves
+    last = math.ceil(math.log(reach[1] / reach[0]) / math.log(_SCAN_RATIO) - 1e-9)
+
+    def scan(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        index, low, high, found = carry
+        way = reach[0] * _SCAN_RATIO ** index.astype(length.dtype) / length
+        outside = ~inside(way)
+        high = jnp.where(outside & ~found, way, high)
         found = found | outside
-        return jnp.where(found, low, distance), high, found
+        return index + 1, jnp.where(found, low, way), high, found
+
+    def unfinished(carry: tuple[Array, Array, Array, Array]) -> Array:
+        return (carry[0] <= last) & ~carry[3].all()
 
     zero = jnp.zeros_like(length)
-    low, high, found = lax.fori_loop(0, _SCAN_STEPS + 1, scan, (zero, zero, jnp.zeros(length.shape, bool)))
+    _, low, high, found = lax.while_loop(unfinished, scan, (jnp.int32(0), zero, zero, jnp.zeros(length.shape, bool)))
 
-    def bisect(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
+    def bisect(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        index, low, high = carry
         middle = (low + high) / 2
-        stays = inside(centre + middle * unit)
-        return jnp.where(stays, middle, low), jnp.where(stays, high, middle)
+        stays = inside(middle)
+        return index + 1, jnp.where(stays, middle, low), jnp.where(stays, high, middle)
 
-    low, high = lax.fori_loop(0, _BISECTIONS, bisect, (low, high))
-    way = lax.stop_gradient(jnp.where(found, high, 1) / length)
+    def wide(carry: tuple[Array, Array, Array]) -> Array:
+        index, low, high = carry
+        return (index < _BISECTIONS) & (high - low > jnp.finfo(high.dtype).eps * high).any()
 
-    def along(way: Array) -> Array:
-        return excess(centre + way * direction)
-
-    value, slope = jax.jvp(along, (way,), (jnp.ones_like(way),))
+    high = lax.while_loop(wide, bisect, (jnp.int32(0), low, high))[2]
+    way = lax.stop_gradient(jnp.where(found, high, 1 / length))
+    value, slope = jax.jvp(excess, (way,), (jnp.ones_like(way),))
     way = way - (value - lax.stop_gradient(value)) / lax.stop_gradient(jnp.where(found & (slope != 0), slope, 1))
     return jnp.where(found, 1 / way, 0)
+
+
+def hessian_products(landscape: Any, vectors: Float[Array, "d n"]) -> Float[Array, "d n"]:
+    """H v for each of the vectors, H the Hessian at the minimum, from the gradient's derivative along them.
+
+    32 at a time, so that memory is that of 32 gradients beside the result.
+    """
+    count = vectors.shape[1]
+    width = min(count, _TOGETHER)
+    place = jnp.minimum(jnp.arange(-(-count // width) * width, dtype=jnp.int32), count - 1)
+    minimum = jnp.asarray(landscape.minimum, vectors.dtype)
+
+    def some(place: Array) -> Array:
+        chosen = vectors[:, place]
+        points = jnp.broadcast_to(minimum[:, None], chosen.shape)
+        return jax.jvp(landscape.gradient, (points,), (chosen,))[1]
+
+    products = lax.map(some, place.reshape(-1, width))
+    return jnp.moveaxis(products, 1, 0).reshape(vectors.shape[0], -1)[:, :count]

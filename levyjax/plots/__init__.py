@@ -13,6 +13,7 @@ from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
+from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 from levyjax.plots.wells import factor_panel, position_density
@@ -36,6 +37,7 @@ __all__ = [
     "position_density",
     "quantile_plot",
     "ratio_forest",
+    "ray_reach",
     "sooner_map",
     "style",
     "survival",

@@ -10,6 +10,7 @@ from levyjax.training.capture import (
 )
 from levyjax.training.data import Dataset, load
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
+from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
@@ -23,6 +24,7 @@ __all__ = [
     "Dataset",
     "FlatModel",
     "GradientNoise",
+    "NetworkLoss",
     "NoiseStatistics",
     "ResNet",
     "StableNoise",
@@ -33,6 +35,7 @@ __all__ = [
     "flatten",
     "gradient_noise",
     "load",
+    "network_landscape",
     "noise_statistics",
     "stable_scales",
     "train",
