@@ -26,7 +26,7 @@ from levyjax.escape import (
     quasi_stationary_rate,
     simulate,
 )
-from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
+from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, MultiWell, Quadratic, from_function
 from levyjax.noise import Independent, Rotational
 from levyjax.solvers import JumpAdapted, flows
 
@@ -172,6 +172,17 @@ class TestJumpAdaptedElsewhere:
         for level in (1.0, 0.2):
             problem = make(level)
             assert_mean(exits(problem, 40_000, 70).exit_time, float(reference_of(problem).mean_exit_time()))
+
+    @pytest.mark.parametrize("height", [3.0, slow(1.5), slow(6.0)])
+    def test_a_well_far_higher_than_its_parabola_is_left_in_few_steps(self, height):
+        """Smooth, though its gradient is linear in a thousandth of the way to the wall only; a saddle is the wall."""
+        landscape = MultiWell([-1.0, 1.0], [0.0], [height], [2.0, 2.0], [2.0])
+        for level in (0.2, 0.05):
+            problem = EscapeProblem(landscape, Box([-3.0], [0.0]), Independent(1.5, [1.0]), SGD(), level)
+            samples = exits(problem, 40_000, 72)
+            exact = float(interval_reference(problem).mean_exit_time())
+            assert_mean(samples.exit_time, exact, bias=0.015)
+            assert samples.exit_step.mean() < 200
 
     @pytest.mark.slow
     def test_a_sublevel_set_gives_no_warning(self):

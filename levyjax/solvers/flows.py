@@ -22,10 +22,10 @@ _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the j
 _SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
-_LINEAR_ZONES = (0.8, 0.4, 0.2, 0.1)
-_NONLINEAR_ZONE, _SMOOTH_ZONE = 0.05, 1e-3
+# Parts of the way to the boundary, with the error of the linearised gradient that is allowed so far out.
+_LINEAR_ZONES = ((0.8, 0.02), (0.4, 0.02), (0.2, 0.02), (0.1, 0.02), (0.05, 0.1), (0.02, 0.1), (0.01, 0.1))
+_NONLINEAR_ZONE, _SMOOTH = 0.005, (1e-5, 0.02)
 _KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not even linear in the last: a kink
-_LINEAR_ERROR = 0.02
 _SETTLED = 0.1
 
 
@@ -320,12 +320,12 @@ def _linear_zone(problem: Any) -> float | None:
     rays = rays[:, reach > 0] / reach[reach > 0]
     hessian = problem.landscape.hessian()
 
-    def linear(zone: float) -> bool:
+    def linear(zone: float, allowed: float) -> bool:
         expected = hessian @ (zone * rays)
         error = problem.landscape.gradient(minimum[:, None] + zone * rays) - expected
-        return bool(((error**2).sum(axis=0) <= _LINEAR_ERROR**2 * (expected**2).sum(axis=0)).all())
+        return bool(((error**2).sum(axis=0) <= allowed**2 * (expected**2).sum(axis=0)).all())
 
-    for zone in _LINEAR_ZONES:
-        if linear(zone):
+    for zone, allowed in _LINEAR_ZONES:
+        if linear(zone, allowed):
             return zone
-    return _NONLINEAR_ZONE if linear(_SMOOTH_ZONE) else None
+    return _NONLINEAR_ZONE if linear(*_SMOOTH) else None
