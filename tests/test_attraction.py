@@ -171,6 +171,7 @@ class TestRates:
         assert slow != fast
         assert slow > 0
 
+    @pytest.mark.slow
     def test_a_configuration_can_ask_for_it(self):
         tables = {"landscape": {"kind": "wang_oh_rhee"}, "basin": {"kind": "attraction"}, "dynamics": {"kind": "sgd"}}
         tables |= {"noise": {"kind": "independent", "alpha": 1.2}, "run": {"noise_level": 0.01, "dt": 0.1}}

@@ -32,6 +32,7 @@ def test_survival_and_excess_are_integrals_of_the_density(u):
 
 
 @pytest.mark.parametrize("alpha", [1.3, 2.0])
+@pytest.mark.slow
 def test_stable_law_is_that_of_the_density(alpha):
     """The survival by the library, the excess by integrating it; E |Z| = 2 Gamma(1 - 1/alpha)/pi."""
     law, u = stable_law(alpha), np.array([-3.0, 0.0, 0.5, 4.0, 300.0])

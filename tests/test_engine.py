@@ -115,6 +115,7 @@ class TestIdleLanes:
         assert ratios[0] > 2
         assert ratios[1] < 1.6
 
+    @pytest.mark.slow
     def test_default_widths(self):
         """Seven mean exits with all lanes full, and ln 16 until a sixteenth of them run."""
         for count, most in ((4096, 1.25), (65536, 1.35), (1 << 18, 1.15)):
@@ -125,10 +126,15 @@ class TestIdleLanes:
         ("make", "dynamics"),
         [
             (euler, SGD()),
-            (jumps, Momentum(0.1)),
             *(
                 pytest.param(make, dynamics, marks=pytest.mark.slow)
-                for make, dynamics in [(jumps, SGD()), (euler, Momentum(0.1)), (euler, Adam()), (jumps, Adam())]
+                for make, dynamics in [
+                    (jumps, Momentum(0.1)),
+                    (jumps, SGD()),
+                    (euler, Momentum(0.1)),
+                    (euler, Adam()),
+                    (jumps, Adam()),
+                ]
             ),
         ],
     )

@@ -219,6 +219,7 @@ class TestPredictionAgainstSimulation:
                 error = math.sqrt(expected * (1 - expected) / count)
                 assert abs(share - expected) < 4 * error + 1e-12, (alpha, name)
 
+    @pytest.mark.slow
     def test_sgd_against_frozen_adam(self):
         """D1 within 5%: with N = 10,000 the ratio's standard error is 1.4%."""
         curvature, scale, alpha = [1.0, 0.1], [0.5, 0.05], 1.5
@@ -262,6 +263,7 @@ class TestPredictionAgainstSimulation:
         assert abs(z_of_ratio(samples, prediction.rate)) < 4
 
     @pytest.mark.parametrize("beta", [slow(0.5), 0.9])
+    @pytest.mark.slow
     def test_momentum(self, beta):
         """Its SDE by large jumps, and the iteration, each against the rate of its own noise-free motion."""
         momentum, level = Momentum(0.1, beta), 0.01 * (1 - beta)
@@ -272,6 +274,7 @@ class TestPredictionAgainstSimulation:
         samples = simulate(problem, Plan(Iteration(), 2048), 2)
         assert abs(z_of_ratio(samples, predict(problem, Iteration()).rate)) < 4
 
+    @pytest.mark.slow
     def test_jump_away_from_the_only_wall_comes_back_beyond_it(self):
         """Underdamped: after a jump the other way the heavy ball overshoots by r, which adds r^alpha to the rate."""
         first = interval(noise_level=0.002, dynamics=Momentum(0.1, 0.9))
@@ -292,6 +295,7 @@ class TestPredictionAgainstSimulation:
         steps = [simulate(problem, Plan(Iteration(), 512), 0).exit_step for problem in problems]
         assert (steps[0] == steps[1]).mean() > 0.99
 
+    @pytest.mark.slow
     def test_flow_out_set_of_an_asymmetric_interval(self):
         """Momentum overshoots: with the flow-out set the ratio is right, with the naive one it is far off."""
         dynamics = Adam(variant="frozen", preconditioner=[0.5])

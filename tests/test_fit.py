@@ -42,6 +42,7 @@ def test_nothing_is_more_likely():
     assert abs(best.x - at).max() < 0.01
 
 
+@pytest.mark.slow
 def test_one_data_set_in_single_precision():
     data, found = several()
     one = stable.fit(data[3].astype(np.float32))

@@ -48,6 +48,7 @@ class TestReference:
         for found, exact in zip(logs, (density, upper, lower), strict=True):
             np.testing.assert_allclose(found, exact, rtol=error, atol=error)
 
+    @pytest.mark.slow
     def test_float32(self):
         """Relative, of pdf, cdf and sf: 1e-5 for alpha <= 1.5, 1e-4 up to 2; points and parameters as rounded."""
         alpha, _, x, *_ = (np.float64(np.float32(column)) for column in reference(True))
@@ -59,7 +60,14 @@ class TestReference:
             assert error.max() < 1e-4
 
     @pytest.mark.parametrize("alpha", [0.3, 1.0, 1.5, 1.9, 1.999999, 2.0])
-    @pytest.mark.parametrize("name", ["pdf", "logsf", *(pytest.param(n, marks=pytest.mark.slow) for n in NOT_NOW)])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "pdf",
+            pytest.param("logsf", marks=pytest.mark.slow),
+            *(pytest.param(n, marks=pytest.mark.slow) for n in NOT_NOW),
+        ],
+    )
     def test_many_points_through_a_table(self, name, alpha):
         """4096 points of one law take another way than a few; that of float32, too."""
         x = np.float64(np.float32(np.concatenate([np.linspace(-30, 30, 2500), np.geomspace(1e-10, 1e30, 2500)])))
@@ -123,6 +131,7 @@ class TestEdges:
         np.testing.assert_allclose(stable.logsf(single, np.float32(1.0)), exact, rtol=1e-6)
         assert stable.characteristic_function(np.array([1e300, np.inf]), 1.5, 0.3).tolist() == [0, 0]
 
+    @pytest.mark.slow
     def test_derivative_in_alpha_of_a_gaussian_sample(self):
         x = np.random.default_rng(0).normal(size=5000) * 2**0.5  # through a table; at 2 its far nodes grow without end
         found = jax.grad(lambda alpha: stable.logpdf(x, alpha).sum())(2.0)
@@ -168,6 +177,7 @@ class TestIdentities:
         found = stable.pdf(x, alpha, beta, loc=0.5, scale=2.0, parametrization="S1")
         np.testing.assert_allclose(found, stats.levy_stable.pdf(x, alpha, beta, 0.5, 2.0), rtol=1e-6)
 
+    @pytest.mark.slow
     def test_draws_follow_it(self):
         """Kolmogorov and Smirnov's test rejects at p < 1e-4."""
         for seed, (alpha, beta) in enumerate([(0.8, 0.5), (1.0, -0.7), (1.5, 0.0), (1.9, 1.0)]):

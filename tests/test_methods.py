@@ -288,6 +288,7 @@ class TestQuasiStationaryRate:
         assert abs(found.rate / exact - 1) < 0.005 + 4 * found.standard_error / exact
 
     @pytest.mark.parametrize("dimension", [12, slow(100)])
+    @pytest.mark.slow
     def test_many_coordinates_cost_one_ray_each_step(self, dimension):
         ones = np.ones(dimension)
         noise = Independent(1.5, np.linspace(0.5, 1.5, dimension))

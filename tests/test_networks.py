@@ -26,7 +26,9 @@ def test_the_papers_fully_connected_network():
     assert size(net) == 784 * 512 + 7 * 512**2 + 512 * 10
 
 
-@pytest.mark.parametrize("kind", [CNN, ResNet, Transformer])
+@pytest.mark.parametrize(
+    "kind", [CNN, pytest.param(ResNet, marks=pytest.mark.slow), pytest.param(Transformer, marks=pytest.mark.slow)]
+)
 class TestOnDigits:
     def make(self, kind):
         sizes = {CNN: {"channels": 4}, ResNet: {"channels": 4, "num_stages": 2}, Transformer: {"patch": 4, "depth": 1}}
@@ -38,7 +40,6 @@ class TestOnDigits:
         alone = jnp.concatenate([model.apply(model.parameters, IMAGES[i : i + 1]) for i in range(6)])
         np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.slow
     def test_every_parameter_array_has_a_gradient(self, kind):
         model = flatten(self.make(kind))
         gradient = jax.grad(lambda p: model.losses(p, IMAGES, jnp.arange(6, dtype=jnp.int32)).mean())(model.parameters)

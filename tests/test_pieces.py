@@ -392,7 +392,9 @@ class TestBasins:
             together = basin.gauge(origins, ray)
             for place in range(1 if isinstance(basin, Attraction) else 5):
                 alone = basin.gauge(origins[:, place], ray[:, place])
-                assert float(together[place]) == pytest.approx(float(alone), rel=1e-12)
+                # how many points of a ray descend together, and so its last digits, depends on the number of rays
+                rel = 1e-9 if isinstance(basin, Attraction) else 1e-12
+                assert float(together[place]) == pytest.approx(float(alone), rel=rel)
 
 
 BAD = {
@@ -505,7 +507,9 @@ ESTIMATORS = {  # what each says of data, without the unit of the data
     "stable_scale": lambda x: tails.stable_scale(x, 1.5) / np.abs(x).max(),
 }
 NOT_OF_DATA = {"accumulate", "combine", "extrapolate_alpha", "finish", "law_quantiles", "load", "start_stream"} | {
-    "tail_probability"
+    "critical_learning_rate",
+    "iterate_tail_index",
+    "tail_probability",
 }
 
 

@@ -28,6 +28,7 @@ class TestQuantiles:
         np.testing.assert_allclose(stable.ppf(Q, 1.0), exact, rtol=1e-10, atol=1e-14)
         np.testing.assert_allclose(stable.isf(Q, 1.0), -exact, rtol=1e-10, atol=1e-14)
 
+    @pytest.mark.slow
     def test_levy(self):
         far = 1 / (2 * special.erfinv(Q[2:]) ** 2)
         np.testing.assert_allclose(stable.isf(Q, 0.5, 1.0, **S1)[2:], far, rtol=1e-9)
@@ -127,6 +128,7 @@ class TestEntropy:
         np.testing.assert_allclose(stable.entropy(0.5, 1.0), levy, rtol=1e-8)
         np.testing.assert_allclose(stable.entropy(0.5, 1.0, scale=3.0), levy + np.log(3), rtol=1e-8)
 
+    @pytest.mark.slow
     def test_draws(self):
         """The mean of -log f over 2e4 draws, to 5 standard errors: a false alarm in 2e6."""
         for alpha, beta in ((0.6, 0.3), (1.4, -0.8), (1.9, 0.0)):

@@ -69,6 +69,7 @@ def z_score(problem, rate, lanes, key):
 class TestExitsInThePlane:
     """Simulated in the basin, against the rate of its rays."""
 
+    @pytest.mark.slow
     def test_wells_in_a_grid(self):
         """A false alarm once in 2,000 runs: at this noise level the limit's own bias is 0.7 of a standard error."""
         problem, prediction = rare(grid(), 200)

@@ -237,6 +237,7 @@ class TestTempered:
         expected = math.exp(0.7**1.2 - (0.5**2 + 0.7**2) ** 0.6)
         assert deviations(np.cos(np.asarray(vectors) @ [0.3, 0.4]), expected) < 6
 
+    @pytest.mark.slow
     def test_an_entry_does_not_depend_on_its_batch(self):
         alone = stable.sample_relativistic(26, 1.5, 0.2, (3,))
         strengths = jnp.asarray([0.2, 0.2, 0.2, 30.0])

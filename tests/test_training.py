@@ -401,7 +401,7 @@ class TestLoop:
         result = train(config)
         data = load("synthetic")
         vector = np.asarray(flatten(MLP((20, 10), rngs=nnx.Rngs(0))).parameters, np.float64)
-        batches = loop._batches(2_000, config)
+        batches = loop._batches(2_000, config, 0)
         for _ in range(150):
             rows = next(batches)
             x, y = data.train_x[rows].astype(np.float64), data.train_y[rows]
@@ -430,12 +430,12 @@ class TestLoop:
         np.testing.assert_allclose(watched.noise[2].full_gradient, loss(watched.parameters), atol=1e-6)
 
     def test_every_epoch_is_a_new_order_of_all_examples(self):
-        batches = loop._batches(12, TrainConfig(batch_size=4))
+        batches = loop._batches(12, TrainConfig(batch_size=4), 0)
         epochs = [np.concatenate([next(batches) for _ in range(3)]) for _ in range(3)]
         for epoch in epochs:
             np.testing.assert_array_equal(np.sort(epoch), np.arange(12))
         assert not np.array_equal(epochs[0], epochs[1])
-        assert not np.array_equal(next(loop._batches(12, TrainConfig(batch_size=12, seed=1))), epochs[0])
+        assert not np.array_equal(next(loop._batches(12, TrainConfig(batch_size=12, seed=1), 0)), epochs[0])
 
     def test_divergence_is_said(self):
         with pytest.raises(ValueError, match="diverged before iteration 20: learning_rate 1e\\+30 is too large"):
