@@ -16,7 +16,7 @@ p { margin: .4rem 0; } .soft { color: var(--soft); }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 section { border-top: 1px solid var(--line); margin-top: 1.8rem; padding-top: 1.2rem; }
 figure { margin: .8rem 0; background: #fff; border-radius: 6px; padding: .6rem; width: fit-content; max-width: 100%;
-  box-sizing: border-box; } figure img { max-width: min(100%, 34rem); height: auto; display: block; }
+  box-sizing: border-box; } figure img { max-width: 100%; height: auto; display: block; }
 .verdict { font-weight: 600; white-space: nowrap; padding: .1rem .5rem; border-radius: 4px; border: 1px solid; }
 .confirmed { color: #1b7f4d; } .refuted { color: #c2401c; } .holds_within_limits { color: #8a6500; }
 .undecided, .not_testable { color: var(--soft); }
@@ -25,7 +25,9 @@ figure { margin: .8rem 0; background: #fff; border-radius: 6px; padding: .6rem; 
 code { background: var(--card); padding: .1rem .3rem; border-radius: 3px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .5rem 0; }
 dt { color: var(--soft); }
-dd { margin: 0; } @media print { section { break-inside: avoid; } }
+dd { margin: 0; } @media (max-width: 40rem) {
+  th:nth-child(3), td:nth-child(3), th:nth-child(4), td:nth-child(4) { display: none; } }
+@media print { section { break-inside: avoid; } }
 """
 
 

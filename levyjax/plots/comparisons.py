@@ -237,7 +237,7 @@ def _forest_limits(points: ForestPoints, expected: float) -> tuple[float, float,
     if low > 0 and high > 3 * low:
         margin = (high / low) ** 0.08
         return low / margin, high * margin, True
-    margin = 0.08 * (high - low) or 0.1 * abs(expected) or 0.1
+    margin = max(0.08 * (high - low), 0.01 * abs(expected)) or 0.1
     return low - margin, high + margin, False
 
 
