@@ -219,9 +219,9 @@ def _newton_step(landscape: NetworkLoss, x: np.ndarray, slope: np.ndarray) -> np
     """The solution of H step = slope by conjugate gradients."""
 
     def product(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(_along(landscape, x, vector.ravel()))
+        return np.asarray(_along(landscape, x, vector.ravel().astype(x.dtype)))
 
-    hessian: Any = LinearOperator((x.size, x.size), matvec=product)  # pyright: ignore[reportCallIssue]
+    hessian: Any = LinearOperator((x.size, x.size), matvec=product, dtype=x.dtype)  # pyright: ignore[reportCallIssue]
     return cg(hessian, slope, rtol=1e-6, maxiter=_CG)[0]
 
 
