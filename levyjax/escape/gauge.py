@@ -68,6 +68,7 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> from levyjax.basins import Box
         >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
+        >>> from levyjax.noise import Independent
         >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.1)
         >>> slopes = jax.grad(exit_rate)(problem)  # a problem of derivatives
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)

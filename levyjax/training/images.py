@@ -32,6 +32,7 @@ class CNN(nnx.Module):
         ValueError: the images are too small.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> CNN((8, 8, 1), 10, rngs=nnx.Rngs(0))(jnp.zeros((5, 64))).shape
         (5, 10)
     """
@@ -76,6 +77,7 @@ class AlexNet(nnx.Module):
         Zhou et al. 2020, released code, models.py; the architecture is after Krizhevsky, Sutskever and Hinton 2012.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> net = AlexNet((32, 32, 3), 10, channels=8, rngs=nnx.Rngs(0))
         >>> net(jnp.zeros((2, 3072))).shape, net.layers[0].kernel.shape
         ((2, 10), (8, 32))
@@ -136,6 +138,7 @@ class ResNet(nnx.Module):
         He et al. 2016 (pre-activation); Wu and He 2018 (group normalisation).
 
     Example:
+        >>> import jax.numpy as jnp
         >>> ResNet((8, 8, 1), 10, channels=4, rngs=nnx.Rngs(0))(jnp.zeros((5, 64))).shape
         (5, 10)
     """
@@ -203,6 +206,7 @@ class Transformer(nnx.Module):
         Dosovitskiy et al. 2021; the mean of the tokens in place of a class token.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> Transformer((8, 8, 1), 10, patch=2, rngs=nnx.Rngs(0))(jnp.zeros((5, 64))).shape
         (5, 10)
     """

@@ -85,8 +85,8 @@ def linear_hinge(logits: Float[Array, "batch classes"], labels: Int[Array, " bat
         Zhou et al. 2020, released code, utils.py.
 
     Example:
-        >>> linear_hinge(jnp.array([[2.0, 0.0, -3.0]]), jnp.array([0])).round(4).tolist()
-        [0.3333]
+        >>> round(linear_hinge(jnp.array([[2.0, 0.0, -3.0]]), jnp.array([0])).item(), 4)
+        0.3333
     """
     signs = 2 * jax.nn.one_hot(labels, logits.shape[1], dtype=logits.dtype) - 1
     return jax.nn.relu(1 - signs * logits).mean(axis=1)
