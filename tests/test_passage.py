@@ -17,6 +17,7 @@ from levyjax.escape import (
     EscapeProblem,
     Outside,
     Plan,
+    exit_rate,
     mean_passage_times,
     predict,
     quasi_stationary_rate,
@@ -181,3 +182,8 @@ class TestSimulated:
         problem = EscapeProblem(Quadratic([1.0, 4.0]), Outside(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.01)
         prediction = predict(problem)
         assert abs(z_of_mean(problem, Euler(0.05), prediction.mean_exit_time, 2000, 3)) < 4
+
+
+def test_the_gauge_formula_is_refused():
+    with pytest.raises(ValueError, match="for basins that rays leave once and for all"):
+        exit_rate(on_the_line(Box([1.0], [2.0])))

@@ -326,6 +326,7 @@ class TestLandscape:
         [
             ((Quadratic(np.ones(3)), [-1, -1, -1], [1, 1, 1]), "one or two dimensions"),
             ((Quadratic([1.0]), [-1, -1], [1, 1]), "one or two dimensions"),
+            ((Quadratic([1.0]), [1.0], [1.0]), "lower must be below upper"),
         ],
     )
     def test_refused(self, arguments, words):

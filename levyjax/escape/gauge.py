@@ -61,7 +61,8 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         Exits per unit of the SDE's time.
 
     Raises:
-        ValueError: noise that has no jumps, or is drawn once a step of an iteration alone.
+        ValueError: noise that has no jumps, or is drawn once a step of an iteration alone; a basin that rays come back
+            to.
 
     Example:
         >>> import jax
@@ -79,6 +80,10 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 
 def _own_rays(problem: EscapeProblem) -> ExitRays:
     require_process(problem.noise)
+    if not getattr(problem.basin, "star_shaped", True):
+        raise ValueError(
+            "The gauge formula is for basins that rays leave once and for all; `predict` knows first passages."
+        )
     return exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
 
 

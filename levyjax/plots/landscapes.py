@@ -52,6 +52,8 @@ def landscape(
             f"lower and upper must be the corners of a landscape of one or two dimensions, got shapes {lower.shape} "
             f"and {upper.shape} and a minimum of {minimum.size}."
         )
+    if not (lower < upper).all():
+        raise ValueError(f"lower must be below upper in each coordinate, got {lower.tolist()} and {upper.tolist()}.")
     if len(paths) and (basin is None or minimum.size == 1):
         raise ValueError("paths are drawn in a basin of the plane; give both, or none.")
     grid, values = heights(function, lower, upper)
