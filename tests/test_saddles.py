@@ -7,32 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from wells import SADDLES, bent, row
 
 from levyjax.basins import Attraction, Box
 from levyjax.claims.base import known
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, predict, saddle_bias, simulate, unit_rate
-from levyjax.landscapes import DoubleWell, MultiWell, Separable, from_function
+from levyjax.landscapes import DoubleWell, Separable
 from levyjax.noise import Independent
 from levyjax.solvers import Tamed
 from levyjax.stable import tail_constant
-
-MINIMA, SADDLES = [-1.0, 1.0, 2.5], [0.2, 2.0]
-HEIGHTS = {"barriers": [1.0, 0.5], "curvatures": [2.0, 3.0, 4.0], "saddle_curvatures": [2.5, 2.0]}
-
-
-def row(well, saddles=None):
-    return MultiWell(MINIMA, SADDLES if saddles is None else saddles, heights=[0.0, -0.3, 0.2], well=well, **HEIGHTS)
-
-
-def bent(parameters):
-    """Two wells on a parabola: the boundary between them is a curve without a formula."""
-
-    def value(x, p):
-        across = x[1] - 0.4 * (x[0] ** 2 - 1) + p[2] * (x[0] - 1)
-        return 0.25 * p[0] * (x[0] ** 2 - 1) ** 2 + 0.5 * p[1] * across**2
-
-    return from_function(value, [1.0, 0.0], np.asarray(parameters))
 
 
 def grid():

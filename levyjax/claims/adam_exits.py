@@ -70,9 +70,7 @@ def exit_steps(settings: Settings) -> Outcome:
 
 
 def _slope(rates: np.ndarray, fits: list[ExponentialFit], count: int) -> SlopeFit:
-    line = log_log_slope(rates, [known(fit.mean) for fit in fits], count**-0.5)
-    assert line is not None  # there are two learning rates at least
-    return line
+    return known(log_log_slope(rates, [known(fit.mean) for fit in fits], count**-0.5))
 
 
 def _figure(rates: np.ndarray, fits: list[list[ExponentialFit]], predicted: list[float]) -> Any:

@@ -2,8 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
+
+from scipy import stats
+
+from levyjax.escape import ExponentialFit
+
+T = TypeVar("T")
 
 Verdict = Literal["confirmed", "refuted", "holds_within_limits", "undecided", "not_testable"]
 Interval = tuple[float, float]
@@ -90,8 +96,23 @@ def judge_above(interval: Interval, bound: float) -> Verdict:
     return judge_below((-interval[1], -interval[0]), -bound)
 
 
-def known(value: float | None) -> float:
-    """A number that the experiment was chosen to have."""
+def judge_together(verdicts: Iterable[Verdict]) -> Verdict:
+    """A claim of several parts: refuted if any of them is, confirmed if all are."""
+    found = set(verdicts)
+    if "refuted" in found:
+        return "refuted"
+    return "confirmed" if found == {"confirmed"} else "undecided"
+
+
+def mean_ratio(first: ExponentialFit, second: ExponentialFit) -> tuple[float, Interval]:
+    """Ratio of two mean exit times with its exact 95% interval for exponential times (an F law)."""
+    ratio = known(first.mean) / known(second.mean)
+    low, high = stats.f.ppf([0.025, 0.975], 2 * first.num_exited, 2 * second.num_exited)
+    return ratio, (ratio / float(high), ratio / float(low))
+
+
+def known(value: T | None) -> T:
+    """What the experiment was chosen to have."""
     if value is None:
         raise RuntimeError("the experiment gave no number where it has to give one")
     return value

@@ -23,7 +23,7 @@ from levyjax.landscapes import WangOhRhee
 from levyjax.landscapes.wang_oh_rhee import EDGES, MINIMA
 from levyjax.noise import Pareto
 from levyjax.plots import exit_time_scaling, position_density
-from levyjax.random import Counter, run_key, trajectory_key
+from levyjax.random import first_counter, run_key
 from levyjax.solvers import Iteration
 
 _BOUNDS = {math.inf: 1.2, 0.5: 1.4, 0.28: 1.6}  # clipping bounds with the exponents 1 + l (alpha - 1), l = 1, 2, 3
@@ -76,12 +76,6 @@ def _series(bound: float, rates: Float[np.ndarray, " n"], settings: Settings, pl
     return {"exact": exact, "means": np.array([known(fit.mean) for fit in fits]), "fits": fits, "errors": errors}
 
 
-def _slope(x: Any, y: Any, sd_log: Any) -> SlopeFit:
-    line = log_log_slope(x, y, sd_log)
-    assert line is not None  # there are two points and more
-    return line
-
-
 def judge_slopes(exact: Sequence[float], simulated: Sequence[Interval], claimed: Sequence[float], p: float) -> Verdict:
     """The verdict by the exact slopes, which simulated means must not contradict (p of their agreement)."""
     worst = max(abs(slope - value) for slope, value in zip(exact, claimed, strict=True))
@@ -117,8 +111,10 @@ def slopes(settings: Settings) -> Outcome:
     edge = 1 / _steepest()
     seen = rates < edge
     series = {bound: _series(bound, rates, settings, place) for place, bound in enumerate(_BOUNDS)}
-    lines = [_slope(1 / rates[seen], one["means"][seen], one["errors"][seen]) for one in series.values()]
-    exact = [_slope(1 / rates[seen], one["exact"][seen], one["errors"][seen]).slope for one in series.values()]
+    lines = [known(log_log_slope(1 / rates[seen], one["means"][seen], one["errors"][seen])) for one in series.values()]
+    exact = [
+        known(log_log_slope(1 / rates[seen], one["exact"][seen], one["errors"][seen])).slope for one in series.values()
+    ]
     claimed = list(_BOUNDS.values())
     worst = int(np.argmax(np.abs(np.subtract(exact, claimed))))
     z = np.concatenate([np.log(one["means"] / one["exact"]) / one["errors"] for one in series.values()])
@@ -150,11 +146,11 @@ def slopes(settings: Settings) -> Outcome:
 def _positions(problem: Any, solver: Any, key: Any, *, paths: int, snapshots: int, every: int) -> Array:
     """Where paths are after every so many steps, (snapshots, paths)."""
     ids = jnp.arange(paths, dtype=jnp.uint32)
-    words = trajectory_key(key, ids, jnp.zeros_like(ids))
+    first = first_counter(key, ids)
 
     def one(index: Array, state: Any) -> Any:
         low = jnp.broadcast_to(index.astype(jnp.uint32), ids.shape)
-        return solver.step(problem, state, Counter(*words, low, jnp.zeros_like(ids)))
+        return solver.step(problem, state, first._replace(low=low))
 
     def snapshot(state: Any, place: Array) -> tuple[Any, Array]:
         state = lax.fori_loop(place * every, (place + 1) * every, one, state)

@@ -8,7 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.basins import Box
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above, judge_value, known
+from levyjax.claims.base import (
+    Claim,
+    Interval,
+    Outcome,
+    Settings,
+    Verdict,
+    judge_above,
+    judge_together,
+    judge_value,
+    known,
+)
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
@@ -40,17 +50,11 @@ class Series:
 
     def elasticity(self) -> SlopeFit:
         """d log mean/d log value."""
-        return _line(self.values, self.means, self.error)
+        return known(log_log_slope(self.values, self.means, self.error))
 
     def growth(self) -> SlopeFit:
         """d log mean/d value."""
-        return _line(np.exp(self.values), self.means, self.error)
-
-
-def _line(x: Any, y: Any, error: float) -> SlopeFit:
-    line = log_log_slope(x, y, error)
-    assert line is not None  # there are three points and more
-    return line
+        return known(log_log_slope(np.exp(self.values), self.means, self.error))
 
 
 def problem(noise: str, **changes: float) -> EscapeProblem:
@@ -103,11 +107,12 @@ _NOISES = {"jumps": "Lévy noise, α = 1.5", "Brownian": "Brownian"}
 
 def judge_control(width: Interval, nothing: list[Interval], growth: list[Interval]) -> Verdict:
     """The verdict on elasticities under jumps, in width and in what should not matter, and on Brownian growth."""
-    parts = [judge_value(width, _ALPHA, _TOLERANCE), *(judge_value(ends, 0.0, _TOLERANCE) for ends in nothing)]
+    parts: list[Verdict] = [
+        judge_value(width, _ALPHA, _TOLERANCE),
+        *(judge_value(ends, 0.0, _TOLERANCE) for ends in nothing),
+    ]
     parts += [judge_above(ends, 0.5) for ends in growth]
-    if "refuted" in parts:
-        return "refuted"
-    return "confirmed" if set(parts) == {"confirmed"} else "undecided"
+    return judge_together(parts)
 
 
 def _draw(table: dict[str, dict[str, Series]]) -> Any:
@@ -161,7 +166,7 @@ def control(settings: Settings) -> Outcome:
 
 
 def _exact_growth(series: Series) -> float:
-    return _line(np.exp(series.values), series.predicted, series.error).slope
+    return known(log_log_slope(np.exp(series.values), series.predicted, series.error)).slope
 
 
 CLAIMS = (

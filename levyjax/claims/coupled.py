@@ -16,7 +16,7 @@ from levyjax.arrays import cast, jit, pytree, static
 from levyjax.claims.base import Interval
 from levyjax.dynamics import Kick
 from levyjax.noise import Noise
-from levyjax.random import Counter, Stream, run_key, trajectory_key
+from levyjax.random import Counter, Stream, first_counter, run_key
 
 SUBSTEPS = 16  # Euler steps of the SDE in an iteration
 _LANES = 1 << 13
@@ -116,9 +116,7 @@ def gap(pair: Pair, iterations: int, count: int, seed: int) -> Gap:
     pair, key = cast(pair, jnp.float32), run_key(seed)
     parts = []
     for first in range(0, count, _LANES):
-        index = jnp.arange(first, first + _LANES, dtype=jnp.uint32)
-        zero = jnp.zeros_like(index)
-        counter = Counter(*trajectory_key(key, index, zero), zero, zero)
+        counter = first_counter(key, jnp.arange(first, first + _LANES, dtype=jnp.uint32))
         ends = _run(pair, counter, iterations)
         parts.append([np.cos(np.asarray(x[0], np.float64)) for x in ends])
     walker, path = np.concatenate(parts, axis=1)

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from levyjax.basins import Box, Ellipsoid
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, judge_above, judge_below, known, shown
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, judge_above, judge_below, known, mean_ratio, shown
 from levyjax.dynamics import SGD, Adam
-from levyjax.escape import EscapeProblem, ExitSamples, Plan, predict, simulate
+from levyjax.escape import EscapeProblem, ExitSamples, Plan, exponential_fit, predict, simulate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import ratio_forest
@@ -18,11 +17,7 @@ _ALPHA = 1.5
 
 
 def _mean_ratio(first: ExitSamples, second: ExitSamples) -> tuple[float, Interval]:
-    """Ratio of two mean exit times with its exact 95% interval for exponential times (an F law)."""
-    ratio = float(first.exit_time.mean() / second.exit_time.mean())
-    degrees = 2 * len(first.exit_code), 2 * len(second.exit_code)
-    low, high = stats.f.ppf([0.025, 0.975], *degrees)
-    return ratio, (ratio / float(high), ratio / float(low))
+    return mean_ratio(*(exponential_fit(one.exit_time, one.exited) for one in (first, second)))
 
 
 def sgd_against_adam(settings: Settings) -> Outcome:

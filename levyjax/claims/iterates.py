@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from levyjax.arrays import settled
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, shown
 from levyjax.plots import points_on_curve
-from levyjax.random import Counter, Stream, run_key, trajectory_key
+from levyjax.random import Counter, Stream, first_counter, run_key
 from levyjax.stable import draw_words, normal
 from levyjax.tails import critical_learning_rate, hill, iterate_tail_index
 
@@ -67,9 +67,7 @@ def distances(learning_rate: float, batch_size: int, dimension: int, count: int,
     """|x| of independent runs long after the start; y is independent of a, so that the regression's solution is 0."""
     parts = []
     for first in range(0, count, _LANES):
-        index = jnp.arange(first, first + _LANES, dtype=jnp.uint32)
-        zero = jnp.zeros_like(index)
-        counter = Counter(*trajectory_key(run_key(seed), index, zero), zero, zero)
+        counter = first_counter(run_key(seed), jnp.arange(first, first + _LANES, dtype=jnp.uint32))
         x = _stream(counter, jnp.float32(learning_rate), batch_size, dimension)
         parts.append(np.linalg.norm(np.asarray(x, np.float64), axis=0))
     return np.concatenate(parts)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from levyjax.basins import Ball, Ellipsoid
+from levyjax.claims.averaging import spike_cap
 from levyjax.claims.base import Claim, Outcome, Settings, known, shown
 from levyjax.claims.matched_progress import (
     ALPHAS,
@@ -32,7 +33,7 @@ _ITERATIONS = 100  # in which the loss falls to a tenth
 _MEAN_EXIT = 5000  # iterations of SGD, by its law
 _LONGEST = 100_000  # iterations, then a run of Adam is censored: 20 of SGD's mean exit times
 _NO_WALL = 1e9
-_SPIKE = 31.77  # learning rates: how far one spike moves Adam at most, with its default averages (D5)
+_SPIKE = round(spike_cap(0.9, 0.999), 2)  # learning rates: how far one spike moves Adam at most (D5)
 _CANDIDATES = np.geomspace(1e-3, 1.0, 22)  # learning rates of Adam
 
 

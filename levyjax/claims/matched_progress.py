@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from levyjax.basins import Ellipsoid
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, known, shown
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, known, mean_ratio, shown
 from levyjax.dynamics import SGD, Adam
 from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, predict, simulate
 from levyjax.landscapes import Quadratic
@@ -89,13 +89,11 @@ class Measured(NamedTuple):
 def quotient(
     adam: ExponentialFit, sgd: ExponentialFit, factor: float
 ) -> tuple[float | None, float | None, float | None]:
-    """A ratio of two mean exit times and the ends of its 95% interval, from the errors of both logarithms."""
-    mean = known(sgd.mean)
+    """A ratio of two mean exit times, and the ends of its 95% interval; a bound alone where no run of Adam left."""
     if adam.mean is None:
-        return None, factor * adam.mean_interval[0] / mean, None
-    spread = 1.96 * math.sqrt(1 / adam.num_exited + 1 / sgd.num_exited)
-    value = factor * adam.mean / mean
-    return value, value * math.exp(-spread), value * math.exp(spread)
+        return None, factor * adam.mean_interval[0] / known(sgd.mean), None
+    value, (low, high) = mean_ratio(adam, sgd)
+    return factor * value, factor * low, factor * high
 
 
 def sde_pair(setting: Setting, ratio: float) -> tuple[EscapeProblem, EscapeProblem]:
@@ -127,7 +125,7 @@ def _sde_cell(setting: Setting, ratio: float, count: int, seed: int) -> Measured
 
 
 def _sde_cells(settings: Settings) -> tuple[list[Measured], list[Measured]]:
-    """Cells at equal progress, and cells a quarter of the way to either side of the boundary."""
+    """Cells at equal progress, and cells close to the boundary and farther off on either side of it."""
     alphas = (1.5,) if settings.quick else ALPHAS
     conditions = (10.0, 100.0) if settings.quick else (3.0, 10.0, 30.0, 100.0)
     alignments = (-0.5, 0.0, 0.5) if settings.quick else (-0.5, -0.25, 0.0, 0.25, 0.5)
@@ -151,6 +149,7 @@ def count_cells(cells: list[Measured]) -> tuple[int, int, int]:
 
 
 def verdict_of(cells: list[Measured]) -> Verdict:
+    """By who leaves sooner in how many of the cells."""
     sgd, adam, _ = count_cells(cells)
     if sgd and adam:
         return "holds_within_limits"

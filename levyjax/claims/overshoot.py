@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from levyjax.basins import HalfSpace
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, known, shown
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, known, shown
 from levyjax.dynamics import Adam, Momentum
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate, unit_rate
 from levyjax.landscapes import Quadratic
@@ -110,9 +110,9 @@ def measure(make: Callable[[float], EscapeProblem], settings: Settings, seed: in
 
 def judge(series: Series) -> Verdict:
     """Whether the jumps that leave by themselves give the rate: everywhere, from critical damping on, or nowhere."""
-    each = [judge_value(interval, 1.0, _TOLERANCE) for interval in series.naive_intervals]
+    each: list[Verdict] = [judge_value(interval, 1.0, _TOLERANCE) for interval in series.naive_intervals]
     if "refuted" not in each:
-        return "confirmed" if set(each) == {"confirmed"} else "undecided"
+        return judge_together(each)
     damped = [verdict for verdict, damping in zip(each, _DAMPING, strict=True) if damping >= 1]
     return "refuted" if "refuted" in damped else "holds_within_limits"
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.basins import HalfSpace
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above, judge_together
 from levyjax.claims.line_chain import LineStep, kept_inside, stable_law, stationary_law
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, binomial_interval, simulate
@@ -95,8 +95,7 @@ def side(alpha: float, ratio: float, count: int, seed: int) -> Side:
 
 def judge_sides(intervals: list[Interval]) -> Verdict:
     """Confirmed if all shares are above 1/2, refuted if one is below."""
-    parts = [judge_above(interval, 0.5) for interval in intervals]
-    return "refuted" if "refuted" in parts else "confirmed" if set(parts) == {"confirmed"} else "undecided"
+    return judge_together(judge_above(interval, 0.5) for interval in intervals)
 
 
 def _draw(ratios: np.ndarray, table: dict[float, list[Side]]) -> Any:

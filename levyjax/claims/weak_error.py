@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, shown
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, shown
 from levyjax.claims.coupled import SUBSTEPS, Fit, Gap, Pair, columns, fitted_order, gap, intervals
 from levyjax.claims.linear_laws import (
     CURVATURE,
@@ -85,7 +85,7 @@ def linear(settings: Settings) -> Outcome:
     coarse = steps[:4]
     wells, fit = _two_wells(coarse, count // 2, settings.seed * 1000 + 94)
     exact = judge_value((min(orders), max(orders)), 1.0, 0.05)
-    verdict = _together([exact, judge_value(fit.interval, 1.0, _ORDER_TOLERANCE)])
+    verdict = judge_together([exact, judge_value(fit.interval, 1.0, _ORDER_TOLERANCE)])
     return Outcome(
         expected=1.0,
         measured=max(orders, key=lambda order: abs(order - 1)),
@@ -143,12 +143,11 @@ def malladi(settings: Settings) -> Outcome:
         fits[name] = fitted_order(steps[-3:], *columns(gaps[-3:]))
         series.append((name, steps, np.abs(columns(gaps)[0]), intervals(gaps)))
     worst = max(fits.values(), key=lambda fit: abs(fit.order - 1))
-    verdicts: list[Verdict] = [judge_value(fit.interval, 1.0, _ORDER_TOLERANCE) for fit in fits.values()]
     return Outcome(
         expected=1.0,
         measured=worst.order,
         ci95=worst.interval,
-        verdict=_together(verdicts),
+        verdict=judge_together(judge_value(fit.interval, 1.0, _ORDER_TOLERANCE) for fit in fits.values()),
         finding="With h = eta^2, 1 - beta_i = c_i h and A = sigma/eta the weak error's order in h, from the three "
         f"finest steps, is {', '.join(f'{fit.order:.2f} ± {_half(fit):.2f} for {n}' for n, fit in fits.items())}. It "
         "takes v that sees the covariance 2 A A' of Gaussian noise of dispersion A. AdaGrad has no SDE that rests.",
@@ -159,13 +158,6 @@ def malladi(settings: Settings) -> Outcome:
 
 def _half(fit: Fit) -> float:
     return (fit.interval[1] - fit.interval[0]) / 2
-
-
-def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Refuted if any is, confirmed if all are."""
-    if "refuted" in verdicts:
-        return "refuted"
-    return "confirmed" if set(verdicts) == {"confirmed"} else "undecided"
 
 
 def equation_5(settings: Settings) -> Outcome:

@@ -14,7 +14,7 @@ from levyjax.arrays import cast
 from levyjax.engine import ExitCode
 from levyjax.escape.problem import EscapeProblem, ExitProcess
 from levyjax.escape.simulate import Plan
-from levyjax.random import Counter, run_key, trajectory_key
+from levyjax.random import first_counter, run_key
 
 _MOST = 1 << 26  # numbers that are held at once
 
@@ -78,14 +78,13 @@ def simulate_paths(problem: EscapeProblem, plan: Plan, num_steps: int, key: Any)
 
 @partial(jax.jit, static_argnames=("count", "num_steps"))
 def _run(process: ExitProcess, key: Any, count: int, num_steps: int) -> tuple[Array, Array, Array]:
-    index, zero = jnp.arange(count, dtype=jnp.uint32), jnp.zeros(count, jnp.uint32)
-    first = Counter(*trajectory_key(key, index, zero), zero, zero)
+    first = first_counter(key, jnp.arange(count, dtype=jnp.uint32))
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), process.start())
 
     def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[tuple[Any, Array, Array], Array]:
         state, code, taken = carry
         running = code == ExitCode.RUNNING
-        moved = process.step(state, first._replace(low=jnp.broadcast_to(at, zero.shape)))
+        moved = process.step(state, first._replace(low=jnp.broadcast_to(at, first.low.shape)))
         state = jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, state)
         finite = jnp.isfinite(process.record(state)).all(axis=0)
         status = jnp.where(finite, process.status(state), jnp.int32(ExitCode.NONFINITE))

@@ -35,7 +35,7 @@ from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.gauge import exit_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
-from levyjax.random import Counter, Stream, run_key, trajectory_key, words
+from levyjax.random import Counter, Stream, first_counter, run_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 from levyjax.stable import tail_constant
 
@@ -292,10 +292,10 @@ def _start(system: System, key: Any, num_particles: int) -> Particles:
     problem = system.problem
     start = problem.landscape.minimum if problem.start is None else problem.start
     x = jnp.broadcast_to(jnp.asarray(start)[:, None], (problem.dimension, num_particles))
-    index = jnp.arange(num_particles, dtype=jnp.uint32)
-    low = jnp.zeros_like(index)
-    counter = Counter(*trajectory_key(run_key(key), index, low), low, low)
-    return Particles(problem.dynamics.rest(x, problem.noise), counter, low == 0, jnp.zeros(num_particles, jnp.int32))
+    counter = first_counter(run_key(key), jnp.arange(num_particles, dtype=jnp.uint32))
+    return Particles(
+        problem.dynamics.rest(x, problem.noise), counter, counter.low == 0, jnp.zeros(num_particles, jnp.int32)
+    )
 
 
 class _Ledger:

@@ -64,6 +64,12 @@ def trajectory_key(key: tuple[Any, Any], low: UInt32[Array, "*batch"], high: UIn
     return threefry2x32(jnp.asarray(key[0], jnp.uint32), jnp.asarray(key[1], jnp.uint32), low, high)
 
 
+def first_counter(key: tuple[Any, Any], index: UInt32[Array, "*batch"]) -> Counter:
+    """Step 0 of the trajectories with these ids, below 2^32."""
+    zero = jnp.zeros_like(index)
+    return Counter(*trajectory_key(key, index, zero), zero, zero)
+
+
 def words(
     counter: Counter, num_coordinates: int, stream: int = Stream.NOISE
 ) -> tuple[UInt32[Array, "d *batch"], UInt32[Array, "d *batch"]]:

@@ -40,12 +40,12 @@ class Checkpoints:
         self.manager = _manager(self.folder / "states")
 
     def restore(self, tree: Any) -> tuple[int, Any]:
-        """The iteration of the last checkpoint and its tree; (0, tree) where there is none."""
+        """The iteration of the last checkpoint and its tree; (-1, tree) where there is none."""
         from orbax.checkpoint import args
 
         step = self.manager.latest_step()
         if step is None:
-            return 0, tree
+            return -1, tree
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
         return step, self.manager.restore(step, args=args.StandardRestore(abstract))
 
@@ -54,7 +54,6 @@ class Checkpoints:
         from orbax.checkpoint import args
 
         self.manager.save(iteration, args=args.StandardSave(tree))
-        self.manager.wait_until_finished()
 
     def metrics(self, up_to: int) -> list[dict[str, Any]]:
         """The lines of metrics of iterations up to this one, the others being dropped."""

@@ -101,10 +101,11 @@ def _split(name: str, x: np.ndarray, y: np.ndarray, image_shape: tuple[int, int,
 
 def _from_files(name: str, root: str | os.PathLike[str] | None) -> Dataset:
     parents = search_path(root)
+    read_makers = read_cifar if name == "cifar10" else read_idx_files
     for folder in places(name, parents):
-        for parts in (read_npz(folder, name), read_cifar(folder) if name == "cifar10" else read_idx_files(folder)):
-            if parts is not None:
-                return _from_parts(name, parts, str(folder))
+        parts = read_npz(folder, name) or read_makers(folder)
+        if parts is not None:
+            return _from_parts(name, parts, str(folder))
     raise ValueError(
         f"{name} is not in {' or '.join(map(str, parents))}. {_RECIPES[name]} Give the folder with --data-dir or "
         f"{DATA_VARIABLE}."

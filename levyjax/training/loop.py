@@ -189,9 +189,10 @@ class _Run:
         config = self.config
         records = {*range(0, config.iterations, config.record_every), config.iterations}
         captures = set(config.capture_at)
-        done, (parameters, state) = self._resumed(captures)
+        stopped, (parameters, state) = self._resumed(captures)
+        done = max(stopped, 0)
         batches = _batches(len(self.train_set[1]), config, done)
-        for stop in sorted(stop for stop in records | captures if stop > done or not self.records):
+        for stop in sorted(stop for stop in records | captures if stop > stopped):
             while done < stop:
                 count = min(_STEPS, stop - done)
                 parameters, state = self._timed_advance(parameters, state, batches, count)
@@ -205,19 +206,16 @@ class _Run:
         return self._result(parameters)
 
     def _resumed(self, captures: set[int]) -> tuple[int, tuple[Any, Any]]:
-        """Where to go on from, with what was measured up to there."""
+        """The last stop that was made, -1 for none, with what was measured up to there."""
         start = self.model.parameters, self.optimizer.init(self.model.parameters)
         if self.kept is None:
-            return 0, start
-        done, tree = self.kept.restore(start)
-        if tree is start:
-            self.kept.metrics(-1)
-            return 0, start
-        self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(done)]
+            return -1, start
+        stopped, tree = self.kept.restore(start)
+        self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(stopped)]
         slices, batch_size = self.model.slices, self.config.batch_size
-        self.noise = [self.kept.noise(at, batch_size, slices) for at in sorted(captures) if at <= done]
-        self.on_updates(done)
-        return done, tree
+        self.noise = [self.kept.noise(at, batch_size, slices) for at in sorted(captures) if at <= stopped]
+        self.on_updates(max(stopped, 0))
+        return stopped, tree
 
     def _timed_advance(self, parameters, state, batches: Iterator[np.ndarray], count: int):
         start = time.perf_counter()
