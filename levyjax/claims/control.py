@@ -107,10 +107,13 @@ _NOISES = {"jumps": "Lévy noise, α = 1.5", "Brownian": "Brownian"}
 
 def judge_control(width: Interval, nothing: list[Interval], growth: list[Interval]) -> Verdict:
     """The verdict on elasticities under jumps, in width and in what should not matter, and on Brownian growth."""
-    claimed = [(width, _ALPHA), *((ends, 0.0) for ends in nothing)]
-    parts: list[Verdict] = [judge_value(ends, value, _TOLERANCE) for ends, value in claimed]
-    parts += [judge_above(ends, 0.5) for ends in growth]
-    return judge_together(parts)
+    return judge_together(
+        [
+            judge_value(width, _ALPHA, _TOLERANCE),
+            *(judge_value(ends, 0.0, _TOLERANCE) for ends in nothing),
+            *(judge_above(ends, 0.5) for ends in growth),
+        ]
+    )
 
 
 def _draw(table: dict[str, dict[str, Series]]) -> Any:
