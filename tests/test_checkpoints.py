@@ -38,19 +38,23 @@ def same(first, second):
         np.testing.assert_array_equal(one.samples, other.samples)
         np.testing.assert_array_equal(one.full_gradient, other.full_gradient)
         assert one.slices == other.slices
+    assert list(first.kept) == list(second.kept)
+    for iteration, parameters in first.kept.items():
+        np.testing.assert_array_equal(parameters, second.kept[iteration])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, optimizer):
     config = TrainConfig(
         data="synthetic", optimizer=optimizer, learning_rate=0.01, momentum=0.9 * (optimizer == "sgd"),
-        iterations=300, record_every=60, capture_at=(30, 300), num_batches=20,
+        iterations=300, record_every=60, capture_at=(30, 300), num_batches=20, keep_at=(300, 45),
     )  # fmt: skip
     whole = train(config)
     for count in (1, 250):
         with pytest.raises(Stopped):
             train(config, checkpoint_dir=tmp_path, on_updates=stop_after(count))
     same(train(config, checkpoint_dir=tmp_path), whole)
+    assert list(whole.kept) == [45, 300]
     same(train(config, checkpoint_dir=tmp_path), whole)  # which has nothing left to do
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [0, 60, 120, 180, 240, 300]

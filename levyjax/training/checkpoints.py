@@ -71,17 +71,33 @@ class Checkpoints:
 
     def save_noise(self, noise: GradientNoise) -> None:
         """Writes a capture."""
-        buffer = io.BytesIO()
-        np.savez(buffer, samples=noise.samples, full_gradient=noise.full_gradient)
-        write_bytes(self._noise(noise.iteration), buffer.getvalue())
+        _write_arrays(self._noise(noise.iteration), samples=noise.samples, full_gradient=noise.full_gradient)
 
     def noise(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> GradientNoise:
         """Reads a capture."""
         with np.load(self._noise(iteration)) as arrays:
             return GradientNoise(arrays["samples"], arrays["full_gradient"], iteration, batch_size, slices)
 
+    def save_parameters(self, iteration: int, parameters: np.ndarray) -> None:
+        """Writes the parameters of an iteration to keep."""
+        _write_arrays(self._parameters(iteration), parameters=parameters)
+
+    def parameters(self, iteration: int) -> np.ndarray:
+        """Reads them."""
+        with np.load(self._parameters(iteration)) as arrays:
+            return arrays["parameters"]
+
     def _noise(self, iteration: int) -> Path:
         return self.folder / f"noise_{iteration:06d}.npz"
+
+    def _parameters(self, iteration: int) -> Path:
+        return self.folder / f"parameters_{iteration:06d}.npz"
+
+
+def _write_arrays(path: Path, **arrays: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
 
 
 def _manager(folder: Path) -> Any:

@@ -49,6 +49,7 @@ class TrainConfig:
         record_every: losses and accuracies are measured at 0, at every multiple of this, and at the end.
         capture_at: iterations (updates made) at which to measure gradient noise, from 0 to `iterations`.
         num_batches: mini-batches of a capture.
+        keep_at: iterations whose parameters to keep, from 0 to `iterations`.
         seed: of the first parameters, of the shuffling and of the captures.
 
     Raises:
@@ -70,6 +71,7 @@ class TrainConfig:
     record_every: int = 100
     capture_at: tuple[int, ...] = ()
     num_batches: int = 256
+    keep_at: tuple[int, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,8 +88,11 @@ class TrainConfig:
             raise ValueError(f"momentum {self.momentum} does not fit {self.optimizer}. Give one in [0, 1), with sgd.")
         if any(width < 1 for width in self.widths):
             raise ValueError(f"widths {self.widths} make no network. Give hidden layers of width 1 or more.")
-        if any(not 0 <= iteration <= self.iterations for iteration in self.capture_at):
-            raise ValueError(f"capture_at {self.capture_at} leaves the run. Give iterations in [0, {self.iterations}].")
+        for name in ("capture_at", "keep_at"):
+            if any(not 0 <= iteration <= self.iterations for iteration in getattr(self, name)):
+                raise ValueError(
+                    f"{name} {getattr(self, name)} leaves the run. Give iterations in [0, {self.iterations}]."
+                )
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative. Give 0 or more.")
 
@@ -106,6 +111,7 @@ class TrainResult:
         parameters: at the end, (num_parameters,).
         model: the network as a function of such a vector; `model.unravel` gives the nnx state.
         noise: one capture for each of `config.capture_at`, in increasing order.
+        kept: iteration -> the parameters there, (num_parameters,), for each of `config.keep_at`, in increasing order.
         seconds: of everything after loading the data, with compilation.
         seconds_updates: of the updates alone, without the first compiled call.
         iterations_per_second: of the updates alone; nan if there was one call only.
@@ -120,6 +126,7 @@ class TrainResult:
     parameters: jax.Array
     model: FlatModel
     noise: tuple[GradientNoise, ...]
+    kept: dict[int, np.ndarray]
     seconds: float
     seconds_updates: float
     iterations_per_second: float
@@ -183,16 +190,17 @@ class _Run:
         self.evaluate = jax.jit(self._evaluate)
         self.records: list[tuple[int, float, float, float, float]] = []
         self.noise: list[GradientNoise] = []
+        self.points: dict[int, np.ndarray] = {}
         self.calls: list[tuple[int, float]] = []
 
     def result(self) -> TrainResult:
         config = self.config
         records = {*range(0, config.iterations, config.record_every), config.iterations}
-        captures = set(config.capture_at)
-        stopped, (parameters, state) = self._resumed(captures)
+        captures, points = set(config.capture_at), set(config.keep_at)
+        stopped, (parameters, state) = self._resumed(captures, points)
         done = max(stopped, 0)
         batches = _batches(len(self.train_set[1]), config, done)
-        for stop in sorted(stop for stop in records | captures if stop > stopped):
+        for stop in sorted(stop for stop in records | captures | points if stop > stopped):
             while done < stop:
                 count = min(_STEPS, stop - done)
                 parameters, state = self._timed_advance(parameters, state, batches, count)
@@ -201,11 +209,13 @@ class _Run:
                 self._record(done, parameters)
             if stop in captures:
                 self._capture(done, parameters)
+            if stop in points:
+                self._keep(done, parameters)
             if self.kept is not None:
                 self.kept.save(done, (parameters, state))
         return self._result(parameters)
 
-    def _resumed(self, captures: set[int]) -> tuple[int, tuple[Any, Any]]:
+    def _resumed(self, captures: set[int], points: set[int]) -> tuple[int, tuple[Any, Any]]:
         """The last stop that was made, -1 for none, with what was measured up to there."""
         start = self.model.parameters, self.optimizer.init(self.model.parameters)
         if self.kept is None:
@@ -214,6 +224,7 @@ class _Run:
         self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(stopped)]
         slices, batch_size = self.model.slices, self.config.batch_size
         self.noise = [self.kept.noise(at, batch_size, slices) for at in sorted(captures) if at <= stopped]
+        self.points = {at: self.kept.parameters(at) for at in sorted(points) if at <= stopped}
         self.on_updates(max(stopped, 0))
         return stopped, tree
 
@@ -272,6 +283,11 @@ class _Run:
         if self.kept is not None:
             self.kept.save_noise(noise)
 
+    def _keep(self, done: int, parameters) -> None:
+        self.points[done] = np.asarray(parameters)
+        if self.kept is not None:
+            self.kept.save_parameters(done, self.points[done])
+
     def _result(self, parameters) -> TrainResult:
         iterations, *measures = (np.array(column) for column in zip(*self.records, strict=True))
         later = self.calls[1:]
@@ -283,6 +299,7 @@ class _Run:
             parameters=parameters,
             model=self.model,
             noise=tuple(self.noise),
+            kept=self.points,
             seconds=time.perf_counter() - self.start,
             seconds_updates=seconds,
             iterations_per_second=updates / seconds if later else math.nan,
