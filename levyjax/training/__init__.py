@@ -13,6 +13,7 @@ from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
+from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 
 __all__ = [
@@ -26,17 +27,21 @@ __all__ = [
     "GradientNoise",
     "NetworkLoss",
     "NoiseStatistics",
+    "QuadraticModel",
     "ResNet",
     "StableNoise",
     "TrainConfig",
     "TrainResult",
     "Transformer",
     "draw_batches",
+    "fisher_diagonal",
     "flatten",
     "gradient_noise",
     "load",
     "network_landscape",
     "noise_statistics",
+    "noisiest",
+    "quadratic_model",
     "stable_scales",
     "train",
 ]
