@@ -8,7 +8,8 @@ HELP = "train a network and capture its gradient noise for `levyjax tails` and f
 
 _FLAGS = (
     "data", "data_dir", "optimizer", "learning_rate", "momentum", "network", "loss", "bias", "widths", "activation",
-    "batch_size", "iterations", "record_every", "capture_every", "capture_at", "num_batches", "seed",
+    "batch_size", "iterations", "record_every", "capture_every", "capture_at", "capture", "applied",
+    "num_batches", "seed",
 )  # fmt: skip
 
 _ESCAPE = """# Exits of SGD driven by the noise captured at iteration {iteration}, from a quadratic basin in the
@@ -57,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     capture.add_argument(
         "--capture-at", type=int, nargs="*", metavar="K", help="at these iterations (default the last)"
     )
+    parser.add_argument("--capture", help="samples (default) or statistics, in a fixed amount of memory")
+    parser.add_argument("--applied", action="store_true", default=None, help="and noise as the optimizer applies it")
     parser.add_argument("--num-batches", type=int, help="mini-batches of a capture (default 256)")
     parser.add_argument("--seed", type=int, help="of everything random (default 0)")
     parser.add_argument("--checkpoint", metavar="DIR", help="keep the run's state there; a killed run goes on from it")
@@ -82,7 +85,11 @@ def render(result: dict[str, Any]) -> str:
     from levyjax.output import table
 
     columns = ("iteration", "file", "num_batches", "num_parameters", "num_dead", "alpha_if_stable", "ci95")
-    parts = [table(result["metrics"])] + ([table(result["noise"], columns)] if result["noise"] else [])
+    parts = [table(result["metrics"])]
+    parts += [table(result[name], columns) for name in ("noise", "applied") if result[name]]
+    if result["statistics"]:
+        rows = [{**found, **found["layers"]["all"]} for found in result["statistics"]]
+        parts.append(table(rows, ("iteration", "file", "mean_norm", "block_lengths", "alpha")))
     return "\n\n".join(parts)
 
 
@@ -104,7 +111,9 @@ def _record(result: Any, folder: Path | None) -> dict[str, Any]:
     record = {
         "config": dataclasses.asdict(result.config),
         "metrics": [dict(zip(("iteration", *names[1:]), row, strict=True)) for row in rows],
-        "noise": [_write_noise(noise, folder) for noise in result.noise],
+        "noise": [_write_noise(noise, folder, "noise") for noise in result.noise],
+        "applied": [_write_noise(both.applied, folder, "applied") for both in result.applied],
+        "statistics": [_write_statistics(found, folder) for found in result.statistics],
         "layers": {name: list(ends) for name, ends in result.model.slices.items()},
         "num_parameters": int(result.parameters.size),
         "dtype": str(result.parameters.dtype),
@@ -120,7 +129,7 @@ def _record(result: Any, folder: Path | None) -> dict[str, Any]:
     return record
 
 
-def _write_noise(noise: Any, folder: Path | None) -> dict[str, Any]:
+def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
     """One file of a capture; its tail index is that of a stable law fitted to it, whether or not it is stable."""
     import io
 
@@ -129,12 +138,13 @@ def _write_noise(noise: Any, folder: Path | None) -> dict[str, Any]:
     from levyjax.output import write_bytes
     from levyjax.training import FEWEST_BATCHES, stable_scales
 
-    fit = stable_scales(noise) if len(noise.samples) >= FEWEST_BATCHES else None
-    file = _noise_file(noise) if folder else None
+    enough = len(noise.samples) >= FEWEST_BATCHES and noise.samples.any()
+    fit = stable_scales(noise) if enough else None
+    file = _file(noise, name) if folder else None
     if folder:
         buffer = io.BytesIO()
         np.save(buffer, noise.samples)
-        write_bytes(folder / _noise_file(noise), buffer.getvalue())
+        write_bytes(folder / _file(noise, name), buffer.getvalue())
     return {
         "iteration": noise.iteration,
         "file": file,
@@ -147,8 +157,30 @@ def _write_noise(noise: Any, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def _noise_file(noise: Any) -> str:
-    return f"noise_{noise.iteration:04d}.npy"
+def _file(found: Any, name: str, suffix: str = "npy") -> str:
+    return f"{name}_{found.iteration:04d}.{suffix}"
+
+
+def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
+    """The arrays of one capture in a file; here the block log-moment estimates of each parameter array."""
+    import dataclasses
+    import io
+
+    import numpy as np
+
+    from levyjax.output import write_bytes
+
+    file = _file(found, "statistics", "npz") if folder else None
+    if folder:
+        buffer = io.BytesIO()
+        arrays = {key: value for key, value in dataclasses.asdict(found).items() if isinstance(value, np.ndarray)}
+        np.savez(buffer, **arrays)
+        write_bytes(folder / _file(found, "statistics", "npz"), buffer.getvalue())
+    layers = {
+        name: {"block_lengths": logs.lengths[1:].tolist(), "alpha": logs.alpha().tolist()}
+        for name, logs in found.layers.items()
+    }
+    return {"iteration": found.iteration, "file": file, "mean_norm": float(found.norms.mean()), "layers": layers}
 
 
 def _write_figures(folder: Path, result: Any) -> None:
@@ -178,7 +210,7 @@ def _write_escape(folder: Path, result: Any) -> None:
     model = quadratic_model(result.noise[-1], result.config.learning_rate)
     text = _ESCAPE.format(
         iteration=result.noise[-1].iteration,
-        file=_noise_file(result.noise[-1]),
+        file=_file(result.noise[-1], "noise"),
         learning_rate=result.config.learning_rate,
         hessian=[float(f"{value:.4g}") for value in model.curvature],
         height=f"{model.height:.4g}",
