@@ -16,6 +16,7 @@ from levyjax.config.sweeps import cells
 from levyjax.config.training import load_training, parse_training
 from levyjax.training import GradientNoise, TrainConfig, quadratic_model
 
+NETWORKS = Path(__file__).parents[1] / "benchmarks" / "networks"
 TRAIN = """
 [training]
 data = "synthetic"
@@ -102,6 +103,28 @@ def test_files_of_a_run_lead_to_exits(train_file, tmp_path, capsys):
     cell = json.loads(capsys.readouterr().out)["cells"][0]
     assert cell["exited"] == 1024
     assert cell["mean_exit_steps"] > 50
+
+
+def test_statistics_and_applied_noise(train_file, tmp_path, capsys):
+    out = tmp_path / "run"
+    more = ["--capture", "statistics", "--applied", "--momentum", "0.5", "--capture-at", "60", "--out", str(out)]
+    assert main(["train", str(train_file), *more, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["noise"] == []
+    assert record["applied"][0]["file"] == "applied_0060.npy"
+    assert tails.load(out / "applied_0060.npy").shape == (60, record["num_parameters"])
+    (found,) = record["statistics"]
+    assert set(found["layers"]) == {"all", *record["layers"]}
+    with np.load(out / found["file"]) as arrays:
+        assert arrays["second_moment"].shape == (record["num_parameters"],)
+        assert arrays["norms"].mean() == pytest.approx(found["mean_norm"])
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_configurations(path):
+    run = load_training(path).training
+    assert run.batch_size == 100
+    assert run.data in path.stem
 
 
 def test_errors_name_the_file(train_file, capsys):

@@ -86,10 +86,12 @@ def render(result: dict[str, Any]) -> str:
 
     columns = ("iteration", "file", "num_batches", "num_parameters", "num_dead", "alpha_if_stable", "ci95")
     parts = [table(result["metrics"])]
-    parts += [table(result[name], columns) for name in ("noise", "applied") if result[name]]
+    titles = {"noise": "gradient noise", "applied": "noise as the optimizer applies it"}
+    parts += [f"{title}:\n{table(result[name], columns)}" for name, title in titles.items() if result[name]]
     if result["statistics"]:
         rows = [{**found, **found["layers"]["all"]} for found in result["statistics"]]
-        parts.append(table(rows, ("iteration", "file", "mean_norm", "block_lengths", "alpha")))
+        names = ("iteration", "file", "mean_norm", "block_lengths", "alpha")
+        parts.append(f"gradient noise, block log-moment estimates:\n{table(rows, names)}")
     return "\n\n".join(parts)
 
 
@@ -173,7 +175,11 @@ def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
     file = _file(found, "statistics", "npz") if folder else None
     if folder:
         buffer = io.BytesIO()
-        arrays = {key: value for key, value in dataclasses.asdict(found).items() if isinstance(value, np.ndarray)}
+        arrays: dict[str, Any] = {
+            field.name: getattr(found, field.name)
+            for field in dataclasses.fields(found)
+            if isinstance(getattr(found, field.name), np.ndarray)
+        }
         np.savez(buffer, **arrays)
         write_bytes(folder / _file(found, "statistics", "npz"), buffer.getvalue())
     layers = {
