@@ -37,7 +37,7 @@ def by_hand(x, y, batches, rate=0.01, beta1=0.9, beta2=0.99, epsilon=1e-8):
     for k, rows in enumerate(batches, 1):
         m = beta1 * m + (1 - beta1) * full(np.asarray(w))
         free_m = beta1 * free_m + (1 - beta1) * full(free)
-        free_v = beta2 * free_v + (1 - beta2) * batch(free, rows) ** 2
+        free_v = beta2 * free_v + (1 - beta2) * full(free) ** 2
         total = total + m - free_m
         slope, height = full(np.asarray(w)), ((x @ np.asarray(w) - y) ** 2).mean()
         with jax.numpy_dtype_promotion("standard"):

@@ -107,8 +107,9 @@ def adam_quantities(
 ) -> AdamQuantities:
     """Runs Adam on mini-batches, and beside it from the same start without noise, and keeps Assumption 2's quantities.
 
-    The noise-free run moves along the average of full gradients; its v is of the same mini-batches' gradients at its
-    own iterates, as in the supplement's Eq. 9. Two full gradients are taken an iteration, all in one compiled loop.
+    The noise-free run is Adam on full gradients. (The supplement's Eq. 9 puts mini-batch gradients into its v and full
+    ones into its m: a parameter that the first mini-batch does not reach has v = 0 there, and its first step is of
+    the size of its gradient over epsilon.) Two full gradients are taken an iteration, in one compiled loop.
 
     Args:
         losses: (parameters, x, y) -> loss of each example, such as `FlatModel.losses`.
@@ -127,10 +128,10 @@ def adam_quantities(
         The quantities.
 
     Raises:
-        ValueError: no iteration, or a batch size that does not fit.
+        ValueError: no iteration, a batch size that does not fit, or a run that diverges.
 
     Source:
-        Zhou et al. 2020, Assumption 2 and Figure 2; the noise-free run: their supplement, Eq. 9.
+        Zhou et al. 2020, Assumption 2 and Figure 2.
 
     Example:
         >>> def losses(w, x, y):
@@ -151,6 +152,8 @@ def adam_quantities(
     settings = tuple(float(value) for value in (learning_rate, beta1, beta2, epsilon))
     rows, (end, free_end) = _run(losses, settings, point, x, y, jnp.asarray(batches))
     columns = {name: np.asarray(values, np.float64) for name, values in rows.items()}
+    if not all(np.isfinite(column).all() for column in columns.values()):
+        raise ValueError(f"Adam at learning rate {learning_rate:g} leaves the finite numbers. Give a smaller one.")
     return AdamQuantities(*settings, **columns, parameters=np.asarray(end), free_parameters=np.asarray(free_end))
 
 
@@ -234,8 +237,8 @@ def largest_noise_level(rate: float, strong_convexity: float, loss_gap: float) -
         ValueError: the gap is not positive.
 
     Source:
-        The condition: Zhou et al. 2020, Theorem 1. With u = eps^(-1/3) it is ln(a u) <= kappa_2 u, a = 2 Delta/mu, whose
-        larger root is -W_-1(-kappa_2/a)/kappa_2, W_-1 the lower branch of Lambert's function.
+        The condition: Zhou et al. 2020, Theorem 1. With u = eps^(-1/3) it is ln(a u) <= kappa_2 u, a = 2 Delta/mu,
+        whose larger root is -W_-1(-kappa_2/a)/kappa_2, W_-1 the lower branch of Lambert's function.
 
     Example:
         >>> print(f"{largest_noise_level(adam_rate(1.0, 1.0, 329.0), 1.0, 1.0):.1e}")
@@ -268,10 +271,10 @@ def _run(losses: Losses, settings: tuple[float, ...], start: Array, x: Array, y:
     def update(carry: Any, step: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
         (point, used, m, v), (free, free_m, free_v), gap_sum = carry
         rows, k = step
-        own, others = (jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(p) for p in (point, free))
+        own = jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(point)
         (height, slope), (free_height, free_slope) = full(point), full(free)
         used, m, v = averaged(used, own, beta1), averaged(m, slope, beta1), averaged(v, own**2, beta2)
-        free_m, free_v = averaged(free_m, free_slope, beta1), averaged(free_v, others**2, beta2)
+        free_m, free_v = averaged(free_m, free_slope, beta1), averaged(free_v, free_slope**2, beta2)
         mu, omega = 1 / (1 - beta1 ** (k + 1)), 1 / (1 - beta2 ** (k + 1))
         scale, free_scale = (jnp.sqrt(omega * square) + epsilon for square in (v, free_v))
         gap_sum = gap_sum + (m - free_m)

@@ -56,6 +56,8 @@ class BatchSizeStudy:
         layer: name, or "all".
         batch_sizes: (m,), ascending.
         scale: (m,), exp(mean log|u|) over the coordinates that vary at every batch size.
+        spread: (m,), root mean square of the same. Drawn with replacement from finitely many examples it falls as
+            S^-1/2 whatever the law, so that the scale is what tells.
         slope: of log scale against log batch size: -1/2 for a finite variance, 1/alpha - 1 for a stable law.
         interval: 95% of it.
         verdicts: batch size -> verdict of `tails.audit`.
@@ -68,12 +70,18 @@ class BatchSizeStudy:
     layer: str
     batch_sizes: tuple[int, ...]
     scale: Float[np.ndarray, " m"]
+    spread: Float[np.ndarray, " m"]
     slope: float
     interval: tuple[float, float]
     verdicts: dict[int, str]
     published: dict[int, float]
     coordinate: dict[int, float]
     sweep: dict[int, str]
+
+    def local_slopes(self) -> Float[np.ndarray, " steps"]:
+        """Slopes from each batch size to the next, (m - 1,): equal under a stable law, falling to -1/2 if the variance
+        is finite and the sums are not yet Gaussian."""
+        return np.diff(np.log(self.scale)) / np.diff(np.log(self.batch_sizes))
 
 
 def layer_slices(slices: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
@@ -258,6 +266,7 @@ def _study(samples: Mapping[int, np.ndarray], layer: str, iteration: int, audite
     if not varied.any():
         raise ValueError(f"no coordinate of layer {layer!r} varies at every batch size. Give larger batch sizes.")
     scaling = batch_size_scaling({size: values[:, varied] for size, values in samples.items()}, [])
+    spread = [np.sqrt((values[:, varied].astype(np.float64) ** 2).mean()) for values in samples.values()]
     verdicts, published, coordinate, sweep = {}, {}, {}, {}
     for size, values in samples.items():
         found = tail_estimates(values, seed)
@@ -266,7 +275,7 @@ def _study(samples: Mapping[int, np.ndarray], layer: str, iteration: int, audite
         sweep[size] = _sweep(values, seed)
         verdicts[size] = tails.audit(values, center=False, seed=seed).verdict if audited else ""
     return BatchSizeStudy(
-        iteration, layer, tuple(samples), np.array(scaling["scale"]), scaling["slope"], scaling["interval"],
+        iteration, layer, tuple(samples), np.array(scaling["scale"]), np.array(spread), scaling["slope"], scaling["interval"],
         verdicts, published, coordinate, sweep,
     )  # fmt: skip
 
