@@ -56,8 +56,9 @@ def real_tails(settings: Settings) -> Outcome:
         f"{shown(min(twins))} to {shown(max(twins))} on Gaussian noise with the same scales; brought to one scale, the "
         f"index is {shown(min(pooled))} to {shown(max(pooled))}. Drawn with replacement, the scale goes as the batch "
         f"size to a power of {shown(float(np.median(slopes[:, 0])))} (median) from {studies[0].batch_sizes[0]} to "
-        f"{studies[0].batch_sizes[1]} and {shown(float(np.median(slopes[:, -1])))} up to {studies[0].batch_sizes[-1]} "
-        f"(finite variance: -0.5 in the end; stable: one power throughout). Audits: {counts}. Measured is the part that says not stable.",
+        f"{studies[0].batch_sizes[1]} and {shown(float(np.median(slopes[:, -1])))} up to "
+        f"{studies[0].batch_sizes[-1]} (finite variance: -0.5 in the end; stable: one power throughout). Audits: "
+        f"{counts}. Measured is the part that says not stable.",
         draw=lambda: _draw(rows, layers),
         alt="Estimated tail index along training by layer, with that of Gaussian noise of the same scales.",
     )
@@ -73,7 +74,8 @@ def _draw(rows: list[LayerTail], layers: list[str]):
         alpha[name] = [row.alpha["as_published"] for row in mine]
         gaussian[name] = [row.gaussian["as_published"] for row in mine]
     if len(layers) == 1:
-        alpha["all layers, at one scale"] = [row.alpha["characteristic_function"] for row in rows]
+        for found, kind in ((alpha, "alpha"), (gaussian, "gaussian")):
+            found["at one scale"] = [getattr(row, kind)["characteristic_function"] for row in rows]
     return alpha_along_training(iterations, alpha, gaussian)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from levyjax.claims import (
     adam_exits,
+    assumptions,
     averaging,
     clipped,
     control,
@@ -19,7 +20,9 @@ from levyjax.claims import (
     odds,
     overshoot,
     real_noise,
+    real_tails,
     theorem1,
+    training_path,
     valley,
     weak_error,
 )
@@ -45,6 +48,9 @@ CLAIMS: tuple[Claim, ...] = (
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
     *network.CLAIMS,
+    *assumptions.CLAIMS,
+    *real_tails.CLAIMS,
+    *training_path.CLAIMS,
 )
 
 

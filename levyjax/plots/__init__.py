@@ -16,12 +16,15 @@ from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
+from levyjax.plots.training import alpha_along_training, assumption_quantities, loss_along_path
 from levyjax.plots.wells import factor_panel, position_density
 
 __all__ = [
     "PALETTE",
     "MeasuredCell",
     "aggregation_plot",
+    "alpha_along_training",
+    "assumption_quantities",
     "basin_with_paths",
     "block_length_sweep",
     "ccdf",
@@ -32,6 +35,7 @@ __all__ = [
     "factor_panel",
     "hill_plot",
     "landscape",
+    "loss_along_path",
     "plotted_levels",
     "points_on_curve",
     "position_density",

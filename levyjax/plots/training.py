@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from levyjax.plots.comparisons import numbers
-from levyjax.plots.style import GREY, INK, PALETTE, legend, legend_above, panel
+from levyjax.plots.style import GREY, INK, PALETTE, legend_above, panel
 
-_GAUSSIAN = "Gaussian of the same scales"
+_GAUSSIAN = "Gaussian twin"
 _MARKERS = "osD^vP"
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -118,10 +118,10 @@ def assumption_quantities(
     at, lines = index_lines(iterations, quantities)
     with panel(ax, height=3.0) as axes:
         for place, (name, line) in enumerate(lines.items()):
-            shown = np.where(line > 0, line, np.nan)
-            axes.plot(at, shown, linestyle=_DASHES[place % 5], color=PALETTE[place % len(PALETTE)], label=name)
+            shown, label = np.where(line > 0, line, np.nan), name if (line > 0).any() else f"{name} (never above 0)"
+            axes.plot(at, shown, linestyle=_DASHES[place % 5], color=PALETTE[place % len(PALETTE)], label=label)
         axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel="value")
-        legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.2)
+        legend_above(axes, columns=2)
     return axes
 
 

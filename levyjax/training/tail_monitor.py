@@ -275,8 +275,8 @@ def _study(samples: Mapping[int, np.ndarray], layer: str, iteration: int, audite
         sweep[size] = _sweep(values, seed)
         verdicts[size] = tails.audit(values, center=False, seed=seed).verdict if audited else ""
     return BatchSizeStudy(
-        iteration, layer, tuple(samples), np.array(scaling["scale"]), np.array(spread), scaling["slope"], scaling["interval"],
-        verdicts, published, coordinate, sweep,
+        iteration, layer, tuple(samples), np.array(scaling["scale"]), np.array(spread), scaling["slope"],
+        scaling["interval"], verdicts, published, coordinate, sweep,
     )  # fmt: skip
 
 
