@@ -38,6 +38,18 @@ def same(first, second):
         np.testing.assert_array_equal(one.samples, other.samples)
         np.testing.assert_array_equal(one.full_gradient, other.full_gradient)
         assert one.slices == other.slices
+    for one, other in zip(first.applied, second.applied, strict=True):
+        for part in ("raw", "applied"):
+            np.testing.assert_array_equal(getattr(one, part).samples, getattr(other, part).samples)
+            np.testing.assert_array_equal(getattr(one, part).full_gradient, getattr(other, part).full_gradient)
+    for one, other in zip(first.statistics, second.statistics, strict=True):
+        assert list(one.layers) == list(other.layers)
+        for logs, others in zip(one.layers.values(), other.layers.values(), strict=True):
+            for name, value in vars(logs).items():
+                np.testing.assert_array_equal(value, getattr(others, name))
+        for name, value in vars(one).items():
+            if name != "layers":
+                np.testing.assert_array_equal(value, getattr(other, name))
     assert list(first.kept) == list(second.kept)
     for iteration, parameters in first.kept.items():
         np.testing.assert_array_equal(parameters, second.kept[iteration])
@@ -86,3 +98,16 @@ def test_a_killed_process_goes_on(tmp_path):
     )
     assert again["metrics"] == whole["metrics"]
     assert again["noise"] == whole["noise"]
+
+
+def test_statistics_and_applied_noise_are_kept_too(tmp_path):
+    config = TrainConfig(
+        data="synthetic", momentum=0.9, learning_rate=0.01, iterations=40, record_every=40, widths=(),
+        capture_at=(10, 40), capture="statistics", applied=True, num_batches=20,
+    )  # fmt: skip
+    whole = train(config)
+    with pytest.raises(Stopped):
+        train(config, checkpoint_dir=tmp_path, on_updates=stop_after(30))
+    same(train(config, checkpoint_dir=tmp_path), whole)
+    assert [noise.raw.iteration for noise in whole.applied] == [10, 40]
+    assert [statistics.iteration for statistics in whole.statistics] == [10, 40]

@@ -12,6 +12,7 @@ from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
+from levyjax.plots.learning import learning_curves
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
@@ -35,6 +36,7 @@ __all__ = [
     "factor_panel",
     "hill_plot",
     "landscape",
+    "learning_curves",
     "loss_along_path",
     "plotted_levels",
     "points_on_curve",

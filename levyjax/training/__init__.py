@@ -34,6 +34,7 @@ from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.paths import LossPath, least_path, line_path
+from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 from levyjax.training.tail_monitor import (
     BatchSizeStudy,
@@ -64,6 +65,7 @@ __all__ = [
     "NetworkLoss",
     "NoiseAlignment",
     "NoiseStatistics",
+    "QuadraticModel",
     "ResNet",
     "StableNoise",
     "TrainConfig",
@@ -74,6 +76,7 @@ __all__ = [
     "assumption2",
     "batch_size_study",
     "draw_batches",
+    "fisher_diagonal",
     "flatten",
     "gradient_noise",
     "hessian_pairs",
@@ -90,6 +93,8 @@ __all__ = [
     "network_landscape",
     "noise_alignment",
     "noise_statistics",
+    "noisiest",
+    "quadratic_model",
     "stable_scales",
     "tail_monitor",
     "train",

@@ -213,7 +213,8 @@ def adam_rate(
         The rate; not positive where mu, tau or beta1 - beta2/4 is not.
 
     Source:
-        Zhou et al. 2020, before Theorem 1.
+        Zhou et al. 2020, before Theorem 1. (Its proof takes |m hat|^2 >= tau |grad F|^2 where the assumption gives
+        tau^2: below tau = 1 the rate that is proved is smaller still.)
 
     Example:
         >>> round(adam_rate(1.0, 1.0, 329.0), 5)  # the bounds of their Figure 2, with mu = 1

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 
 from levyjax.output import output_directory, to_json, write_bytes, write_text
+from levyjax.training.applied import AppliedNoise
 from levyjax.training.capture import GradientNoise
+from levyjax.training.streamed import BlockLogs, NoiseStatistics
 
 _CONFIG, _METRICS, _KEPT = "config.json", "metrics.jsonl", 2
 
@@ -78,6 +80,42 @@ class Checkpoints:
         with np.load(self._noise(iteration)) as arrays:
             return GradientNoise(arrays["samples"], arrays["full_gradient"], iteration, batch_size, slices)
 
+    def save_applied(self, noise: AppliedNoise) -> None:
+        """Writes noise as the optimizer applied it, beside the raw one."""
+        parts = {"raw": noise.raw, "applied": noise.applied}
+        arrays = {f"{name}_samples": part.samples for name, part in parts.items()}
+        arrays |= {f"{name}_full_gradient": part.full_gradient for name, part in parts.items()}
+        _write_arrays(self._applied(noise.raw.iteration), **arrays)
+
+    def applied(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> AppliedNoise:
+        """Reads it."""
+        with np.load(self._applied(iteration)) as arrays:
+            raw, applied = (
+                GradientNoise(arrays[f"{name}_samples"], arrays[f"{name}_full_gradient"], iteration, batch_size, slices)
+                for name in ("raw", "applied")
+            )
+            return AppliedNoise(raw, applied)
+
+    def save_statistics(self, statistics: NoiseStatistics) -> None:
+        """Writes statistics of noise."""
+        arrays = {name: value for name, value in vars(statistics).items() if name != "layers"}
+        for place, (name, logs) in enumerate(statistics.layers.items()):
+            arrays |= {f"layer_{place}_name": name} | {f"layer_{place}_{key}": part for key, part in vars(logs).items()}
+        _write_arrays(self._statistics(statistics.iteration), **arrays)
+
+    def statistics(self, iteration: int) -> NoiseStatistics:
+        """Reads them."""
+        with np.load(self._statistics(iteration)) as file:
+            arrays: dict[str, Any] = dict(file)
+        layers = {}
+        while (place := f"layer_{len(layers)}") + "_name" in arrays:
+            name = str(arrays.pop(f"{place}_name"))
+            parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count")}
+            layers[name] = BlockLogs(**parts)
+        for name in ("iteration", "batch_size"):
+            arrays[name] = int(arrays[name])
+        return NoiseStatistics(**arrays, layers=layers)
+
     def save_parameters(self, iteration: int, parameters: np.ndarray) -> None:
         """Writes the parameters of an iteration to keep."""
         _write_arrays(self._parameters(iteration), parameters=parameters)
@@ -89,6 +127,12 @@ class Checkpoints:
 
     def _noise(self, iteration: int) -> Path:
         return self.folder / f"noise_{iteration:06d}.npz"
+
+    def _applied(self, iteration: int) -> Path:
+        return self.folder / f"applied_{iteration:06d}.npz"
+
+    def _statistics(self, iteration: int) -> Path:
+        return self.folder / f"statistics_{iteration:06d}.npz"
 
     def _parameters(self, iteration: int) -> Path:
         return self.folder / f"parameters_{iteration:06d}.npz"

@@ -15,16 +15,21 @@ import optax
 from flax import nnx
 
 from levyjax.training import data as datasets
+from levyjax.training.applied import AppliedNoise, applied_noise
 from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, padded
 from levyjax.training.checkpoints import Checkpoints
 from levyjax.training.images import IMAGE_NETWORKS
 from levyjax.training.networks import ACTIVATIONS, LOSSES, MLP, FlatModel, flatten
+from levyjax.training.streamed import NoiseStatistics, noise_statistics
 
 OPTIMIZERS = ("sgd", "adam")
 NETWORKS = ("mlp", *IMAGE_NETWORKS)
+CAPTURES = ("samples", "statistics")
 _STEPS = 64  # updates of one compiled call
 _EXAMPLES = 1_000  # evaluated at a time
-_SHUFFLE, _CAPTURE = 1, 2  # streams of random numbers beside the seed
+_SHUFFLE, _CAPTURE, _APPLIED = 1, 2, 3  # streams of random numbers beside the seed
+_BURN_IN = {"sgd": 0, "momentum": 100, "adam": 3_000}  # mini-batches until the optimizer has forgotten its way here
+_THINNING = {"sgd": 1, "momentum": 20, "adam": 20}  # of them between two recorded updates, which share 12% then
 _MEASURES = ("iteration", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
@@ -48,6 +53,9 @@ class TrainConfig:
         iterations: updates.
         record_every: losses and accuracies are measured at 0, at every multiple of this, and at the end.
         capture_at: iterations (updates made) at which to measure gradient noise, from 0 to `iterations`.
+        capture: "samples" for the noise itself, "statistics" for `noise_statistics` in a fixed amount of memory.
+        applied: whether to measure there, too, the noise as the run's optimizer applies it (`applied_noise`), from its
+            state at that iteration on: with momentum or Adam 20 mini-batches for each recorded one, after 100 or 3000.
         num_batches: mini-batches of a capture.
         keep_at: iterations whose parameters to keep, from 0 to `iterations`.
         seed: of the first parameters, of the shuffling and of the captures.
@@ -70,13 +78,15 @@ class TrainConfig:
     iterations: int = 1_000
     record_every: int = 100
     capture_at: tuple[int, ...] = ()
+    capture: str = "samples"
+    applied: bool = False
     num_batches: int = 256
     keep_at: tuple[int, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
         choices = {"data": datasets.NAMES, "network": NETWORKS, "activation": ACTIVATIONS, "loss": LOSSES}
-        for name, allowed in (choices | {"optimizer": OPTIMIZERS}).items():
+        for name, allowed in (choices | {"optimizer": OPTIMIZERS, "capture": CAPTURES}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown. Give one of {', '.join(allowed)}.")
         for name in ("batch_size", "iterations", "record_every", "num_batches"):
@@ -110,7 +120,10 @@ class TrainResult:
         test_accuracy: in [0, 1].
         parameters: at the end, (num_parameters,).
         model: the network as a function of such a vector; `model.unravel` gives the nnx state.
-        noise: one capture for each of `config.capture_at`, in increasing order.
+        noise: one capture for each of `config.capture_at`, in increasing order; () where `config.capture` has
+            "statistics".
+        statistics: these, likewise; () otherwise.
+        applied: noise as the optimizer applies it, likewise; () unless `config.applied`.
         kept: iteration -> the parameters there, (num_parameters,), for each of `config.keep_at`, in increasing order.
         seconds: of everything after loading the data, with compilation.
         seconds_updates: of the updates alone, without the first compiled call.
@@ -126,6 +139,8 @@ class TrainResult:
     parameters: jax.Array
     model: FlatModel
     noise: tuple[GradientNoise, ...]
+    statistics: tuple[NoiseStatistics, ...]
+    applied: tuple[AppliedNoise, ...]
     kept: dict[int, np.ndarray]
     seconds: float
     seconds_updates: float
@@ -190,6 +205,8 @@ class _Run:
         self.evaluate = jax.jit(self._evaluate)
         self.records: list[tuple[int, float, float, float, float]] = []
         self.noise: list[GradientNoise] = []
+        self.statistics: list[NoiseStatistics] = []
+        self.applied: list[AppliedNoise] = []
         self.points: dict[int, np.ndarray] = {}
         self.calls: list[tuple[int, float]] = []
 
@@ -209,6 +226,8 @@ class _Run:
                 self._record(done, parameters)
             if stop in captures:
                 self._capture(done, parameters)
+                if config.applied:
+                    self._apply(done, parameters, state)
             if stop in points:
                 self._keep(done, parameters)
             if self.kept is not None:
@@ -222,8 +241,13 @@ class _Run:
             return -1, start
         stopped, tree = self.kept.restore(start)
         self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(stopped)]
-        slices, batch_size = self.model.slices, self.config.batch_size
-        self.noise = [self.kept.noise(at, batch_size, slices) for at in sorted(captures) if at <= stopped]
+        captured = [at for at in sorted(captures) if at <= stopped]
+        about = self.config.batch_size, self.model.slices
+        if self.config.capture == "samples":
+            self.noise = [self.kept.noise(at, *about) for at in captured]
+        else:
+            self.statistics = [self.kept.statistics(at) for at in captured]
+        self.applied = [self.kept.applied(at, *about) for at in captured if self.config.applied]
         self.points = {at: self.kept.parameters(at) for at in sorted(points) if at <= stopped}
         self.on_updates(max(stopped, 0))
         return stopped, tree
@@ -274,14 +298,36 @@ class _Run:
         if self.kept is not None:
             self.kept.add_metrics(dict(zip(_MEASURES, self.records[-1], strict=True)))
 
+    def _draw(self, stream: int, done: int, count: int) -> np.ndarray:
+        """Mini-batches for a measurement at this iteration, the same whatever else is measured."""
+        seed = np.random.SeedSequence([self.config.seed, stream, done]).generate_state(1)[0]
+        return draw_batches(len(self.train_set[1]), self.config.batch_size, count, int(seed))
+
     def _capture(self, done: int, parameters) -> None:
-        config, (x, y) = self.config, self.train_set
-        seed = np.random.SeedSequence([config.seed, _CAPTURE, done]).generate_state(1)[0]
-        batches = draw_batches(len(y), config.batch_size, config.num_batches, int(seed))
-        noise = gradient_noise(self.model.losses, parameters, x, y, batches, iteration=done, slices=self.model.slices)
-        self.noise.append(noise)
+        what = self.model.losses, parameters, *self.train_set, self._draw(_CAPTURE, done, self.config.num_batches)
+        about: dict[str, Any] = {"iteration": done, "slices": self.model.slices}
+        if self.config.capture == "samples":
+            self.noise.append(gradient_noise(*what, **about))
+            if self.kept is not None:
+                self.kept.save_noise(self.noise[-1])
+        else:
+            self.statistics.append(noise_statistics(*what, **about))
+            if self.kept is not None:
+                self.kept.save_statistics(self.statistics[-1])
+
+    def _apply(self, done: int, parameters, state) -> None:
+        config = self.config
+        kind = "momentum" if config.momentum else config.optimizer
+        pace = {"burn_in": _BURN_IN[kind], "thinning": _THINNING[kind]}
+        batches = self._draw(_APPLIED, done, pace["burn_in"] + pace["thinning"] * config.num_batches)
+        self.applied.append(
+            applied_noise(
+                self.model.losses, parameters, *self.train_set, batches, self.optimizer, state, config.learning_rate,
+                iteration=done, slices=self.model.slices, **pace,
+            )
+        )  # fmt: skip
         if self.kept is not None:
-            self.kept.save_noise(noise)
+            self.kept.save_applied(self.applied[-1])
 
     def _keep(self, done: int, parameters) -> None:
         self.points[done] = np.asarray(parameters)
@@ -299,6 +345,8 @@ class _Run:
             parameters=parameters,
             model=self.model,
             noise=tuple(self.noise),
+            statistics=tuple(self.statistics),
+            applied=tuple(self.applied),
             kept=self.points,
             seconds=time.perf_counter() - self.start,
             seconds_updates=seconds,
