@@ -22,7 +22,7 @@ def closed():
 class TestFigures:
     def test_estimates_and_their_twins_are_drawn_at_their_values(self):
         axes = alpha_along_training([0, 5, 9], {"a": [1.0, 1.1, 1.2]}, {"a": [1.3, 1.4, 1.5]})
-        drawn = [line.get_ydata().tolist() for line in axes.get_lines()]
+        drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.get_lines()]
         assert [1.0, 1.1, 1.2] in drawn
         assert [1.3, 1.4, 1.5] in drawn
         with pytest.raises(ValueError, match="Gaussian noise is given for b"):
