@@ -28,6 +28,10 @@ class TestFigures:
         with pytest.raises(ValueError, match="Gaussian noise is given for b"):
             alpha_along_training([0, 1], {"a": [1, 1]}, {"b": [1, 1]})
 
+    def test_infinite_estimates_leave_the_axis_finite(self):
+        axes = alpha_along_training([0, 5], {"a": [np.inf, 3.0]})
+        assert axes.get_ylim() == (0, pytest.approx(3.3))
+
     def test_only_interior_maxima_are_marked(self):
         axes = loss_along_path({"over": ([0, 0.4, 1], [1, 3, 2]), "down": ([0, 0.5, 1], [3, 2, 1])})
         marks = [line.get_xdata() for line in axes.get_lines() if line.get_marker() == "o"]

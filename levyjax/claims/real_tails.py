@@ -21,7 +21,7 @@ def _studies(settings: Settings, result: TrainResult) -> list[BatchSizeStudy]:
     studies = []
     for iteration, parameters in points[-1:] if settings.quick else points:
         studies += batch_size_study(
-            result.model.losses, jnp.asarray(parameters), x, y, sizes, settings.size(150, 512),
+            result.model.losses, jnp.asarray(parameters), x, y, sizes, settings.size(150, 300),
             slices=result.model.slices, layers=layers, iteration=iteration, seed=settings.seed,
         )  # fmt: skip
     return studies

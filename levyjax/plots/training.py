@@ -11,6 +11,7 @@ from levyjax.plots.style import GREY, INK, PALETTE, legend_above, panel
 
 _GAUSSIAN = "Gaussian twin"
 _MARKERS = "osD^vP"
+_HIGHEST = 5.0  # of the estimates that are shown
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
@@ -30,7 +31,8 @@ def alpha_along_training(
         ax: axes to draw on; new ones by default.
 
     Returns:
-        The axes. Where a line lies on its dashed one the estimate says nothing about tails.
+        The axes. Where a line lies on its dashed one the estimate says nothing about tails. Infinite estimates, and
+        those above 5, lie beyond the upper edge.
 
     Raises:
         ValueError: lengths that differ, or a name without its line.
@@ -54,7 +56,8 @@ def alpha_along_training(
         if twins:
             axes.plot([], [], "--", color=INK, linewidth=0.9, label=_GAUSSIAN)
         axes.set(xlabel="iteration", ylabel="estimated tail index α")
-        axes.set_ylim(0, max(2.2, 1.1 * max(float(np.max(line)) for line in (*lines.values(), *twins.values()))))
+        values = np.concatenate([*lines.values(), *twins.values()])
+        axes.set_ylim(0, max(2.2, 1.1 * float(values[values < _HIGHEST].max(initial=0.0))))
         axes.locator_params(axis="x", nbins=5)
         legend_above(axes, columns=2)
     return axes
