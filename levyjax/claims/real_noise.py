@@ -31,12 +31,14 @@ _FLOOR = 0.2  # of the largest curvature and preconditioner: flatter coordinates
 
 
 @lru_cache(maxsize=2)
-def _trained(settings: Settings) -> TrainResult:
-    """A 64-32-10 network on scikit-learn's digits, its gradient noise measured at the end."""
+def trained(settings: Settings) -> TrainResult:
+    """A 64-32-10 network on scikit-learn's digits, its gradient noise measured at the start, on the way and at the
+    end."""
     iterations = settings.size(600, 3000)
     config = TrainConfig(
         iterations=iterations,
-        capture_at=(iterations,),
+        capture_at=(0, iterations // 10, iterations),
+        keep_at=(0, iterations // 10, iterations),
         num_batches=settings.size(256, 1024),
         record_every=iterations,
         seed=settings.seed,
@@ -56,8 +58,8 @@ def _which_net(result: TrainResult) -> str:
 
 def stability(settings: Settings) -> Outcome:
     """The block estimator over block lengths, on shuffled pooled noise, with both laws fitted."""
-    result = _trained(settings)
-    values = np.random.default_rng(settings.seed).permutation(_living(result.noise[0]).ravel())
+    result = trained(settings)
+    values = np.random.default_rng(settings.seed).permutation(_living(result.noise[-1]).ravel())
     sweep = tails.block_length_sweep(values)
     # One-parameter laws on m rungs: chi-square of m - 1 degrees where they hold.
     degrees = len(sweep.block_lengths) - 1
@@ -93,8 +95,8 @@ def stability(settings: Settings) -> Outcome:
 
 def order(settings: Settings) -> Outcome:
     """The block estimator in storage order against shuffled orders."""
-    result = _trained(settings)
-    values = _living(result.noise[0]).ravel()
+    result = trained(settings)
+    values = _living(result.noise[-1]).ravel()
     test = tails.shuffle_test(values, num_shuffles=settings.size(99, 999), seed=settings.seed)
     estimate = tails.block_log_moment(values)
     middle = float(np.median(test.shuffled))
@@ -142,8 +144,8 @@ def _problems(noise: GradientNoise) -> tuple[float, list[EscapeProblem]]:
 
 def driven_exits(settings: Settings) -> Outcome:
     """Exit times of SGD and Adam driven by the measured index and scales, over the predicted ones."""
-    result = _trained(settings)
-    alpha, problems = _problems(result.noise[0])
+    result = trained(settings)
+    alpha, problems = _problems(result.noise[-1])
     count = settings.size(800, 8000)
     names, ratios, intervals = ("SGD", "Adam, frozen Q"), [], []
     for place, problem in enumerate(problems):

@@ -11,6 +11,7 @@ from typing import Any
 
 from levyjax.claims import (
     adam_exits,
+    assumptions,
     averaging,
     clipped,
     control,
@@ -22,7 +23,9 @@ from levyjax.claims import (
     odds,
     overshoot,
     real_noise,
+    real_tails,
     theorem1,
+    training_path,
     valley,
     weak_error,
 )
@@ -48,6 +51,9 @@ CLAIMS: tuple[Claim, ...] = (
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
     *network.CLAIMS,
+    *assumptions.CLAIMS,
+    *real_tails.CLAIMS,
+    *training_path.CLAIMS,
 )
 
 

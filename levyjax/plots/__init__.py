@@ -17,12 +17,15 @@ from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
+from levyjax.plots.training import alpha_along_training, assumption_quantities, loss_along_path
 from levyjax.plots.wells import factor_panel, position_density
 
 __all__ = [
     "PALETTE",
     "MeasuredCell",
     "aggregation_plot",
+    "alpha_along_training",
+    "assumption_quantities",
     "basin_with_paths",
     "block_length_sweep",
     "ccdf",
@@ -34,6 +37,7 @@ __all__ = [
     "hill_plot",
     "landscape",
     "learning_curves",
+    "loss_along_path",
     "plotted_levels",
     "points_on_curve",
     "position_density",

@@ -1,0 +1,347 @@
+"""Curvature of a loss of one flat vector: by Hessian-vector products, never as a d x d matrix.
+
+Where a network has relu units the loss has kinks, and its Hessian exists almost everywhere only: what is found is the
+curvature between the kinks, which says nothing about the kinks themselves.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from levyjax.training.capture import Losses
+
+Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
+
+_EXAMPLES = 1_000  # whose losses are held at a time
+_ENDS = {"largest": "LA", "smallest": "SA"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HessianPairs:
+    """Eigenvalues at one end of a Hessian's spectrum.
+
+    Attributes:
+        values: (k,), the outermost first.
+        vectors: (d, k), of length 1.
+        residuals: (k,), |H v - value v|, by which each value can be off at most.
+    """
+
+    values: Float[np.ndarray, " k"]
+    vectors: Float[np.ndarray, "d k"]
+    residuals: Float[np.ndarray, " k"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HessianTrace:
+    """Hutchinson's estimates, each with its standard error.
+
+    Attributes:
+        trace: of the Hessian.
+        trace_error: its standard error.
+        square: trace of the squared Hessian, its Frobenius norm squared.
+        square_error: its standard error.
+        dimension: number of parameters.
+    """
+
+    trace: float
+    trace_error: float
+    square: float
+    square_error: float
+    dimension: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NoiseAlignment:
+    """How gradient noise of covariance C lies to a Hessian H.
+
+    Attributes:
+        curvature: tr(C H), the mean of u' H u over the noise u.
+        curvature_error: its standard error over the mini-batches.
+        power: tr C, the mean of |u|^2.
+        cosine: tr(C H)/(|C| |H|), Frobenius norms; 1 for C proportional to H.
+        isotropic_ratio: tr(C H) d/(tr C tr H): 1 for noise that knows nothing of the Hessian, as isotropic noise.
+        shares: (k,), part of the noise's power along each given direction.
+    """
+
+    curvature: float
+    curvature_error: float
+    power: float
+    cosine: float
+    isotropic_ratio: float
+    shares: Float[np.ndarray, " k"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LossAlong:
+    """Losses on both sides of a point.
+
+    Attributes:
+        distances: (m,).
+        centre: the loss at the point.
+        ahead: (k, m), the loss at distance t along each direction.
+        behind: (k, m), the same against it.
+    """
+
+    distances: Float[np.ndarray, " m"]
+    centre: float
+    ahead: Float[np.ndarray, "k m"]
+    behind: Float[np.ndarray, "k m"]
+
+    def sharpness(self) -> Float[np.ndarray, "k m"]:
+        """Mean rise of the two sides; t^2/2 times the curvature for small t."""
+        return (self.ahead + self.behind) / 2 - self.centre
+
+    def asymmetry(self) -> Float[np.ndarray, "k m"]:
+        """(rise ahead - rise behind)/(their sizes together): 0 for a symmetric valley, 1 or -1 for a one-sided one.
+
+        Source:
+            He, Huang and Yuan 2019 (asymmetric valleys), who compare the slopes of the two sides.
+        """
+        ahead, behind = self.ahead - self.centre, self.behind - self.centre
+        sizes = np.abs(ahead) + np.abs(behind)
+        return np.divide(ahead - behind, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+
+
+def mean_loss(losses: Losses, x: Any, y: Any) -> Loss:
+    """The mean loss over all examples as a function of the parameters, a thousand examples at a time.
+
+    Args:
+        losses: (parameters, x, y) -> loss of each example, such as `FlatModel.losses`.
+        x: all examples, (n, ...).
+        y: their labels, (n, ...).
+
+    Returns:
+        A function of (d,), which may be differentiated twice. Functions of this module compile once for each.
+
+    Example:
+        >>> loss = mean_loss(lambda w, x, y: (w[0] * x - y) ** 2, jnp.arange(3.0), jnp.ones(3))
+        >>> round(float(loss(jnp.array([2.0]))), 3)
+        3.667
+    """
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    count = len(y)
+    chunks = -(-count // _EXAMPLES)
+    rows = np.resize(np.arange(count, dtype=np.int32), (chunks, -(-count // chunks)))
+    weights = (np.arange(rows.size) < count).reshape(rows.shape)
+
+    @jax.checkpoint
+    def part(parameters: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Array:
+        found = losses(parameters, x[rows], y[rows])
+        return jnp.where(weights, found, jnp.zeros_like(found)).sum()
+
+    def loss(parameters: jax.Array) -> jax.Array:
+        parts = jax.lax.map(lambda chunk: part(parameters, *chunk), (jnp.asarray(rows), jnp.asarray(weights)))
+        return parts.sum() / jnp.asarray(count, parts.dtype)
+
+    return loss
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def hessian_product(loss: Loss, parameters: Float[Array, " d"], vector: Float[Array, " d"]) -> Float[Array, " d"]:
+    """H v, by forward differentiation of the gradient; compiled once for each function object.
+
+    Args:
+        loss: parameters (d,) -> a number.
+        parameters: where.
+        vector: v, of the same dtype.
+
+    Returns:
+        The product, (d,).
+
+    Source:
+        Pearlmutter 1994.
+
+    Example:
+        >>> hessian_product(lambda p: (p**3).sum(), jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])).tolist()
+        [6.0, 12.0]
+    """
+    return jax.jvp(jax.grad(loss), (parameters,), (vector,))[1]
+
+
+def hessian_pairs(
+    loss: Loss, parameters: Any, count: int = 5, *, end: str = "largest", tolerance: float = 1e-4, seed: int = 0
+) -> HessianPairs:
+    """The outermost eigenvalues and eigenvectors of the Hessian, by Lanczos' method (ARPACK through SciPy).
+
+    Args:
+        loss: parameters (d,) -> a number; see `mean_loss`.
+        parameters: (d,), which sets the precision.
+        count: how many, from 1 to d - 1.
+        end: "largest" or "smallest", by value and not by size: the smallest may be negative.
+        tolerance: of an eigenvalue, relative.
+        seed: of the first vector.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        ValueError: count or end does not fit.
+        scipy.sparse.linalg.ArpackNoConvergence: the eigenvalues lie too close together.
+
+    Source:
+        Lehoucq, Sorensen and Yang 1998 (implicitly restarted Lanczos).
+
+    Example:
+        >>> pairs = hessian_pairs(lambda p: (jnp.arange(5.0) * p**2).sum(), jnp.zeros(5), 2)
+        >>> pairs.values.round(3).tolist()
+        [8.0, 6.0]
+    """
+    point = jnp.asarray(parameters)
+    if end not in _ENDS or not 1 <= count < point.size:
+        raise ValueError(
+            f"{count} pairs of the end {end!r} of {point.size} do not fit. Give from 1 to {point.size - 1} pairs, and "
+            "'largest' or 'smallest'."
+        )
+    dtype = np.dtype(point.dtype)
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return np.asarray(hessian_product(loss, point, jnp.asarray(vector.ravel(), dtype)))
+
+    start = np.random.default_rng(seed).normal(size=point.size).astype(dtype)
+    hessian: Any = LinearOperator((point.size,) * 2, matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
+    accuracy: Any = tolerance
+    values, vectors = eigsh(hessian, count, which=_ENDS[end], v0=start, tol=accuracy)
+    order = np.argsort(values)[:: -1 if end == "largest" else 1]
+    values, vectors = values[order], vectors[:, order]
+    residuals = [
+        np.linalg.norm(product(vector) - value * vector) for value, vector in zip(values, vectors.T, strict=True)
+    ]
+    return HessianPairs(values, vectors, np.array(residuals))
+
+
+def hessian_trace(loss: Loss, parameters: Any, probes: int = 64, *, seed: int = 0) -> HessianTrace:
+    """The traces of the Hessian and of its square from products with random signs.
+
+    Args:
+        loss: parameters (d,) -> a number.
+        parameters: (d,).
+        probes: how many products, 2 or more.
+        seed: of the signs.
+
+    Returns:
+        The estimates; unbiased.
+
+    Raises:
+        ValueError: fewer than 2 probes.
+
+    Source:
+        Hutchinson 1990: E z' H z = tr H, and E |H z|^2 = tr H^2.
+
+    Example:
+        >>> found = hessian_trace(lambda p: (jnp.arange(4.0) * p**2).sum(), jnp.zeros(4), 8)
+        >>> found.trace, found.trace_error, found.square  # exact for a diagonal Hessian
+        (12.0, 0.0, 56.0)
+    """
+    if probes < 2:
+        raise ValueError(f"{probes} probes show no error. Give 2 or more.")
+    point = jnp.asarray(parameters)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (probes, point.size))
+    forms, squares = _forms(loss, point, jnp.asarray(signs, point.dtype))
+    (trace, trace_error), (square, square_error) = _mean(forms), _mean(squares)
+    return HessianTrace(trace, trace_error, square, square_error, point.size)
+
+
+def noise_alignment(
+    loss: Loss, parameters: Any, samples: Any, trace: HessianTrace, directions: Any | None = None
+) -> NoiseAlignment:
+    """Whether gradient noise goes where the loss is curved, from samples of the noise.
+
+    Args:
+        loss: parameters (d,) -> a number.
+        parameters: (d,).
+        samples: noise of mean 0, (n, d), such as `GradientNoise.samples`; n products with the Hessian are taken.
+        trace: of `hessian_trace` at the same point.
+        directions: (d, k) of length 1, such as `HessianPairs.vectors`; default none.
+
+    Returns:
+        The alignment. |C| is estimated without the bias of few samples, from pairs of different mini-batches.
+
+    Raises:
+        ValueError: the samples do not fit the parameters, or there are fewer than 2.
+
+    Source:
+        Zhu, Wu, Yu, Wu and Ma 2019, who compare tr(H C) with that of isotropic noise.
+
+    Example:
+        >>> loss, point = lambda p: (jnp.array([3.0, 1.0]) * p**2).sum() / 2, jnp.zeros(2)
+        >>> noise = np.random.default_rng(0).normal(size=(4_000, 2)) * np.sqrt([3.0, 1.0])
+        >>> found = noise_alignment(loss, point, noise, hessian_trace(loss, point))
+        >>> round(found.cosine, 1), round(found.isotropic_ratio, 1)
+        (1.0, 1.3)
+    """
+    point, values = jnp.asarray(parameters), np.asarray(samples)
+    if values.ndim != 2 or values.shape[1] != point.size or len(values) < 2:
+        raise ValueError(f"samples of shape {values.shape}: give (n, {point.size}) of 2 mini-batches or more.")
+    size = float(np.abs(values).max())
+    if size == 0:
+        raise ValueError("the samples are all 0. Give noise.")
+    unit = jnp.asarray(values / size, point.dtype)  # squares of small noise would leave float32
+    curvature, error = _mean(_forms(loss, point, unit)[0])
+    gram = np.asarray(unit @ unit.T, np.float64)
+    power, count = float(np.trace(gram)) / len(gram), len(gram)
+    square = float((gram**2).sum() - (np.diag(gram) ** 2).sum()) / (count * (count - 1))
+    along = np.zeros(0) if directions is None else (np.asarray(unit @ jnp.asarray(directions, point.dtype)) ** 2)
+    return NoiseAlignment(
+        curvature * size**2,
+        error * size**2,
+        power * size**2,
+        curvature / math.sqrt(square * trace.square),
+        curvature * trace.dimension / (power * trace.trace),
+        along.mean(axis=0) / power if along.size else along,
+    )
+
+
+def loss_along(loss: Loss, parameters: Any, directions: Any, distances: Any) -> LossAlong:
+    """The loss at +t and -t along given directions, for the sharpness and the asymmetry of a valley.
+
+    Args:
+        loss: parameters (d,) -> a number.
+        parameters: (d,).
+        directions: (d, k), taken as they are: of length 1 if distances are to be lengths.
+        distances: (m,), positive.
+
+    Returns:
+        The losses.
+
+    Raises:
+        ValueError: a distance that is not positive, or directions of another length.
+
+    Example:
+        >>> along = loss_along(lambda p: jnp.where(p > 0, p, -3 * p).sum(), jnp.zeros(1), jnp.ones((1, 1)), [1.0])
+        >>> along.asymmetry().tolist(), along.sharpness().tolist()
+        ([[-0.5]], [[2.0]])
+    """
+    point, steps = jnp.asarray(parameters), np.asarray(distances, np.float64)
+    ways = jnp.asarray(directions, point.dtype)
+    if ways.ndim != 2 or len(ways) != point.size or steps.ndim != 1 or not (steps > 0).all():
+        raise ValueError(
+            f"directions {ways.shape} and distances {steps.shape} do not fit {point.size} parameters. Give "
+            f"({point.size}, k) and (m,) positive numbers."
+        )
+    ahead, behind = (
+        np.asarray(_along(loss, point, ways.T, jnp.asarray(sign * steps, point.dtype))) for sign in (1, -1)
+    )
+    return LossAlong(steps, float(loss(point)), ahead, behind)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _along(loss: Loss, point: Array, ways: Array, steps: Array) -> Array:
+    return jax.lax.map(lambda way: jax.lax.map(lambda step: loss(point + step * way), steps), ways)
+
+
+def _forms(loss: Loss, point: Array, vectors: Array) -> tuple[np.ndarray, np.ndarray]:
+    """v' H v and |H v|^2 of each row, with the one compiled product of this module."""
+    products = np.array([hessian_product(loss, point, vector) for vector in vectors], np.float64)
+    return (np.asarray(vectors, np.float64) * products).sum(axis=1), (products**2).sum(axis=1)
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / math.sqrt(values.size))
