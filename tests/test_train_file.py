@@ -120,6 +120,34 @@ def test_statistics_and_applied_noise(train_file, tmp_path, capsys):
         assert arrays["norms"].mean() == pytest.approx(found["mean_norm"])
 
 
+def test_monitors(tmp_path, capsys):
+    path = tmp_path / "train.toml"
+    path.write_text(
+        """[training]
+        data = "synthetic"
+        widths = []
+        iterations = 40
+        capture_at = [0, 40]
+        num_batches = 50
+        keep_at = [0, 20, 40]
+        [monitors]
+        tails = true
+        path = true
+        curvature = 2
+        """
+    )
+    assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 0
+    assert {"tails by layer:", "Hessian at the end:"} <= set(capsys.readouterr().out.splitlines())
+    assert {"alpha.png", "path.png"} <= {file.name for file in (tmp_path / "run").iterdir()}
+    found = json.loads((tmp_path / "run" / "record.json").read_text())["monitors"]
+    assert [(tail["iteration"], tail["layer"]) for tail in found["tails"]] == [
+        (at, layer) for at in (0, 40) for layer in ("all", "layers.0")
+    ]
+    assert (found["path"]["from"], found["path"]["to"], found["path"]["line"]["barrier"]) == (0, 40, 0.0)  # convex
+    assert 0 < found["curvature"]["eigenvalues"][1] <= found["curvature"]["eigenvalues"][0]
+    assert sum(found["curvature"]["noise"]["shares_of_eigenvectors"]) < 1
+
+
 @pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
 def test_ready_configurations(path):
     run = load_training(path).training
