@@ -14,6 +14,7 @@ from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
+from levyjax.plots.ratios import grouped_ratios
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 from levyjax.plots.wells import factor_panel, position_density
@@ -30,6 +31,7 @@ __all__ = [
     "exit_time_scaling",
     "exponential_qq",
     "factor_panel",
+    "grouped_ratios",
     "hill_plot",
     "landscape",
     "plotted_levels",
