@@ -48,12 +48,14 @@ _OPTIMIZERS = {"SGD": Descent(0.5), "Adam": Descent(0.005, adaptive=True)}
 _PILOT = 64  # lanes that set the levels
 MODELS = {
     "stable": "stable, measured index",
+    "elliptical": "stable, same correlations",
     "diagonal": "Gaussian, same variances",
     "gaussian": "Gaussian, same covariance",
     "captured": "captured vectors",
     "local": "Gaussian, covariance at x",
 }
 """The models of the noise and what figures call them."""
+SETS = ("small ball", "middle ball", "large ball", "sublevel set")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +153,9 @@ def examples(name: str, count: int, patch: int) -> tuple[np.ndarray, np.ndarray]
     return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0), y
 
 
-def escape_study(name: str, hidden: Sequence[int], x: np.ndarray, y: np.ndarray, plan: Plan, seed: int) -> Study:
+def escape_study(
+    name: str, hidden: Sequence[int], x: np.ndarray, y: np.ndarray, plan: Plan, seed: int, batch_size: int = _BATCH
+) -> Study:
     """Train a tanh network to its minimum and time its exits under the algorithm and under models of its noise."""
     model = MLP((x.shape[1], *hidden, 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
@@ -163,7 +167,7 @@ def escape_study(name: str, hidden: Sequence[int], x: np.ndarray, y: np.ndarray,
         return jax.nn.logsumexp(logits, axis=1) - (logits * targets).sum(axis=1)
 
     loss = FlatLoss(losses, features, jnp.asarray(np.eye(10)[y], jnp.float32), _WEIGHT_DECAY)
-    measured = noise_models(loss, minimum, _BATCH, seed=seed)
+    measured = noise_models(loss, minimum, batch_size, seed=seed)
 
     def run(model: str, optimizer: Descent, lanes: int, seed: int) -> Excursions:
         return excursions(
@@ -220,12 +224,12 @@ def network_escapes(settings: Settings) -> Outcome:
     """Mean exit times of the network under each model of its noise, over those of its own SGD and Adam."""
     x, y = examples("digits", settings.size(100, 200), 2)
     if settings.quick:
-        plan = Plan(64, 300, (40, 80, 150), 80, ("stable", "local"), rays=False)
+        plan = Plan(64, 300, (50, 100, 200), 100, ("stable", "captured"), rays=False)
     else:
-        plan = Plan(128, 2000, (100, 300, 1000), 300, tuple(MODELS))
+        plan = Plan(128, 1200, (150, 400, 1000), 400, tuple(MODELS))
     hidden = settings.size(4, 8)
     study = escape_study(f"16-{hidden}-10 tanh network on {len(y)} digits", (hidden,), x, y, plan, settings.seed)
-    cells = [(title, place) for title in study.optimizers for place in range(4)]
+    cells = [(title, place) for title in study.optimizers for place in range(len(SETS))]
     parts = [study.optimizers[title].ratio("stable", place) for title, place in cells]
     worst = max(range(len(parts)), key=lambda part: abs(math.log(parts[part][0] or math.inf)))
     ratio, (low, high) = parts[worst]
@@ -264,11 +268,8 @@ def _finding(study: Study, worst: tuple[str, int]) -> str:
         f"{_list(level / sgd.exits['algorithm'].spread[0] for level in sgd.levels[:3])} times the root mean square "
         f"distance of SGD, which is beyond them {_list(100 * part for part in sgd.outside[:3])} % of the time. Mean "
         f"exit time over the real one, least and largest over the sets: {'; '.join(ranges)}. Measured is the stable "
-        f"ratio furthest from 1, of {worst[0]} out of {_SETS[worst[1]]}."
+        f"ratio furthest from 1, of {worst[0]} out of the {SETS[worst[1]]}."
     )
-
-
-_SETS = ("the small ball", "the middle ball", "the large ball", "the sublevel set")
 
 
 def _list(values: Any) -> str:
@@ -276,7 +277,7 @@ def _list(values: Any) -> str:
 
 
 def _range(study: Study, title: str, model: str) -> str:
-    found = [study.optimizers[title].ratio(model, place) for place in range(4)]
+    found = [study.optimizers[title].ratio(model, place) for place in range(len(SETS))]
     ratios = [ratio for ratio, _ in found if ratio is not None]
     never = len(found) - len(ratios)
     spread = f"{min(ratios):.2g} to {max(ratios):.2g}" if ratios else "no exit"
@@ -291,13 +292,9 @@ def draw_study(study: Study) -> Any:
     with style():
         figure, panels = plt.subplots(1, 2, figsize=(7, 1.3 + 0.09 * 4 * max(len(names), 4)), sharey=True)
     for axes, (title, found) in zip(panels, study.optimizers.items(), strict=True):
-        series = {MODELS[name]: [found.ratio(name, place) for place in range(4)] for name in names}
-        groups = [*(f"ball {level:.2g}" for level in found.levels[:3]), "sublevel set"]
-        if title != "SGD":
-            groups = ["small ball", "middle ball", "large ball", "sublevel set"]
-        grouped_ratios(groups, series, band=(1 / _FACTOR, _FACTOR), xlabel="mean exit time / real one", ax=axes)
-        axes.set_title(title)
-    panels[0].set_yticks(range(4), ["small ball", "middle ball", "large ball", "sublevel set"])
+        series = {MODELS[name]: [found.ratio(name, place) for place in range(len(SETS))] for name in names}
+        grouped_ratios(SETS, series, band=(1 / _FACTOR, _FACTOR), xlabel="mean exit time / real one", ax=axes)
+        axes.set_title(f"{title}, {study.dimension} parameters")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     return panels[0]

@@ -17,6 +17,7 @@ from levyjax.plots.network import ray_reach
 from levyjax.plots.ratios import grouped_ratios
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
+from levyjax.plots.training import curve_bands
 from levyjax.plots.wells import factor_panel, position_density
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ccdf",
     "ccdf_with_laws",
     "characteristic_plot",
+    "curve_bands",
     "exit_time_scaling",
     "exponential_qq",
     "factor_panel",

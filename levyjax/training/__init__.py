@@ -21,6 +21,7 @@ from levyjax.training.noise_models import (
     MiniBatches,
     NoiseModels,
     SameEverywhere,
+    captured_noise,
     noise_models,
 )
 from levyjax.training.sde import Algorithm, Curves, LawDistance, LevySDE, law_distance, training_curves
@@ -56,6 +57,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "Transformer",
+    "captured_noise",
     "draw_batches",
     "excursions",
     "exit_levels",

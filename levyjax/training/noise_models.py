@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import cast, pytree, static
-from levyjax.noise import Empirical, Gaussian, Independent
+from levyjax.noise import Empirical, Gaussian, Independent, Rotational
 from levyjax.noise.empirical import uniform_index
 from levyjax.random import Counter, Stream, words
 from levyjax.stable import draw_words, normal
@@ -149,9 +149,14 @@ class NoiseModels:
     """Mini-batch gradients at a minimum, and the models that stand in for them.
 
     Attributes:
-        models: by name: "algorithm" (mini-batches), "stable" (independent coordinates of the measured index and
-            scales), "gaussian" (of the same covariance), "diagonal" (of the same variances, independent), "captured"
-            (captured noise vectors, drawn again), and "local" (Gaussian of the covariance at each point).
+        models: by name:
+            "algorithm": mini-batches;
+            "stable": independent stable coordinates of the measured index and scales;
+            "elliptical": stable too, with the correlations of the gradients;
+            "diagonal": independent Gaussian coordinates of the same variances;
+            "gaussian": of the same covariance;
+            "captured": captured noise vectors, drawn again;
+            "local": Gaussian of the covariance at each point that is visited.
         captured: the noise that index, scales and captured vectors are from.
         stable: the fitted index and scales.
         variance: (d,) of a mini-batch's gradient at the minimum, exactly.
@@ -181,21 +186,19 @@ def noise_models(
     Raises:
         ValueError: no noise at the minimum, fewer than 50 mini-batches, or a batch size below 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    count = len(loss.features)
-    batches = np.random.default_rng(seed).integers(0, count, (num_batches, batch_size), dtype=np.int32)
-    every = np.asarray(jax.jit(FlatLoss.example_gradients)(loss, minimum), np.float64)
-    middle = every.mean(axis=0)
-    captured = GradientNoise(_means(every, batches) - middle, middle, 0, batch_size, {})
+    captured, every = captured_noise(loss, minimum, batch_size, num_batches, seed)
     stable = stable_scales(captured, seed=seed)
-    rows = (every - middle) / np.sqrt(count * batch_size)
+    rows = (every - captured.full_gradient) / np.sqrt(len(every) * batch_size)
     variance = (rows**2).sum(axis=0)
     if len(rows) > rows.shape[1]:
         rows = np.linalg.qr(rows, mode="r")  # fewer rows of the same rows' rows
+    # Each coordinate of A L has the scale that was measured for it, and A A' the correlations of the gradients.
+    sizes = stable.scales / np.where(variance > 0, np.sqrt(variance), 1.0)
+    elliptical = sizes[:, None] * _root(rows)
     models: dict[str, Any] = {
         "algorithm": MiniBatches(batch_size),
         "stable": SameEverywhere(Independent(stable.alpha, stable.scales)),
+        "elliptical": SameEverywhere(Rotational(stable.alpha, elliptical)),
         "gaussian": SameEverywhere(GaussianRows(rows)),
         "diagonal": SameEverywhere(Gaussian(np.sqrt(variance / 2))),
         "captured": SameEverywhere(Empirical(captured.samples)),
@@ -204,6 +207,30 @@ def noise_models(
     return NoiseModels(cast(models, minimum.dtype), captured, stable, variance)
 
 
-def _means(rows: Float[np.ndarray, "n d"], batches: Int[np.ndarray, "m b"]) -> Float[np.ndarray, "m d"]:
-    """The mean of the rows of each mini-batch."""
-    return np.stack([rows[batch].mean(axis=0) for batch in batches])
+def captured_noise(
+    loss: FlatLoss, x: Float[Array, " d"], batch_size: int, num_batches: int, seed: int
+) -> tuple[GradientNoise, Float[np.ndarray, "n d"]]:
+    """The noise of mini-batches drawn with replacement at one point, and the gradient of each example there.
+
+    A mini-batch's gradient is the mean of its examples' gradients, so that these are worked out once. Without the
+    penalty, which is no noise.
+
+    Raises:
+        ValueError: a batch size or a number of mini-batches below 1.
+    """
+    if batch_size < 1 or num_batches < 1:
+        raise ValueError(f"{num_batches} mini-batches of {batch_size}: give 1 or more of 1 example or more.")
+    every = np.asarray(_example_gradients(loss, x), np.float64)
+    batches = np.random.default_rng(seed).integers(0, len(every), (num_batches, batch_size), dtype=np.int32)
+    middle = every.mean(axis=0)
+    samples = np.stack([every[batch].mean(axis=0) for batch in batches]) - middle
+    return GradientNoise(samples, middle, 0, batch_size, {}), every
+
+
+_example_gradients = jax.jit(FlatLoss.example_gradients)
+
+
+def _root(rows: Float[np.ndarray, "r d"]) -> Float[np.ndarray, "d d"]:
+    """The symmetric root of rows' rows."""
+    sizes, axes = np.linalg.eigh(rows.T @ rows)
+    return (axes * np.sqrt(sizes.clip(0))) @ axes.T

@@ -16,8 +16,6 @@ from levyjax.training.escapes import Descent, Place
 from levyjax.training.networks import FlatModel
 from levyjax.training.noise_models import FlatLoss, MiniBatches
 
-MEASURES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-
 
 class Mover(Protocol):
     """One update of all lanes."""
@@ -53,6 +51,9 @@ class LevySDE:
         dispersion: A's diagonal, (d,).
         rates: b1 and b2 per unit of time.
         adaptive: whether it is Adam's.
+        settled: whether v starts at its mean, so that omega is 1 (give `square` to `training_curves`). From v = 0 the
+            first Q is a single gradient's, next to nothing where that gradient happens to be small, and L does not
+            know of it: the noise is then thrown far.
         batch_size: of the mini-batches that v sees.
 
     Source:
@@ -64,6 +65,7 @@ class LevySDE:
     dispersion: Any
     rates: Any = (0.9, 0.999)
     adaptive: Any = False
+    settled: Any = False
     epsilon: Any = 1e-8
     batch_size: int = static(default=1)
 
@@ -78,7 +80,8 @@ class LevySDE:
             seen = MiniBatches(self.batch_size, Stream.GRADIENT).gradient(loss, place.x, counter)
             m = place.m - jnp.expm1(-b1 * dt) * (full - place.m)
             v = place.v - jnp.expm1(-b2 * dt) * (seen**2 - place.v)
-            root = jnp.sqrt(-v / jnp.expm1(-b2 * time)) + self.epsilon
+            omega = jnp.where(self.settled, 1.0, -1 / jnp.expm1(-b2 * time)).astype(v.dtype)
+            root = jnp.sqrt(omega * v) + self.epsilon
             return Place(place.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
 
         def sgd(place: Place) -> Place:
@@ -119,6 +122,7 @@ def training_curves(
     num_steps: int,
     record_every: int,
     seed: int,
+    square: Any = None,
 ) -> Curves:
     """Train from the model's own parameters, the same for all seeds, and record losses and accuracies.
 
@@ -130,6 +134,7 @@ def training_curves(
         num_steps: updates, a multiple of record_every.
         record_every: updates between records; the first is at 0.
         seed: of the mini-batches or the noise.
+        square: (d,), what v starts at; default 0.
 
     Returns:
         The curves; what has overflowed is inf or nan there.
@@ -142,38 +147,39 @@ def training_curves(
             f"{num_seeds} seeds and {num_steps} steps recorded every {record_every}: give 1 seed or more and a "
             "positive multiple of record_every."
         )
-    start = model.parameters
+    start, apply = model.parameters, model.apply
     sets = [(jnp.asarray(x, start.dtype), jnp.asarray(y)) for x, y in (train, test)]
     counter = first_counter(run_key(seed), jnp.arange(num_seeds, dtype=jnp.uint32))
-    every = (num_steps // record_every, record_every)
-    measured = _curves(model.losses, model.apply, sets, start, cast(mover, start.dtype), counter, every)
-    return Curves(np.arange(0, num_steps + 1, record_every), *np.asarray(measured, np.float64).swapaxes(0, 1))
+    x = jnp.repeat(start[:, None], num_seeds, axis=1)
+    v = jnp.zeros_like(x) if square is None else jnp.broadcast_to(jnp.asarray(square, x.dtype)[:, None], x.shape)
+    carry, mover = (Place(x, jnp.zeros_like(x), v), counter), cast(mover, start.dtype)
+    found = [_measures(model.losses, apply, sets, x)]
+    for _ in range(num_steps // record_every):
+        carry = _advanced(FlatLoss(model.losses, *sets[0]), mover, carry, record_every)
+        found.append(_measures(model.losses, apply, sets, carry[0].x))
+    train_loss, train_accuracy, test_loss, test_accuracy = (
+        np.array(part, np.float64) for part in zip(*found, strict=True)
+    )
+    iterations = np.arange(0, num_steps + 1, record_every)
+    return Curves(iterations, train_loss, train_accuracy, test_loss, test_accuracy)
 
 
-@functools.partial(jax.jit, static_argnames=("losses", "apply", "every"))
-def _curves(
-    losses: Any, apply: Any, sets: Any, start: Array, mover: Any, counter: Counter, every: tuple[int, int]
-) -> Float[Array, "records 4 seeds"]:
-    loss = FlatLoss(losses, *sets[0])
-    x = jnp.repeat(start[:, None], counter.low.size, axis=1)
-
-    def measures(x: Array) -> Array:
-        def one(x: Array) -> Array:
-            parts = [(losses(x, *data).mean(), _accuracy(apply(x, data[0]), data[1])) for data in sets]
-            return jnp.stack([part for pair in parts for part in pair])
-
-        return jax.vmap(one, in_axes=1, out_axes=1)(x)
-
+@functools.partial(jax.jit, static_argnames="count")
+def _advanced(loss: FlatLoss, mover: Any, carry: tuple[Place, Counter], count: int) -> tuple[Place, Counter]:
     def step(_: Any, carry: tuple[Place, Counter]) -> tuple[Place, Counter]:
         place, counter = carry
         return mover.step(loss, place, counter), counter._replace(low=counter.low + jnp.uint32(1))
 
-    def record(carry: tuple[Place, Counter], _: None) -> tuple[tuple[Place, Counter], Array]:
-        return jax.lax.fori_loop(0, every[1], step, carry), measures(carry[0].x)
+    return jax.lax.fori_loop(0, count, step, carry)
 
-    place = Place(x, jnp.zeros_like(x), jnp.zeros_like(x))
-    (place, _), found = jax.lax.scan(record, (place, counter), length=every[0])
-    return jnp.concatenate([found, measures(place.x)[None]])
+
+@functools.partial(jax.jit, static_argnames=("losses", "apply"))
+def _measures(losses: Any, apply: Any, sets: Any, x: Float[Array, "d seeds"]) -> Float[Array, "4 seeds"]:
+    def one(x: Array) -> Array:
+        parts = [(losses(x, *data).mean(), _accuracy(apply(x, data[0]), data[1])) for data in sets]
+        return jnp.stack([part for pair in parts for part in pair])
+
+    return jax.vmap(one, in_axes=1, out_axes=1)(x)
 
 
 def _accuracy(logits: Float[Array, "n classes"], labels: Array) -> Float[Array, ""]:
@@ -214,16 +220,12 @@ def law_distance(
     """
     values = np.concatenate([first, second])
     between = np.sqrt(((values[:, None] - values[None]) ** 2).sum(axis=2))
-    label = np.arange(len(values)) < len(first)
-
-    def parts(label: np.ndarray) -> tuple[float, float]:
-        across = 2 * between[np.ix_(label, ~label)].mean()
-        inside = between[np.ix_(label, label)].mean() + between[np.ix_(~label, ~label)].mean()
-        return float(across - inside), float(across)
-
     rng = np.random.default_rng(seed)
-    found, across = parts(label)
-    others = [parts(rng.permutation(label))[0] for _ in range(num_permutations)]
-    # Equal up to rounding counts as at least as large.
-    larger = sum(other >= found - 1e-12 * across for other in others)
-    return LawDistance(found / across if across > 0 else 0.0, (1 + larger) / (1 + num_permutations))
+    label = np.arange(len(values)) < len(first)
+    ones = np.stack([label, *(rng.permutation(label) for _ in range(num_permutations))]).astype(float)
+    sides = [rows / rows.sum(axis=1, keepdims=True) for rows in (ones, 1 - ones)]
+    own, across, other = (((a @ between) * b).sum(axis=1) for a, b in ((sides[0],) * 2, sides, (sides[1],) * 2))
+    found = 2 * across - own - other
+    larger = (found[1:] >= found[0] - 1e-12 * across[0]).sum()  # what is equal up to rounding counts
+    distance = found[0] / (2 * across[0]) if across[0] > 0 else 0.0
+    return LawDistance(float(distance), float((1 + larger) / (1 + num_permutations)))
