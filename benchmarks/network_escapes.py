@@ -4,16 +4,15 @@ from typing import Any
 
 from levyjax.claims.real_escapes import MODELS, SETS, OptimizerStudy, Plan, Study, escape_study, examples
 
-_PLAN = Plan(128, 1200, (150, 400, 1000), 400, tuple(MODELS))
+_PLAN = Plan(128, 800, (100, 300, 700), 300, tuple(MODELS))
 _QUICK = Plan(64, 60, (20, 30, 50), 30, ("stable",), rays=False)
-_COUNT = 200
+_COUNT = 150
 _CELLS = (
     # data set, pooled pixels of a side, hidden layers, batch size
     ("digits", 2, (8,), 10),
     ("fashion_mnist", 4, (8,), 10),
     ("digits", 2, (8, 8), 10),
     ("fashion_mnist", 4, (8, 8), 10),
-    ("digits", 2, (8,), 40),
 )
 
 

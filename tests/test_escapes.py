@@ -7,6 +7,9 @@ import optax
 import pytest
 from flax import nnx
 
+from levyjax.claims import figure5
+from levyjax.claims.real_escapes import Exits, OptimizerStudy, examples
+from levyjax.escape import exponential_fit
 from levyjax.noise.empirical import uniform_index
 from levyjax.plots import curve_bands, grouped_ratios
 from levyjax.random import first_counter, run_key, words
@@ -14,6 +17,7 @@ from levyjax.training import (
     EVERY,
     MLP,
     Algorithm,
+    Curves,
     Descent,
     FlatLoss,
     LevySDE,
@@ -357,3 +361,39 @@ class TestFigures:
         assert corners.max() == 20
         with pytest.raises(ValueError, match=r"give \(2, seeds\)"):
             curve_bands([0, 1], {"one": np.ones((3, 4))})
+
+
+class TestVerdicts:
+    def race(self, factor, spread=0.01):
+        draws = np.random.default_rng(2).normal(size=(2, 5, 20))
+        first, second = (np.exp(spread * draw) * scale for draw, scale in zip(draws, (1.0, factor), strict=True))
+        curves = [Curves(np.arange(5), losses, losses, losses, losses) for losses in (first, second)]
+        return figure5._race(curves[0], {"SDE": curves[1]}, 0)
+
+    @pytest.mark.parametrize(
+        ("factor", "verdict"), [(1.0, "confirmed"), (1.1, "holds_within_limits"), (2.0, "refuted"), (np.nan, "refuted")]
+    )
+    def test_a_race_is_judged_by_its_law_and_its_end(self, factor, verdict):
+        assert figure5.judge_race(self.race(factor), "SDE", 0) == verdict
+
+    def test_the_end_is_a_ratio_of_medians(self):
+        ratio, (low, high) = figure5.final_ratio(self.race(2.0), "SDE", 0)
+        assert low < ratio < high
+        assert ratio == pytest.approx(2.0, rel=0.03)
+
+    def test_without_an_exit_a_ratio_is_bounded_from_below(self):
+        real, never = exponential_fit([1.0] * 50), exponential_fit([100.0] * 50, [False] * 50)
+        exits = {name: Exits((fit,), (None,), (1.0, 1.0)) for name, fit in (("algorithm", real), ("model", never))}
+        found = OptimizerStudy((1.0,), (0.0,), exits)
+        ratio, (low, high) = found.ratio("model", 0)
+        assert ratio is None
+        assert high is None
+        assert low == pytest.approx(never.mean_interval[0] / real.mean_interval[1])
+        assert found.ratio("algorithm", 0)[0] == 1
+
+    def test_examples_have_mean_0_and_variance_1_or_are_0(self):
+        x, y = examples("digits", 50, 2)
+        assert x.shape == (50, 16)
+        assert len(y) == 50
+        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-12)
+        assert set(x.std(axis=0).round(9)) <= {0.0, 1.0}

@@ -31,11 +31,12 @@ _BATCH = 32
 _BETAS = (0.9, 0.999)
 _FACTOR = 1.25  # of the final training loss
 _LEVEL = 0.01
-PAPER = "Σ, printed rates"
+PAPER = "Σ, as printed"
 _EQUATIONS = {
     "SGD": (PAPER, "Σ^½"),
-    "Adam": (PAPER, "Σ^½, printed rates", "Σ^½, corrected rates", "Σ, printed, v settled", "Σ^½, corrected, v settled"),
+    "Adam": (PAPER, "Σ^½", "Σ^½, corrected rates", "Σ, v settled", "Σ^½, corrected rates, v settled"),
 }
+_WORST = 30.0  # of the first loss: what a figure shows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +139,7 @@ def judge_race(race: Race, name: str, seed: int) -> Verdict:
 
 def figure_five(settings: Settings) -> Outcome:
     """Training curves of SGD, Adam and their SDEs, and how far their laws are apart."""
-    sizes = (200, 16, 100, 20) if settings.quick else (1437, 32, 1000, 50)
+    sizes = (200, 16, 100, 20) if settings.quick else (1000, 24, 800, 40)
     work = task("digits", (10,), *sizes)
     found, alpha = races(work, settings.seed)
     ratios = {title: final_ratio(race, PAPER, settings.seed) for title, race in found.items()}
@@ -176,7 +177,12 @@ def _sentence(title: str, race: Race, seed: int) -> str:
     )
 
 
-_MEASURES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+_MEASURES = {
+    "train_loss": "training loss",
+    "test_loss": "test loss",
+    "train_accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+}
 
 
 def draw_races(found: Mapping[str, Race]) -> Any:
@@ -184,18 +190,23 @@ def draw_races(found: Mapping[str, Race]) -> Any:
     import matplotlib.pyplot as plt
 
     with style():
-        _, panels = plt.subplots(2, 4, figsize=(7.5, 4.2), sharex=True)
+        figure, panels = plt.subplots(2, 4, figsize=(7.5, 4.6), sharex=True)
     for row, (title, race) in zip(panels, found.items(), strict=True):
-        for axes, measure in zip(row, _MEASURES, strict=True):
-            curves = {title: getattr(race.algorithm, measure)}
-            curves |= {name: getattr(other, measure) for name, other in race.equations.items()}
-            curve_bands(
-                race.algorithm.iterations, curves, ylabel=measure.replace("_", " ").replace("train", "training"),
-                log="loss" in measure, ax=axes,
-            )  # fmt: skip
-            if measure != _MEASURES[0]:
-                axes.get_legend().remove()
+        for axes, (measure, words) in zip(row, _MEASURES.items(), strict=True):
+            curves = {"the algorithm": getattr(race.algorithm, measure)}
+            curves |= {_shown(name): getattr(other, measure) for name, other in race.equations.items()}
+            curve_bands(race.algorithm.iterations, curves, ylabel=words, log="loss" in measure, ax=axes)
+            axes.set_title(title)
+            axes.get_legend().remove()
+            if "loss" in measure:
+                axes.set_ylim(top=min(axes.get_ylim()[1], _WORST * float(curves["the algorithm"][0, 0])))
+    handles, labels = panels[-1][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     return panels[0][0]
+
+
+def _shown(name: str) -> str:
+    return name.replace("Σ^½", r"Σ$^{1/2}$")
 
 
 CLAIMS = (

@@ -11,6 +11,7 @@ from levyjax.claims import (
     averaging,
     clipped,
     control,
+    figure5,
     geometry,
     iterates,
     matched_algorithms,
@@ -18,6 +19,7 @@ from levyjax.claims import (
     network,
     odds,
     overshoot,
+    real_escapes,
     real_noise,
     theorem1,
     valley,
@@ -45,6 +47,8 @@ CLAIMS: tuple[Claim, ...] = (
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
     *network.CLAIMS,
+    *real_escapes.CLAIMS,
+    *figure5.CLAIMS,
 )
 
 
