@@ -4,9 +4,9 @@ from typing import Any
 
 from levyjax.claims.real_escapes import MODELS, SETS, OptimizerStudy, Plan, Study, escape_study, examples
 
-_PLAN = Plan(128, 800, (100, 300, 700), 300, tuple(MODELS))
+_PLAN = Plan(128, 600, (100, 250, 500), 250, tuple(MODELS))
 _QUICK = Plan(64, 60, (20, 30, 50), 30, ("stable",), rays=False)
-_COUNT = 150
+_COUNT = 100
 _CELLS = (
     # data set, pooled pixels of a side, hidden layers, batch size
     ("digits", 2, (8,), 10),

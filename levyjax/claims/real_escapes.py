@@ -222,11 +222,11 @@ def _by_rays(landscape: NetworkLoss, noise: Independent, height: float) -> tuple
 
 def network_escapes(settings: Settings) -> Outcome:
     """Mean exit times of the network under each model of its noise, over those of its own SGD and Adam."""
-    x, y = examples("digits", settings.size(100, 150), 2)
+    x, y = examples("digits", settings.size(60, 100), 2)
     if settings.quick:
         plan = Plan(64, 300, (50, 100, 200), 100, ("stable", "captured"), rays=False)
     else:
-        plan = Plan(128, 800, (100, 300, 700), 300, tuple(MODELS))
+        plan = Plan(128, 600, (100, 250, 500), 250, tuple(MODELS))
     hidden = settings.size(4, 8)
     study = escape_study(f"16-{hidden}-10 tanh network on {len(y)} digits", (hidden,), x, y, plan, settings.seed)
     cells = [(title, place) for title in study.optimizers for place in range(len(SETS))]

@@ -40,8 +40,8 @@ class Descent:
 
     Example:
         >>> place = Place(*jnp.zeros((3, 1, 1)))
-        >>> Descent(0.1, adaptive=True).step(place, jnp.ones((1, 1)), 1.0).x.round(4).tolist()
-        [[-0.1]]
+        >>> Descent(0.5).step(place, jnp.ones((1, 1))).x.tolist()
+        [[-0.5]]
     """
 
     learning_rate: Any
