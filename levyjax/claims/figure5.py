@@ -137,10 +137,23 @@ def judge_race(race: Race, name: str, seed: int) -> Verdict:
     return "holds_within_limits" if low >= 1 / _FACTOR and high <= _FACTOR else "undecided"
 
 
+def _has_mnist() -> bool:
+    """The paper's own data, if its files are here."""
+    try:
+        load("mnist")
+    except ValueError:
+        return False
+    return True
+
+
 def figure_five(settings: Settings) -> Outcome:
     """Training curves of SGD, Adam and their SDEs, and how far their laws are apart."""
-    sizes = (200, 16, 100, 20) if settings.quick else (1000, 24, 800, 40)
-    work = task("digits", (10,), *sizes)
+    if settings.quick:
+        work = task("digits", (10,), 200, 16, 100, 20)
+    elif _has_mnist():
+        work = task("mnist", (10,), 500, 16, 500, 25)
+    else:
+        work = task("digits", (10,), 1000, 24, 800, 40)
     found, alpha = races(work, settings.seed)
     ratios = {title: final_ratio(race, PAPER, settings.seed) for title, race in found.items()}
     worst = max(ratios, key=lambda title: abs(np.log(ratios[title][0])))
@@ -151,10 +164,12 @@ def figure_five(settings: Settings) -> Outcome:
         ci95=ratios[worst][1],
         verdict=_together(verdicts),
         finding=f"A {work.name}, {work.seeds} seeds, {work.steps} updates, batches of {_BATCH}; measured index "
-        f"{alpha:.2f}. {' '.join(_sentence(title, race, settings.seed) for title, race in found.items())} Measured is "
-        f"the paper's final ratio further from 1, {worst}'s.",
+        f"{alpha:.2f}. {' '.join(_sentence(title, race, settings.seed) for title, race in found.items())} From v = 0 "
+        "the first Q is one gradient's size, which knows nothing of the jump that it divides, and may be next to 0. "
+        f"Measured is the paper's final ratio further from 1, {worst}'s.",
         draw=lambda: draw_races(found),
-        alt="Training and test losses and accuracies along the run, of SGD and Adam and of their SDEs, with bands.",
+        alt="Training and test losses and accuracies along the run, of SGD and Adam and of their SDEs, with bands; "
+        "what exceeds 30 times the first loss is cut off.",
     )
 
 
