@@ -12,6 +12,7 @@ TOPICS = {
     "startup": "seconds until the first result, and peak memory",
     "law": "functions of the stable law: points a second beside SciPy, errors against a table of 20 digits",
     "tail_estimators": "tail-index estimators: bias, error, coverage and time beside the Cramér-Rao bound",
+    "network_escapes": "exits of real networks beside those under models of their noise",
     "tail_verdicts": "the verdict of the audit on laws whose answer is known",
     "tail_counts": "the far tail of the float32 sampler, counted",
 }

@@ -15,6 +15,7 @@ from levyjax.claims import (
     averaging,
     clipped,
     control,
+    figure5,
     geometry,
     iterates,
     matched_algorithms,
@@ -22,6 +23,7 @@ from levyjax.claims import (
     network,
     odds,
     overshoot,
+    real_escapes,
     real_noise,
     real_tails,
     theorem1,
@@ -54,6 +56,8 @@ CLAIMS: tuple[Claim, ...] = (
     *assumptions.CLAIMS,
     *real_tails.CLAIMS,
     *training_path.CLAIMS,
+    *real_escapes.CLAIMS,
+    *figure5.CLAIMS,
 )
 
 

@@ -8,6 +8,7 @@ from levyjax.plots.audit import (
     plotted_levels,
     quantile_plot,
 )
+
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
@@ -15,6 +16,7 @@ from levyjax.plots.landscapes import landscape
 from levyjax.plots.learning import learning_curves
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
+from levyjax.plots.ratios import grouped_ratios
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 from levyjax.plots.training import alpha_along_training, assumption_quantities, loss_along_path
@@ -31,9 +33,11 @@ __all__ = [
     "ccdf",
     "ccdf_with_laws",
     "characteristic_plot",
+    "curve_bands",
     "exit_time_scaling",
     "exponential_qq",
     "factor_panel",
+    "grouped_ratios",
     "hill_plot",
     "landscape",
     "learning_curves",

@@ -29,12 +29,24 @@ from levyjax.training.curvature import (
     noise_alignment,
 )
 from levyjax.training.data import Dataset, load
+from levyjax.training.escapes import EVERY, Descent, Excursions, Place, excursions, exit_levels, first_exits
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
+from levyjax.training.noise_models import (
+    FlatLoss,
+    GaussianRows,
+    LocalGaussian,
+    MiniBatches,
+    NoiseModels,
+    SameEverywhere,
+    captured_noise,
+    noise_models,
+)
 from levyjax.training.paths import LossPath, least_path, line_path
 from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
+from levyjax.training.sde import Algorithm, Curves, LawDistance, LevySDE, law_distance, training_curves
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 from levyjax.training.tail_monitor import (
     BatchSizeStudy,
@@ -47,26 +59,40 @@ from levyjax.training.tail_monitor import (
 
 __all__ = [
     "CNN",
+    "EVERY",
     "FEWEST_BATCHES",
     "MLP",
     "AdamQuantities",
     "AlexNet",
+    "Algorithm",
     "Assumption2",
     "BatchSizeStudy",
     "BlockLogs",
+    "Curves",
     "Dataset",
+    "Descent",
+    "Excursions",
+    "FlatLoss",
     "FlatModel",
+    "GaussianRows",
     "GradientNoise",
     "HessianPairs",
     "HessianTrace",
+    "LawDistance",
     "LayerTail",
+    "LevySDE",
+    "LocalGaussian",
     "LossAlong",
     "LossPath",
+    "MiniBatches",
     "NetworkLoss",
     "NoiseAlignment",
+    "NoiseModels",
     "NoiseStatistics",
+    "Place",
     "QuadraticModel",
     "ResNet",
+    "SameEverywhere",
     "StableNoise",
     "TrainConfig",
     "TrainResult",
@@ -75,7 +101,11 @@ __all__ = [
     "adam_rate",
     "assumption2",
     "batch_size_study",
+    "captured_noise",
     "draw_batches",
+    "excursions",
+    "exit_levels",
+    "first_exits",
     "fisher_diagonal",
     "flatten",
     "gradient_noise",
@@ -83,6 +113,7 @@ __all__ = [
     "hessian_product",
     "hessian_trace",
     "largest_noise_level",
+    "law_distance",
     "layer_slices",
     "layer_tail",
     "least_path",
@@ -92,10 +123,12 @@ __all__ = [
     "mean_loss",
     "network_landscape",
     "noise_alignment",
+    "noise_models",
     "noise_statistics",
     "noisiest",
     "quadratic_model",
     "stable_scales",
     "tail_monitor",
     "train",
+    "training_curves",
 ]

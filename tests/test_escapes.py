@@ -1,0 +1,399 @@
+"""Real networks' excursions from a minimum, and the paper's SDEs on a network: by plain loops and exact moments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from levyjax.claims import figure5
+from levyjax.claims.real_escapes import Exits, OptimizerStudy, examples
+from levyjax.escape import exponential_fit
+from levyjax.noise.empirical import uniform_index
+from levyjax.plots import curve_bands, grouped_ratios
+from levyjax.random import first_counter, run_key, words
+from levyjax.training import (
+    EVERY,
+    MLP,
+    Algorithm,
+    Curves,
+    Descent,
+    FlatLoss,
+    LevySDE,
+    MiniBatches,
+    Place,
+    captured_noise,
+    excursions,
+    exit_levels,
+    first_exits,
+    flatten,
+    law_distance,
+    noise_models,
+    training_curves,
+)
+
+DECAY, BATCH = 0.1, 3
+LOOKS = 5  # the same everywhere, so that a program is compiled once
+rng = np.random.default_rng(0)
+X, Y = rng.normal(size=(12, 3)).astype(np.float32), rng.normal(size=12).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compiler():
+    """Programs that are used once compile in half the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def squares(parameters, x, y):
+    return (x @ parameters - y) ** 2 / 2
+
+
+@pytest.fixture(scope="module")
+def regression():
+    """A linear network, its minimum and the models of its noise."""
+    loss = FlatLoss(squares, jnp.asarray(X), jnp.asarray(Y), DECAY)
+    minimum = np.linalg.solve(X.T @ X / 12 + DECAY * np.eye(3), X.T @ Y / 12)
+    minimum = jnp.asarray(minimum, jnp.float32)
+    return loss, minimum, noise_models(loss, minimum, BATCH, num_batches=500)
+
+
+def drawn_batches(seed, lane, steps):
+    """What the mini-batches of a lane are."""
+    counter = first_counter(run_key(seed), jnp.asarray([lane], jnp.uint32))
+    for step in range(steps):
+        bits = words(counter._replace(low=jnp.full(1, step, jnp.uint32)), BATCH)
+        yield np.asarray(uniform_index(bits, len(Y)))[:, 0]
+
+
+class TestFlatLoss:
+    def test_gradients_agree_with_each_other_and_with_the_formula(self, regression):
+        loss, minimum, _ = regression
+        x = minimum[:, None] + jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)), jnp.float32)
+        every = np.stack([np.asarray(loss.example_gradients(column)) for column in x.T])  # (lanes, n, d)
+        expected = every.mean(axis=1).T + DECAY * np.asarray(x)
+        np.testing.assert_allclose(loss.gradient(x), expected, rtol=1e-5, atol=1e-6)
+        index = jnp.asarray(np.random.default_rng(2).integers(0, 12, (5, 4)), jnp.int32)
+        weights = np.stack([np.bincount(column, minlength=12) / 5 for column in np.asarray(index).T], axis=1)
+        weighted = loss.weighted_gradient(x, jnp.asarray(weights, jnp.float32))
+        np.testing.assert_allclose(loss.batch_gradient(x, index), weighted, rtol=1e-5, atol=1e-6)
+        values = ((X @ np.asarray(x) - Y[:, None]) ** 2 / 2).mean(axis=0) + DECAY / 2 * (np.asarray(x) ** 2).sum(axis=0)
+        np.testing.assert_allclose(loss.value(x), values, rtol=1e-5)
+
+    def test_is_at_rest_at_the_minimum(self, regression):
+        loss, minimum, _ = regression
+        assert np.abs(np.asarray(loss.gradient(minimum[:, None]))).max() < 1e-6
+
+
+class TestModels:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def drawn(cls, regression):
+        """Noise of each model away from the minimum: name -> (d, draws)."""
+        loss, minimum, measured = regression
+        lanes = 20_000
+        x = jnp.repeat((minimum + 0.5)[:, None], lanes, axis=1)
+        counter = first_counter(run_key(3), jnp.arange(lanes, dtype=jnp.uint32))
+        run = jax.jit(lambda model, loss, x, counter: model.gradient(loss, x, counter) - loss.gradient(x))
+        return {name: np.asarray(run(model, loss, x, counter), float) for name, model in measured.models.items()}
+
+    def covariance(self, loss, x):
+        every = np.asarray(loss.example_gradients(x), float)
+        return np.cov(every.T, bias=True) / BATCH
+
+    @pytest.mark.parametrize("name", ["algorithm", "local", "gaussian", "captured", "diagonal"])
+    def test_has_the_covariance_that_it_says(self, regression, drawn, name):
+        # Six entries and three means a model, each within 5 standard errors: a false alarm in about 4e5 runs.
+        loss, minimum, measured = regression
+        expected = self.covariance(loss, minimum + 0.5 if name in ("algorithm", "local") else minimum)
+        if name == "captured":
+            expected = np.cov(measured.captured.samples.T, bias=True)
+        if name == "diagonal":
+            expected = np.diag(np.diag(expected))
+        noise = drawn[name]
+        products = noise[:, None] * noise[None]
+        error = products.std(axis=2) / np.sqrt(noise.shape[1])
+        assert (np.abs(products.mean(axis=2) - expected) < 5 * error).all()
+        assert (np.abs(noise.mean(axis=1)) < 5 * noise.std(axis=1) / np.sqrt(noise.shape[1])).all()
+
+    def test_low_rank_rows_have_the_exact_covariance(self, regression):
+        loss, minimum, measured = regression
+        rows = np.asarray(measured.models["gaussian"].noise.rows, float)
+        assert rows.shape == (3, 3)
+        np.testing.assert_allclose(rows.T @ rows, self.covariance(loss, minimum), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(measured.variance, np.diag(self.covariance(loss, minimum)), rtol=1e-5)
+
+    @pytest.mark.parametrize("name", ["stable", "elliptical"])
+    def test_stable_noise_has_the_measured_scales(self, regression, drawn, name):
+        # P(|X| < scale) of a symmetric stable law, by 5 binomial standard errors a coordinate: 1 false alarm in 6e5.
+        from scipy.stats import levy_stable
+
+        measured = regression[2].stable
+        inside = (np.abs(drawn[name]) < measured.scales[:, None]).mean(axis=1)
+        expected = 1 - 2 * levy_stable.sf(1.0, measured.alpha, 0.0)
+        assert (np.abs(inside - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn[name].shape[1])).all()
+
+    def test_elliptical_noise_has_the_correlations(self, regression):
+        measured = regression[2]
+        scale = np.asarray(measured.models["elliptical"].noise.scale, float)
+        shape = scale @ scale.T
+        expected = self.covariance(regression[0], regression[1])
+        np.testing.assert_allclose(np.sqrt(np.diag(shape)), measured.stable.scales, rtol=1e-5)
+        sizes = [np.sqrt(np.diag(matrix)) for matrix in (shape, expected)]
+        first, second = (m / np.outer(s, s) for m, s in zip((shape, expected), sizes, strict=True))
+        np.testing.assert_allclose(first, second, atol=1e-5)
+
+    def test_captured_noise_is_that_of_the_batches(self, regression):
+        loss, minimum, _ = regression
+        noise, every = captured_noise(loss, minimum, BATCH, 100, 4)
+        batches = np.random.default_rng(4).integers(0, 12, (100, BATCH), dtype=np.int32)
+        own = [np.asarray(jax.grad(lambda p, i=i: squares(p, X[i], Y[i]).mean())(minimum)) for i in batches[:3]]
+        np.testing.assert_allclose(noise.samples[:3] + noise.full_gradient, own, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(every.mean(axis=0), noise.full_gradient)
+        with pytest.raises(ValueError, match="0 mini-batches of 3"):
+            captured_noise(loss, minimum, BATCH, 0, 4)
+
+
+class TestExcursions:
+    @pytest.mark.parametrize("adaptive", [False, True])
+    def test_is_a_plain_optax_loop_on_the_same_batches(self, regression, adaptive):
+        loss, minimum, measured = regression
+        steps, lane = LOOKS * EVERY, 2
+        rate = 0.05
+        found = excursions(
+            loss, minimum, MiniBatches(BATCH), Descent(rate, adaptive), measured.variance,
+            num_lanes=4, num_steps=steps, seed=5,
+        )  # fmt: skip
+        optimizer = optax.adam(rate) if adaptive else optax.sgd(rate)
+        x, state = minimum, optimizer.init(minimum)
+        if adaptive:  # long after the start, v at its mean
+            first = state[0]._replace(count=jnp.int32(10**6), nu=jnp.asarray(measured.variance, jnp.float32))
+            state = (first, *state[1:])
+        with jax.numpy_dtype_promotion("standard"):
+            for step, batch in enumerate(drawn_batches(5, lane, steps)):
+                gradient = jax.grad(lambda p, i=batch: squares(p, X[i], Y[i]).mean() + DECAY / 2 * p @ p)(x)
+                updates, state = optimizer.update(gradient, state, x)
+                x = optax.apply_updates(x, updates)
+                if (step + 1) % EVERY == 0:
+                    look = step // EVERY
+                    away = np.linalg.norm(np.asarray(x - minimum))
+                    np.testing.assert_allclose(found.distance[look, lane], away, rtol=1e-4)
+                    excess = loss.value(x[:, None])[0] - loss.value(minimum[:, None])[0]
+                    np.testing.assert_allclose(found.excess[look, lane], excess, rtol=1e-3, atol=1e-6)
+
+    def test_exits_agree_with_a_brute_force_loop(self, regression):
+        loss, minimum, measured = regression
+        steps, level, lanes, rate = LOOKS * EVERY, 0.25, 3, 0.2
+        found = excursions(
+            loss,
+            minimum,
+            MiniBatches(BATCH),
+            Descent(rate),
+            measured.variance,
+            num_lanes=lanes,
+            num_steps=steps,
+            seed=6,
+        )
+        times, exited = first_exits(found.distance, level)
+        hessian, pull = X.T.astype(float), np.asarray(minimum, float)
+        for lane in range(lanes):
+            x, left = pull.copy(), None
+            for step, i in enumerate(drawn_batches(6, lane, steps), start=1):
+                x = x - rate * (hessian[:, i] @ (X[i] @ x - Y[i]) / BATCH + DECAY * x)
+                if left is None and step % EVERY == 0 and np.linalg.norm(x - pull) >= level:
+                    left = step
+            assert exited[lane] == (left is not None)
+            assert times[lane] == (steps if left is None else left)
+        assert exited.any()
+
+    @pytest.mark.parametrize("name", ["algorithm", "local"])
+    def test_a_lane_is_the_same_whatever_their_number(self, regression, name):
+        loss, minimum, measured = regression
+        runs = [
+            excursions(
+                loss, minimum, measured.models[name], Descent(0.1), measured.variance,
+                num_lanes=lanes, num_steps=LOOKS * EVERY, seed=7,
+            )
+            for lanes in (70, 3)
+        ]  # fmt: skip
+        np.testing.assert_array_equal(runs[0].distance[:, :3], runs[1].distance)
+        assert np.unique(runs[0].distance[-1]).size == 70
+
+    def test_refuses_steps_between_looks(self, regression):
+        loss, minimum, measured = regression
+        with pytest.raises(ValueError, match="multiple of 10"):
+            excursions(
+                loss, minimum, MiniBatches(BATCH), Descent(0.1), measured.variance, num_lanes=1, num_steps=15, seed=0
+            )
+        with pytest.raises(ValueError, match="learning_rate must be positive"):
+            Descent(0.0)
+
+    def test_levels_are_what_half_of_the_lanes_pass(self):
+        values = np.random.default_rng(0).exponential(size=(20, 101))
+        (level,) = exit_levels(values, [10 * EVERY])
+        times, exited = first_exits(values, level)
+        assert ((times <= 10 * EVERY) & exited).sum() == 51
+
+    def test_what_is_no_number_has_left(self):
+        times, exited = first_exits(np.array([[0.0], [np.nan]]), 1.0)
+        assert exited.all()
+        assert times.tolist() == [20.0]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    x = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
+    return flatten(MLP((2, 2), rngs=nnx.Rngs(0))), (x, (x[:, 0] > 0).astype(np.int32))
+
+
+class TestCurves:
+    def run(self, classifier, mover, steps=4, **more):
+        model, data = classifier
+        return training_curves(
+            model, data, (data[0][:5], data[1][:5]), mover, num_seeds=3, num_steps=steps, record_every=2, seed=1, **more
+        )
+
+    @pytest.mark.parametrize("adaptive", [False, True])
+    def test_the_algorithm_is_optax(self, classifier, adaptive):
+        model, (x, y) = classifier
+        curves = self.run(classifier, Algorithm(Descent(0.1, adaptive), BATCH))
+        optimizer = optax.adam(0.1) if adaptive else optax.sgd(0.1)
+        point, state = model.parameters, optimizer.init(model.parameters)
+        counter = first_counter(run_key(1), jnp.asarray([2], jnp.uint32))
+        losses = [model.losses(point, x, y).mean()]
+        with jax.numpy_dtype_promotion("standard"):
+            for step in range(4):
+                bits = words(counter._replace(low=jnp.full(1, step, jnp.uint32)), BATCH)
+                i = np.asarray(uniform_index(bits, 20))[:, 0]
+                gradient = jax.grad(lambda p, i=i: model.losses(p, x[i], y[i]).mean())(point)
+                updates, state = optimizer.update(gradient, state, point)
+                point = optax.apply_updates(point, updates)
+                losses.append(model.losses(point, x, y).mean())
+        np.testing.assert_allclose(curves.train_loss[:, 2], np.asarray(losses)[::2], rtol=1e-4)
+        answers = np.asarray(model.apply(point, x)).argmax(axis=1)
+        assert curves.train_accuracy[-1, 2] == pytest.approx((answers == y).mean())
+        assert curves.iterations.tolist() == [0, 2, 4]
+
+    def test_without_noise_the_first_equation_is_gradient_descent(self, classifier):
+        model, (x, y) = classifier
+        quiet = LevySDE(0.1, 1.5, np.full(model.parameters.size, 1e-20), batch_size=BATCH)
+        point = model.parameters
+        for _ in range(4):
+            point = point - 0.1 * jax.grad(lambda p: model.losses(p, x, y).mean())(point)
+        expected = float(model.losses(point, x, y).mean())
+        np.testing.assert_allclose(self.run(classifier, quiet).train_loss[-1], expected, rtol=1e-5)
+
+    def test_the_second_equation_step_by_hand(self, classifier):
+        model, (x, y) = classifier
+        data = jnp.asarray(x), jnp.asarray(y)
+        rate, b1, b2 = 0.1, 2.0, 0.5
+        loss, size = FlatLoss(model.losses, *data), model.parameters.size
+        equation = LevySDE(rate, 1.5, np.full(size, 1e-20), (b1, b2), adaptive=True, batch_size=len(y))
+        counter = first_counter(run_key(0), jnp.arange(1, dtype=jnp.uint32))
+        start = Place(model.parameters[:, None], *(jnp.full((size, 1), value) for value in (0.1, 0.2)))
+        found = jax.jit(LevySDE.step)(equation, loss, start, counter)
+        full = np.asarray(loss.gradient(start.x), float)
+        m = 0.1 + (1 - np.exp(-b1 * rate)) * (full - 0.1)
+        np.testing.assert_allclose(found.m, m, rtol=1e-5)
+        q = np.sqrt(np.asarray(found.v, float) / (1 - np.exp(-b2 * rate))) + 1e-8
+        moved = np.asarray(start.x, float) - rate * m / (1 - np.exp(-b1 * rate)) / q
+        np.testing.assert_allclose(found.x, moved, rtol=1e-4, atol=1e-6)
+
+    def test_the_noise_of_a_step_is_eta_times_a_stable_draw(self, classifier):
+        # P(|X| < scale) by 5 binomial standard errors: 1 false alarm in 2e6.
+        from scipy.stats import levy_stable
+
+        model, (x, y) = classifier
+        loss, size = FlatLoss(model.losses, jnp.asarray(x), jnp.asarray(y)), model.parameters.size
+        lanes, rate = 2_000, 0.01
+        equation = LevySDE(rate, 1.5, np.full(size, 3.0), batch_size=1)
+        point = jnp.repeat(model.parameters[:, None], lanes, axis=1)
+        counter = first_counter(run_key(0), jnp.arange(lanes, dtype=jnp.uint32))
+        moved = jax.jit(LevySDE.step)(equation, loss, Place(point, 0 * point, 0 * point), counter).x
+        drawn = np.asarray(moved - point + jnp.float32(rate) * loss.gradient(point)) / rate / 3.0
+        expected = 1 - 2 * levy_stable.sf(1.0, 1.5, 0.0)
+        assert abs((np.abs(drawn) < 1).mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn.size)
+
+    def test_refuses_records_that_do_not_fit(self, classifier):
+        with pytest.raises(ValueError, match="positive multiple of record_every"):
+            self.run(classifier, Algorithm(Descent(0.1), BATCH), steps=3)
+
+
+class TestLawDistance:
+    def test_equals_the_double_sums(self):
+        first, second = np.random.default_rng(0).normal(size=(2, 9, 2))
+
+        def mean(a, b):
+            return np.linalg.norm(a[:, None] - b[None], axis=2).mean()
+
+        across = 2 * mean(first, second)
+        expected = (across - mean(first, first) - mean(second, second)) / across
+        assert law_distance(first, second).distance == pytest.approx(expected)
+
+    def test_p_values_of_equal_laws_are_uniform(self):
+        # 200 tests at level 0.1: 20 rejections expected, more than 40 has P = 1e-5.
+        draws = np.random.default_rng(1)
+        p = [law_distance(*draws.normal(size=(2, 8, 1)), num_permutations=39, seed=j).p_value for j in range(200)]
+        assert 4 <= sum(value <= 0.1 for value in p) <= 40
+
+    def test_no_difference_at_all(self):
+        ones = np.ones((5, 2))
+        assert law_distance(ones, ones).distance == 0
+        assert law_distance(ones, ones).p_value == 1
+
+
+class TestFigures:
+    def test_an_open_interval_is_an_arrow_at_its_lower_end(self):
+        axes = grouped_ratios(["a", "b"], {"one": [(2.0, (1.0, 3.0)), (None, (7.0, None))]})
+        marks = {(line.get_marker(), *line.get_xdata()) for line in axes.get_lines()}
+        assert (">", 7.0) in marks
+        assert ("o", 2.0) in marks
+        with pytest.raises(ValueError, match="2 groups"):
+            grouped_ratios(["a", "b"], {"one": [(2.0, None)]})
+
+    def test_bands_hold_the_middle(self):
+        axes = curve_bands([0, 1], {"one": np.arange(22.0).reshape(2, 11)}, log=False)
+        np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), [5, 16])
+        corners = axes.collections[0].get_paths()[0].vertices[:, 1]
+        assert corners.min() == 1
+        assert corners.max() == 20
+        with pytest.raises(ValueError, match=r"give \(2, seeds\)"):
+            curve_bands([0, 1], {"one": np.ones((3, 4))})
+
+
+class TestVerdicts:
+    def race(self, factor, spread=0.01):
+        draws = np.random.default_rng(2).normal(size=(2, 5, 20))
+        first, second = (np.exp(spread * draw) * scale for draw, scale in zip(draws, (1.0, factor), strict=True))
+        curves = [Curves(np.arange(5), losses, losses, losses, losses) for losses in (first, second)]
+        return figure5._race(curves[0], {"SDE": curves[1]}, 0)
+
+    @pytest.mark.parametrize(
+        ("factor", "verdict"), [(1.0, "confirmed"), (1.1, "holds_within_limits"), (2.0, "refuted"), (np.nan, "refuted")]
+    )
+    def test_a_race_is_judged_by_its_law_and_its_end(self, factor, verdict):
+        assert figure5.judge_race(self.race(factor), "SDE", 0) == verdict
+
+    def test_the_end_is_a_ratio_of_medians(self):
+        ratio, (low, high) = figure5.final_ratio(self.race(2.0), "SDE", 0)
+        assert low < ratio < high
+        assert ratio == pytest.approx(2.0, rel=0.03)
+
+    def test_without_an_exit_a_ratio_is_bounded_from_below(self):
+        real, never = exponential_fit([1.0] * 50), exponential_fit([100.0] * 50, [False] * 50)
+        exits = {name: Exits((fit,), (None,), (1.0, 1.0)) for name, fit in (("algorithm", real), ("model", never))}
+        found = OptimizerStudy((1.0,), (0.0,), exits)
+        ratio, (low, high) = found.ratio("model", 0)
+        assert ratio is None
+        assert high is None
+        assert low == pytest.approx(never.mean_interval[0] / real.mean_interval[1])
+        assert found.ratio("algorithm", 0)[0] == 1
+
+    def test_examples_have_mean_0_and_variance_1_or_are_0(self):
+        x, y = examples("digits", 50, 2)
+        assert x.shape == (50, 16)
+        assert len(y) == 50
+        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-12)
+        assert set(x.std(axis=0).round(9)) <= {0.0, 1.0}
