@@ -8,6 +8,7 @@ from typing import Any
 
 from levyjax.claims import (
     adam_exits,
+    applied_noise,
     averaging,
     clipped,
     control,
@@ -44,6 +45,7 @@ CLAIMS: tuple[Claim, ...] = (
     *valley.CLAIMS,
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
+    *applied_noise.CLAIMS,
     *network.CLAIMS,
 )
 

@@ -14,6 +14,7 @@ from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
+from levyjax.plots.noise import layer_moments, tail_indices
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
 from levyjax.plots.wells import factor_panel, position_density
@@ -32,6 +33,7 @@ __all__ = [
     "factor_panel",
     "hill_plot",
     "landscape",
+    "layer_moments",
     "plotted_levels",
     "points_on_curve",
     "position_density",
@@ -41,4 +43,5 @@ __all__ = [
     "sooner_map",
     "style",
     "survival",
+    "tail_indices",
 ]

@@ -1,5 +1,6 @@
 """Training of small classifiers, with the gradient noise that the simulator and the tail audit take."""
 
+from levyjax.training.applied import AppliedNoise, applied_noise
 from levyjax.training.capture import (
     FEWEST_BATCHES,
     GradientNoise,
@@ -13,6 +14,7 @@ from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
+from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "FEWEST_BATCHES",
     "MLP",
     "AlexNet",
+    "AppliedNoise",
     "BlockLogs",
     "Dataset",
+    "ExampleMoments",
     "FlatModel",
     "GradientNoise",
     "NetworkLoss",
@@ -31,12 +35,16 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "Transformer",
+    "applied_noise",
     "draw_batches",
     "flatten",
     "gradient_noise",
+    "layer_means",
     "load",
     "network_landscape",
     "noise_statistics",
+    "per_example_moments",
+    "per_example_noise",
     "stable_scales",
     "train",
 ]
