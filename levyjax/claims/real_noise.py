@@ -14,7 +14,15 @@ from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import block_length_sweep, ratio_forest
 from levyjax.solvers import Euler
-from levyjax.training import GradientNoise, TrainConfig, TrainResult, stable_scales, train
+from levyjax.training import (
+    GradientNoise,
+    TrainConfig,
+    TrainResult,
+    fisher_diagonal,
+    noisiest,
+    stable_scales,
+    train,
+)
 
 _RELEASED = ((36400, 1.2182), (16640, 1.1819))  # block length and estimate of the same net in the released log
 _COORDINATES = 64  # those of the largest noise: each adds its own exits, and all have to be rare together
@@ -111,13 +119,11 @@ def order(settings: Settings) -> Outcome:
     )
 
 
-def _problems(noise: GradientNoise, batch_size: int) -> tuple[float, list[EscapeProblem]]:
+def _problems(noise: GradientNoise) -> tuple[float, list[EscapeProblem]]:
     """SGD and frozen Adam in the quadratic basin of the net's own curvature, driven by its noise as a stable law."""
     fit = stable_scales(noise)
-    alive = np.sort(np.argsort(fit.scales)[-_COORDINATES:])
-    scales = fit.scales[alive]
-    # Near a minimum the Hessian of a log-likelihood is the covariance of per-example gradients (Fisher's identity).
-    curvature = batch_size * np.asarray(noise.samples, np.float64)[:, alive].var(axis=0)
+    alive = noisiest(fit.scales, _COORDINATES)
+    scales, curvature = fit.scales[alive], fisher_diagonal(noise, alive)
     curvature = np.maximum(curvature / curvature.max(), _FLOOR)
     scales = scales / scales.max()
     preconditioner = np.maximum(scales, _FLOOR)
@@ -137,7 +143,7 @@ def _problems(noise: GradientNoise, batch_size: int) -> tuple[float, list[Escape
 def driven_exits(settings: Settings) -> Outcome:
     """Exit times of SGD and Adam driven by the measured index and scales, over the predicted ones."""
     result = _trained(settings)
-    alpha, problems = _problems(result.noise[0], result.config.batch_size)
+    alpha, problems = _problems(result.noise[0])
     count = settings.size(800, 8000)
     names, ratios, intervals = ("SGD", "Adam, frozen Q"), [], []
     for place, problem in enumerate(problems):

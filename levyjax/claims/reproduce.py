@@ -1,8 +1,11 @@
 """Running the claims and writing what came of them."""
 
 import io
+import itertools
+import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,7 @@ def reproduce(
     quick: bool = False,
     seed: int = 0,
     only: Sequence[str] | None = None,
+    jobs: int = 1,
     on_claim: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Put the claims to the test and write `report.html`, `results.json` and the figures.
@@ -78,48 +82,86 @@ def reproduce(
         quick: small experiments.
         seed: of the whole report.
         only: ids of the claims to run; default all.
+        jobs: how many processes share the claims; the numbers do not depend on it. More than one needs a main module
+            that can be imported (a script or the command, no interactive session), and no accelerator.
         on_claim: called with each claim's id when it is done.
 
     Returns:
         What `results.json` holds.
 
     Raises:
-        ValueError: an id that no claim has.
+        ValueError: an id that no claim has, or jobs below 1.
     """
-    settings = Settings(quick, seed)
+    if jobs < 1:
+        raise ValueError(f"jobs = {jobs} is too small. Give 1 or more.")
+    claims = select(only)
+    found: dict[str, tuple[dict[str, Any], bytes]] = {}
     results: dict[str, Any] = {"claims": [], "environment": environment()}
-    figures: dict[str, bytes] = {}
-    for claim in select(only):
-        began = time.perf_counter()
-        outcome = claim.run(settings)
-        with style():
-            figures[claim.id] = _png(outcome.draw())
-        name = f"{claim.id}.png"
-        write_bytes(folder / name, figures[claim.id])
-        results["claims"].append(
-            {
-                "id": claim.id,
-                "statement": claim.statement,
-                "source": claim.source,
-                "expected": outcome.expected,
-                "measured": outcome.measured,
-                "ci95": outcome.ci95,
-                "verdict": outcome.verdict,
-                "figure": name,
-                "seconds": time.perf_counter() - began,
-                "seed": seed,
-                "rule": claim.rule,
-                "finding": outcome.finding,
-                "figure_alt": outcome.alt,
-                "command": f"levyjax reproduce --only {claim.id} --seed {seed}{' --quick' * quick} --out report",
-            }
-        )
+    for done in _put_to_the_test(claims, Settings(quick, seed), jobs):
+        found |= done
+        for name, (_, figure) in done.items():
+            write_bytes(folder / f"{name}.png", figure)
+        ids = [claim.id for claim in claims if claim.id in found]
+        results["claims"] = [found[name][0] for name in ids]
         # After each claim, so that an interrupted report holds what is finished.
         write_json(folder / "results.json", results)
-        write_text(folder / "report.html", render_report(results, figures))
-        if on_claim is not None:
-            on_claim(claim.id)
+        write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in ids}))
+        for name in done:
+            if on_claim is not None:
+                on_claim(name)
     return results
+
+
+def _put_to_the_test(
+    claims: Sequence[Claim], settings: Settings, jobs: int
+) -> Iterator[dict[str, tuple[dict[str, Any], bytes]]]:
+    """Rows and figures as they come; the claims of one module stay in one process, for they share what they train."""
+    if jobs == 1:
+        for claim in claims:
+            yield _tested([claim.id], settings)
+        return
+    groups = itertools.groupby(claims, lambda claim: claim.run.__module__)
+    # A forked process would inherit JAX's threads in the middle of their work.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = [pool.submit(_tested, [claim.id for claim in group], settings) for _, group in groups]
+        try:
+            for part in as_completed(parts):
+                yield part.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _tested(ids: Sequence[str], settings: Settings) -> dict[str, tuple[dict[str, Any], bytes]]:
+    return {claim.id: _run(claim, settings) for claim in select(ids)}
+
+
+def _run(claim: Claim, settings: Settings) -> tuple[dict[str, Any], bytes]:
+    """One claim's row of `results.json`, and its figure."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    began = time.perf_counter()
+    outcome = claim.run(settings)
+    with style():
+        figure = _png(outcome.draw())
+    row = {
+        "id": claim.id,
+        "statement": claim.statement,
+        "source": claim.source,
+        "expected": outcome.expected,
+        "measured": outcome.measured,
+        "ci95": outcome.ci95,
+        "verdict": outcome.verdict,
+        "figure": f"{claim.id}.png",
+        "seconds": time.perf_counter() - began,
+        "seed": settings.seed,
+        "rule": claim.rule,
+        "finding": outcome.finding,
+        "figure_alt": outcome.alt,
+        "command": f"levyjax reproduce --only {claim.id} --seed {settings.seed}{' --quick' * settings.quick} "
+        "--out report",
+    }
+    return row, figure
 
 
 def _png(axes: Any) -> bytes:

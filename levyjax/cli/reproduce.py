@@ -12,6 +12,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
     parser.add_argument("--only", metavar="ID", nargs="+", help="run these claims only")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes that share the claims (default 2 with --quick on a CPU, else 1)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -22,13 +28,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.seed < 0:
         raise ValueError(f"--seed {args.seed} must not be negative.")
     folder = output_directory(args.out)
-    import matplotlib
-
-    matplotlib.use("Agg")
     from levyjax.claims.reproduce import reproduce, select  # imports jax
 
     with progress(len(select(args.only)), "claims") as bar:
-        return reproduce(folder, quick=args.quick, seed=args.seed, only=args.only, on_claim=lambda _: bar.update())
+        return reproduce(
+            folder,
+            quick=args.quick,
+            seed=args.seed,
+            only=args.only,
+            jobs=_default_jobs(args.quick) if args.jobs is None else args.jobs,
+            on_claim=lambda _: bar.update(),
+        )
+
+
+def _default_jobs(quick: bool) -> int:
+    """Small experiments leave half of two cores idle; an accelerator's memory goes to the first process that asks."""
+    import importlib.util
+    import os
+
+    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu", "jax_rocm60_plugin", "jax_rocm7_plugin")
+    accelerator = any(importlib.util.find_spec(name) for name in plugins)
+    return 2 if quick and not accelerator and (os.cpu_count() or 1) > 1 else 1
 
 
 def render(result: dict[str, Any]) -> str:

@@ -1,37 +1,69 @@
-"""`levyjax train`: trains a small classifier and measures its gradient noise."""
+"""`levyjax train`: trains a small classifier, measures its gradient noise and looks at what it did."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-HELP = "train a small network and capture its gradient noise as .npy files for `levyjax tails`"
+HELP = "train a network and capture its gradient noise for `levyjax tails` and for runs of kind = empirical"
+
+_FLAGS = (
+    "data", "data_dir", "optimizer", "learning_rate", "momentum", "network", "loss", "bias", "widths", "activation",
+    "batch_size", "iterations", "record_every", "capture_every", "capture_at", "capture", "applied",
+    "num_batches", "seed",
+)  # fmt: skip
+
+_ESCAPE = """# Exits of SGD driven by the noise captured at iteration {iteration}, from a quadratic basin in the
+# noisiest coordinates; curvatures are batch_size times the noise's variance
+# (Fisher's identity, which holds near a minimum).
+# Run it: levyjax escape escape.toml
+[landscape]
+kind = "quadratic"
+hessian = {hessian}
+[basin]
+kind = "sublevel"
+height = {height}  # four times the mean energy of SGD's stationary law
+[dynamics]
+kind = "sgd"
+learning_rate = {learning_rate}
+[noise]
+kind = "empirical"
+file = "{file}"
+coordinates = {coordinates}
+[run]
+method = "iteration"
+noise_level = 1.0
+num_trajectories = 1024
+seed = {seed}
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("--data", default="digits", help="digits (default), mnist, fashion_mnist, cifar10 or synthetic")
+    parser.add_argument("config", metavar="TRAIN.toml", nargs="?", help="the run; the options below take precedence")
+    parser.add_argument("--data", help="digits (default), mnist, fashion_mnist, cifar10 or synthetic")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of the data files (default $LEVYJAX_DATA)")
-    parser.add_argument("--optimizer", default="sgd", help="sgd (default) or adam")
+    parser.add_argument("--optimizer", help="sgd (default) or adam")
     parser.add_argument("--learning-rate", type=float, help="default 0.1 for sgd, 0.001 for adam")
-    parser.add_argument("--momentum", type=float, default=0.0, help="of sgd (default 0)")
-    parser.add_argument("--network", default="mlp", help="mlp (default); on images cnn, alexnet, resnet, transformer")
-    parser.add_argument("--loss", default="cross_entropy", help="cross_entropy (default) or linear_hinge")
-    parser.add_argument("--no-bias", action="store_true", help="linear maps of an mlp without one")
-    parser.add_argument(
-        "--widths", type=int, nargs="*", default=[32], help="of the hidden layers of an mlp (default 32)"
-    )
-    parser.add_argument("--activation", default="relu", help="relu (default) or tanh")
-    parser.add_argument("--batch-size", type=int, default=32, help="of updates and captures (default 32)")
-    parser.add_argument("--iterations", type=int, default=1_000, help="updates (default 1000)")
+    parser.add_argument("--momentum", type=float, help="of sgd (default 0)")
+    parser.add_argument("--network", help="mlp (default); on images cnn, alexnet, resnet, transformer")
+    parser.add_argument("--loss", help="cross_entropy (default) or linear_hinge")
+    parser.add_argument("--no-bias", dest="bias", action="store_false", default=None, help="an mlp without biases")
+    parser.add_argument("--widths", type=int, nargs="*", help="of the hidden layers of an mlp (default 32)")
+    parser.add_argument("--activation", help="relu (default) or tanh")
+    parser.add_argument("--batch-size", type=int, help="of updates and captures (default 32)")
+    parser.add_argument("--iterations", type=int, help="updates (default 1000)")
     parser.add_argument("--record-every", type=int, help="iterations between measures (default a tenth of all)")
     capture = parser.add_mutually_exclusive_group()
     capture.add_argument("--capture-every", type=int, metavar="N", help="capture noise at every N-th iteration")
     capture.add_argument(
         "--capture-at", type=int, nargs="*", metavar="K", help="at these iterations (default the last)"
     )
-    parser.add_argument("--num-batches", type=int, default=256, help="mini-batches of a capture (default 256)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--capture", help="samples (default) or statistics, in a fixed amount of memory")
+    parser.add_argument("--applied", action="store_true", default=None, help="and noise as the optimizer applies it")
+    parser.add_argument("--num-batches", type=int, help="mini-batches of a capture (default 256)")
+    parser.add_argument("--seed", type=int, help="of everything random (default 0)")
     parser.add_argument("--checkpoint", metavar="DIR", help="keep the run's state there; a killed run goes on from it")
-    parser.add_argument("--out", metavar="DIR", help="write noise_XXXX.npy and record.json there")
+    parser.add_argument("--out", metavar="DIR", help="write record.json, noise_XXXX.npy, escape.toml and figures there")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -40,11 +72,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from levyjax.output import output_directory, progress
 
     folder = output_directory(args.out) if args.out else None
+    plan = _plan(args)
     from levyjax.training import train  # imports jax
 
-    config = _config(args)
-    with progress(config.iterations, "updates") as bar:
-        result = train(config, checkpoint_dir=args.checkpoint, on_updates=bar.update)
+    with progress(plan.training.iterations, "updates") as bar:
+        result = train(plan.training, checkpoint_dir=args.checkpoint, on_updates=bar.update)
     return _record(result, folder)
 
 
@@ -53,38 +85,22 @@ def render(result: dict[str, Any]) -> str:
     from levyjax.output import table
 
     columns = ("iteration", "file", "num_batches", "num_parameters", "num_dead", "alpha_if_stable", "ci95")
-    parts = [table(result["metrics"])] + ([table(result["noise"], columns)] if result["noise"] else [])
+    parts = [table(result["metrics"])]
+    parts += [table(result[name], columns) for name in ("noise", "applied") if result[name]]
+    if result["statistics"]:
+        rows = [{**found, **found["layers"]["all"]} for found in result["statistics"]]
+        parts.append(table(rows, ("iteration", "file", "mean_norm", "block_lengths", "alpha")))
     return "\n\n".join(parts)
 
 
-def _config(args: argparse.Namespace) -> Any:
-    from levyjax.training import TrainConfig
+def _plan(args: argparse.Namespace) -> Any:
+    from levyjax.config.training import load_training, parse_training
 
-    if args.capture_every is not None and args.capture_every < 1:
-        raise ValueError(f"--capture-every {args.capture_every} is too small. Give 1 or more.")
-    every = range(0, args.iterations + 1, args.capture_every) if args.capture_every else (args.iterations,)
-    default_rate = 0.1 if args.optimizer == "sgd" else 0.001
-    return TrainConfig(
-        data=args.data,
-        data_dir=args.data_dir,
-        network=args.network,
-        widths=tuple(args.widths),
-        activation=args.activation,
-        bias=not args.no_bias,
-        loss=args.loss,
-        optimizer=args.optimizer,
-        learning_rate=default_rate if args.learning_rate is None else args.learning_rate,
-        momentum=args.momentum,
-        batch_size=args.batch_size,
-        iterations=args.iterations,
-        record_every=max(1, args.iterations // 10) if args.record_every is None else args.record_every,
-        capture_at=tuple(every if args.capture_at is None else args.capture_at),
-        num_batches=args.num_batches,
-        seed=args.seed,
-    )
+    given = {name: value for name in _FLAGS if (value := getattr(args, name)) is not None}
+    return load_training(args.config, given) if args.config else parse_training({"training": given})
 
 
-def _record(result: Any, folder: Any) -> dict[str, Any]:
+def _record(result: Any, folder: Path | None) -> dict[str, Any]:
     import dataclasses
 
     from levyjax.environment import environment
@@ -95,7 +111,9 @@ def _record(result: Any, folder: Any) -> dict[str, Any]:
     record = {
         "config": dataclasses.asdict(result.config),
         "metrics": [dict(zip(("iteration", *names[1:]), row, strict=True)) for row in rows],
-        "noise": [_write_noise(noise, folder) for noise in result.noise],
+        "noise": [_write_noise(noise, folder, "noise") for noise in result.noise],
+        "applied": [_write_noise(both.applied, folder, "applied") for both in result.applied],
+        "statistics": [_write_statistics(found, folder) for found in result.statistics],
         "layers": {name: list(ends) for name, ends in result.model.slices.items()},
         "num_parameters": int(result.parameters.size),
         "dtype": str(result.parameters.dtype),
@@ -106,10 +124,12 @@ def _record(result: Any, folder: Any) -> dict[str, Any]:
     }
     if folder:
         write_json(folder / "record.json", record)
+        _write_figures(folder, result)
+        _write_escape(folder, result)
     return record
 
 
-def _write_noise(noise: Any, folder: Any) -> dict[str, Any]:
+def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
     """One file of a capture; its tail index is that of a stable law fitted to it, whether or not it is stable."""
     import io
 
@@ -118,12 +138,13 @@ def _write_noise(noise: Any, folder: Any) -> dict[str, Any]:
     from levyjax.output import write_bytes
     from levyjax.training import FEWEST_BATCHES, stable_scales
 
-    fit = stable_scales(noise) if len(noise.samples) >= FEWEST_BATCHES else None
-    file = f"noise_{noise.iteration:04d}.npy" if folder else None
+    enough = len(noise.samples) >= FEWEST_BATCHES and noise.samples.any()
+    fit = stable_scales(noise) if enough else None
+    file = _file(noise, name) if folder else None
     if folder:
         buffer = io.BytesIO()
         np.save(buffer, noise.samples)
-        write_bytes(folder / file, buffer.getvalue())
+        write_bytes(folder / _file(noise, name), buffer.getvalue())
     return {
         "iteration": noise.iteration,
         "file": file,
@@ -134,3 +155,66 @@ def _write_noise(noise: Any, folder: Any) -> dict[str, Any]:
         "ci95": list(fit.estimate.interval) if fit else None,
         "warnings": list(fit.warnings) if fit else [f"Fewer than {FEWEST_BATCHES} mini-batches show no scales."],
     }
+
+
+def _file(found: Any, name: str, suffix: str = "npy") -> str:
+    return f"{name}_{found.iteration:04d}.{suffix}"
+
+
+def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
+    """The arrays of one capture in a file; here the block log-moment estimates of each parameter array."""
+    import dataclasses
+    import io
+
+    import numpy as np
+
+    from levyjax.output import write_bytes
+
+    file = _file(found, "statistics", "npz") if folder else None
+    if folder:
+        buffer = io.BytesIO()
+        arrays = {key: value for key, value in dataclasses.asdict(found).items() if isinstance(value, np.ndarray)}
+        np.savez(buffer, **arrays)
+        write_bytes(folder / _file(found, "statistics", "npz"), buffer.getvalue())
+    layers = {
+        name: {"block_lengths": logs.lengths[1:].tolist(), "alpha": logs.alpha().tolist()}
+        for name, logs in found.layers.items()
+    }
+    return {"iteration": found.iteration, "file": file, "mean_norm": float(found.norms.mean()), "layers": layers}
+
+
+def _write_figures(folder: Path, result: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from levyjax import plots
+    from levyjax.cli.figures import write_figure
+
+    with plots.style(figure_figsize=(6.6, 2.5)):
+        left, right = plt.figure().subplots(1, 2)
+        plots.learning_curves(result.iterations, result.train_loss, result.test_loss, log=True, ax=left)
+        accuracy = result.train_accuracy, result.test_accuracy
+        plots.learning_curves(result.iterations, *accuracy, ylabel="accuracy", ax=right)
+        write_figure(folder / "training.png", left)
+
+
+def _write_escape(folder: Path, result: Any) -> None:
+    """A run file in which the last capture drives the optimizer out of a quadratic basin of the network's curvature."""
+    from levyjax.output import write_text
+    from levyjax.training import quadratic_model
+
+    if not result.noise or not result.noise[-1].samples.std(axis=0).any():
+        return
+    model = quadratic_model(result.noise[-1], result.config.learning_rate)
+    text = _ESCAPE.format(
+        iteration=result.noise[-1].iteration,
+        file=_file(result.noise[-1], "noise"),
+        learning_rate=result.config.learning_rate,
+        hessian=[float(f"{value:.4g}") for value in model.curvature],
+        height=f"{model.height:.4g}",
+        coordinates=model.coordinates.tolist(),
+        seed=result.config.seed,
+    )
+    write_text(folder / "escape.toml", text)

@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from levyjax import basins, dynamics, landscapes, noise, solvers
+import numpy as np
+
+from levyjax import basins, dynamics, landscapes, noise, solvers, tails
 from levyjax.config import schema
+from levyjax.config.checks import show
 from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import Cell
 from levyjax.escape import EscapeProblem, Plan
@@ -77,8 +80,25 @@ def _operator(value: Any) -> Any:
     return [float(entry) for entry in value] if not isinstance(value[0], tuple) else [list(row) for row in value]
 
 
+def _captured(part: schema.EmpiricalConfig, dimension: int) -> noise.Empirical:
+    samples = np.asarray(tails.load(part.file))
+    if samples.ndim != 2:
+        raise ValueError(f"[noise] file = {show(part.file)} has shape {samples.shape}: a noise a row is expected.")
+    columns, available = part.coordinates, samples.shape[1]
+    if columns is None and available != dimension:
+        raise ValueError(
+            f"[noise] file = {show(part.file)} has {available} columns, and the landscape {dimension} coordinates. "
+            "Say which columns with coordinates."
+        )
+    if columns is not None and max(columns) >= available:
+        raise ValueError(f"[noise] coordinates go up to {max(columns)}, and the file has columns 0 to {available - 1}.")
+    return noise.Empirical(samples if columns is None else samples[:, list(columns)], joint=part.joint)
+
+
 def _noise(config: RunConfig, alpha: Any) -> Any:
     part: Any = config.noise
+    if isinstance(part, schema.EmpiricalConfig):
+        return _captured(part, config.dimension)
     scale = 1.0 if part.scale is None else part.scale
     scale = _operator(scale) if isinstance(scale, tuple) else [float(scale)] * config.dimension
     if isinstance(part, schema.GaussianConfig):

@@ -111,6 +111,21 @@ def boolean(value: Any, where: str) -> bool:
     return value
 
 
+def text(value: Any, where: str) -> str:
+    """A checker of a text that is not empty."""
+    if isinstance(value, str) and value:
+        return value
+    raise refuse(value, where, "a text in quotes")
+
+
+def indices(value: Any, where: str) -> tuple[int, ...]:
+    """A checker of a list of whole numbers from 0, none of them twice."""
+    value = plain(value)
+    if not isinstance(value, (list, tuple)) or not value or len(set(map(str, value))) < len(value):
+        raise refuse(value, where, "a list of different whole numbers, counted from 0")
+    return tuple(integer(0, 2**31 - 1)(item, f"{where}[{place}]") for place, item in enumerate(value))
+
+
 def choice(names: Iterable[str]) -> Check:
     """A checker of a name."""
     names = tuple(names)

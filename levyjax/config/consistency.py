@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # The smallest and the largest normal number: below the first, accelerators and XLA's CPU code read 0.
 _RANGES = {"float32": (2.0**-126, (2.0 - 2.0**-23) * 2.0**127), "float64": (2.0**-1022, math.inf)}
-_NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", "zip")
+_DRAWS = ("pareto", "student_t", "truncated", "tempered", "empirical")
+_NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", "zip", "coordinates")
 
 
 def check(config: "RunConfig") -> None:
@@ -69,7 +70,7 @@ def _check_iteration_only(config: "RunConfig") -> None:
 
 def _check_draws(config: "RunConfig") -> None:
     """Noise that is no Lévy process has no increments over other times than a step of the optimizer."""
-    if config.noise.kind in ("pareto", "student_t", "truncated", "tempered") and config.run.method != "iteration":
+    if config.noise.kind in _DRAWS and config.run.method != "iteration":
         raise ConfigError(
             f'[noise] kind = "{config.noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
             f'= "{config.run.method}" needs a process in continuous time. Set method = "iteration".'

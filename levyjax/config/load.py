@@ -1,8 +1,9 @@
 """From a TOML file to a checked `RunConfig`."""
 
+import contextlib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,26 @@ def load(path: str | os.PathLike[str]) -> RunConfig:
     Raises:
         ConfigError: if the file cannot be read, is not TOML, or does not describe a run; the message names the file.
     """
+    with naming(path):
+        mapping = read_toml(Path(path))
+        beside(path, mapping.get("noise"), "file")
+        return parse(mapping)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Puts the file's name before what is wrong with it."""
     name = f"...{str(path)[-60:]}" if len(str(path)) > 63 else str(path)
     try:
-        return parse(_read_toml(Path(path)))
+        yield
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
+
+
+def beside(path: str | os.PathLike[str], table: Any, key: str) -> None:
+    """Takes a relative path in a table from the folder of its file."""
+    if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
+        table[key] = str(Path(path).parent / Path(table[key]).expanduser())
 
 
 def parse(mapping: Mapping[str, Any]) -> RunConfig:
@@ -56,7 +72,8 @@ def parse(mapping: Mapping[str, Any]) -> RunConfig:
     return RunConfig(**{name: _section(name, mapping[name]) for name in TABLES})
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, or a `ConfigError` that says why there are none."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -68,7 +85,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"the file cannot be read ({reason}). Check the path and its permissions.") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"the file is larger than {MAX_BYTES // 2**20} MiB. A run is a short TOML file; give that.")
+        raise ConfigError(f"the file is larger than {MAX_BYTES // 2**20} MiB. Give a short TOML file.")
     return _decode(data)
 
 
@@ -77,8 +94,6 @@ def _decode(data: bytes) -> dict[str, Any]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"byte {error.start} is not UTF-8. Save the file as UTF-8 text.") from None
-    if not text.strip():
-        raise ConfigError(f"the file is empty. A run needs the tables {_tables(TABLES)}.")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -20,11 +20,13 @@ from levyjax.config.checks import (
     box,
     choice,
     finite,
+    indices,
     integer,
     positive,
     real,
     sweep,
     sweep_of_lists,
+    text,
     vector,
 )
 from levyjax.config.dynamics import (
@@ -64,6 +66,7 @@ __all__ = [
     "DoubleWellConfig",
     "DynamicsConfig",
     "EllipsoidConfig",
+    "EmpiricalConfig",
     "FlatConfig",
     "GaussianConfig",
     "HalfSpaceConfig",
@@ -200,6 +203,25 @@ class TemperedConfig:
     alpha: Sweep = key(_tempered)
     tempering: float = key(positive)
     scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
+
+
+@table("noise", "empirical")
+class EmpiricalConfig:
+    """Draws for method "iteration" from captured noise: a row of the file each step, centred, with replacement.
+
+    Args:
+        file: .npy, .npz, .csv or .parquet with a noise a row, (n, parameters), as `levyjax train --out` writes it;
+            where the path is relative, `load` takes it from the folder of the TOML file.
+        coordinates: the columns to take, counted from 0, one for each coordinate; default all.
+        joint: draw whole rows, with the dependence between coordinates; otherwise each coordinate from a row of its
+            own.
+    """
+
+    file: str = key(text)
+    coordinates: tuple[int, ...] | None = key(indices, default=None, coordinates=0)
+    joint: bool = key(boolean, default=True)
+
+    scale = None  # samples have their own size
 
 
 @table("noise", "gaussian")

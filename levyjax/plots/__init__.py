@@ -12,6 +12,7 @@ from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
 from levyjax.plots.landscapes import landscape
+from levyjax.plots.learning import learning_curves
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
 from levyjax.plots.noise import layer_moments, tail_indices
@@ -34,6 +35,7 @@ __all__ = [
     "hill_plot",
     "landscape",
     "layer_moments",
+    "learning_curves",
     "plotted_levels",
     "points_on_curve",
     "position_density",

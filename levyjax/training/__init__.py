@@ -15,6 +15,7 @@ from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainConfig, TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
+from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "GradientNoise",
     "NetworkLoss",
     "NoiseStatistics",
+    "QuadraticModel",
     "ResNet",
     "StableNoise",
     "TrainConfig",
@@ -37,14 +39,17 @@ __all__ = [
     "Transformer",
     "applied_noise",
     "draw_batches",
+    "fisher_diagonal",
     "flatten",
     "gradient_noise",
     "layer_means",
     "load",
     "network_landscape",
     "noise_statistics",
+    "noisiest",
     "per_example_moments",
     "per_example_noise",
+    "quadratic_model",
     "stable_scales",
     "train",
 ]
