@@ -131,7 +131,8 @@ def noise_statistics(
     picked = np.random.default_rng(seed).integers(0, full.size, (len(batches), per_batch)).astype(np.int32)
     sums, norms = _no_sums(full.size, layers), np.empty(len(batches))
     sample, centre = np.empty(picked.shape, parameters.dtype), jnp.asarray(full, parameters.dtype)
-    width = max(1, min(_TOGETHER, _VALUES // full.size, len(batches)))
+    groups = -(-len(batches) // max(1, min(_TOGETHER, _VALUES // full.size)))
+    width = -(-len(batches) // groups)  # of equal groups, which leave little to fill up
     for start, rows, count in padded(np.arange(len(batches), dtype=np.int32), width):
         found = _group(losses, layers, parameters, centre, x, y, batches[rows], picked[rows], np.int32(count))
         for total, part in zip(sums, found.sums, strict=True):
