@@ -64,8 +64,9 @@ def per_example_noise(
         ValueError: a gradient is not finite, or the indices are no vector of integers in range.
 
     Example:
-        >>> x, y = jnp.arange(4.0), jnp.ones(4)
-        >>> per_example_noise(lambda w, x, y: w[0] * x, jnp.ones(1), x, y).samples.ravel().tolist()
+        >>> from jax.numpy import arange, ones
+        >>> x, y = arange(4.0), ones(4)
+        >>> per_example_noise(lambda w, x, y: w[0] * x, ones(1), x, y).samples.ravel().tolist()
         [-1.5, -0.5, 0.5, 1.5]
     """
     rows = _indices(examples, len(x))
@@ -109,8 +110,9 @@ def per_example_moments(
         Zhou et al. 2020, Figure 4: the second moment of the noise, by layer.
 
     Example:
-        >>> x, y = jnp.arange(4.0), jnp.ones(4)
-        >>> found = per_example_moments(lambda w, x, y: x * (w[0] + 2 * w[1]), jnp.ones(2), x, y, covariance=True)
+        >>> from jax.numpy import arange, ones
+        >>> x, y = arange(4.0), ones(4)
+        >>> found = per_example_moments(lambda w, x, y: x * (w[0] + 2 * w[1]), ones(2), x, y, covariance=True)
         >>> found.second_moment.tolist(), found.covariance.tolist(), found.layers
         ([1.25, 5.0], [[1.25, 2.5], [2.5, 5.0]], {'parameters': 3.125})
     """
