@@ -1,5 +1,6 @@
 """Is Adam's gradient noise lighter-tailed than SGD's (D10): raw noise at both iterates, and noise as it is applied."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ def _verdict(samples: np.ndarray, settings: Settings) -> str:
 def _difference(first: tuple[float, Interval], second: tuple[float, Interval]) -> tuple[float, Interval]:
     """first - second with its 95% interval, from those of both."""
     value = first[0] - second[0]
-    half = float(np.hypot(*((high - low) / 2 for _, (low, high) in (first, second))))
+    half = math.hypot(*((high - low) / 2 for _, (low, high) in (first, second)))
     return value, (value - half, value + half)
 
 
