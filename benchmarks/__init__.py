@@ -10,6 +10,7 @@ TOPICS = {
     "work_precision": "error of mean exit times and rates against seconds, by exact values",
     "agreement": "mean exit times by four methods, and why they differ where they do",
     "startup": "seconds until the first result, and peak memory",
+    "training": "what statistics of gradient noise cost over the gradients, and training beside a lean optax loop",
     "law": "functions of the stable law: points a second beside SciPy, errors against a table of 20 digits",
     "tail_estimators": "tail-index estimators: bias, error, coverage and time beside the Cramér-Rao bound",
     "network_escapes": "exits of real networks beside those under models of their noise",

@@ -8,8 +8,17 @@ import pytest
 from flax import nnx
 
 from levyjax import stable
-from levyjax.training import MLP, TrainConfig, draw_batches, flatten, gradient_noise, load, loop, train
-from levyjax.training.applied import applied_noise
+from levyjax.training import (
+    MLP,
+    TrainConfig,
+    applied_noise,
+    draw_batches,
+    flatten,
+    gradient_noise,
+    load,
+    loop,
+    train,
+)
 
 DATA = load("digits")
 MODEL = flatten(MLP((64, 12, 10), rngs=nnx.Rngs(0)))

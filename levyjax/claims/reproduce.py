@@ -11,6 +11,7 @@ from typing import Any
 
 from levyjax.claims import (
     adam_exits,
+    applied_noise,
     assumptions,
     averaging,
     clipped,
@@ -52,6 +53,7 @@ CLAIMS: tuple[Claim, ...] = (
     *valley.CLAIMS,
     *iterates.CLAIMS,
     *real_noise.CLAIMS,
+    *applied_noise.CLAIMS,
     *network.CLAIMS,
     *assumptions.CLAIMS,
     *real_tails.CLAIMS,

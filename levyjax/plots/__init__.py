@@ -8,7 +8,7 @@ from levyjax.plots.audit import (
     plotted_levels,
     quantile_plot,
 )
-
+from levyjax.plots.bands import curve_bands
 from levyjax.plots.comparisons import exit_time_scaling, ratio_forest
 from levyjax.plots.curves import points_on_curve
 from levyjax.plots.exits import basin_with_paths, exponential_qq, survival
@@ -16,6 +16,7 @@ from levyjax.plots.landscapes import landscape
 from levyjax.plots.learning import learning_curves
 from levyjax.plots.maps import MeasuredCell, sooner_map
 from levyjax.plots.network import ray_reach
+from levyjax.plots.noise import layer_moments, tail_indices
 from levyjax.plots.ratios import grouped_ratios
 from levyjax.plots.style import PALETTE, style
 from levyjax.plots.tails import block_length_sweep, ccdf
@@ -40,6 +41,7 @@ __all__ = [
     "grouped_ratios",
     "hill_plot",
     "landscape",
+    "layer_moments",
     "learning_curves",
     "loss_along_path",
     "plotted_levels",
@@ -51,4 +53,5 @@ __all__ = [
     "sooner_map",
     "style",
     "survival",
+    "tail_indices",
 ]

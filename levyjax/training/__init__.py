@@ -1,5 +1,6 @@
 """Training of small classifiers, with the gradient noise that the simulator and the tail audit take."""
 
+from levyjax.training.applied import AppliedNoise, applied_noise
 from levyjax.training.assumptions import (
     AdamQuantities,
     Assumption2,
@@ -45,6 +46,7 @@ from levyjax.training.noise_models import (
     noise_models,
 )
 from levyjax.training.paths import LossPath, least_path, line_path
+from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
 from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.sde import Algorithm, Curves, LawDistance, LevySDE, law_distance, training_curves
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
@@ -65,12 +67,14 @@ __all__ = [
     "AdamQuantities",
     "AlexNet",
     "Algorithm",
+    "AppliedNoise",
     "Assumption2",
     "BatchSizeStudy",
     "BlockLogs",
     "Curves",
     "Dataset",
     "Descent",
+    "ExampleMoments",
     "Excursions",
     "FlatLoss",
     "FlatModel",
@@ -99,6 +103,7 @@ __all__ = [
     "Transformer",
     "adam_quantities",
     "adam_rate",
+    "applied_noise",
     "assumption2",
     "batch_size_study",
     "captured_noise",
@@ -114,6 +119,7 @@ __all__ = [
     "hessian_trace",
     "largest_noise_level",
     "law_distance",
+    "layer_means",
     "layer_slices",
     "layer_tail",
     "least_path",
@@ -126,6 +132,8 @@ __all__ = [
     "noise_models",
     "noise_statistics",
     "noisiest",
+    "per_example_moments",
+    "per_example_noise",
     "quadratic_model",
     "stable_scales",
     "tail_monitor",

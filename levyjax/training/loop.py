@@ -1,9 +1,11 @@
 """Training a small classifier with SGD or Adam, measuring its gradient noise on the way."""
 
 import dataclasses
+import itertools
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from levyjax.training.streamed import NoiseStatistics, noise_statistics
 OPTIMIZERS = ("sgd", "adam")
 NETWORKS = ("mlp", *IMAGE_NETWORKS)
 CAPTURES = ("samples", "statistics")
-_STEPS = 64  # updates of one compiled call
+_FIRST_STEPS, _STEPS = 64, 1_024  # updates of the first compiled call, and of one at most
+_CALL_SECONDS = 0.2  # calls grow until they take this long, so that progress is seen and Ctrl-C heard
 _EXAMPLES = 1_000  # evaluated at a time
 _SHUFFLE, _CAPTURE, _APPLIED = 1, 2, 3  # streams of random numbers beside the seed
 _BURN_IN = {"sgd": 0, "momentum": 100, "adam": 3_000}  # mini-batches until the optimizer has forgotten its way here
@@ -209,6 +212,8 @@ class _Run:
         self.applied: list[AppliedNoise] = []
         self.points: dict[int, np.ndarray] = {}
         self.calls: list[tuple[int, float]] = []
+        self.steps = _FIRST_STEPS
+        self.ahead: deque[np.ndarray] = deque()
 
     def result(self) -> TrainResult:
         config = self.config
@@ -216,11 +221,11 @@ class _Run:
         captures, points = set(config.capture_at), set(config.keep_at)
         stopped, (parameters, state) = self._resumed(captures, points)
         done = max(stopped, 0)
-        batches = _batches(len(self.train_set[1]), config, done)
+        self.batches = _batches(len(self.train_set[1]), config, done)
         for stop in sorted(stop for stop in records | captures | points if stop > stopped):
             while done < stop:
-                count = min(_STEPS, stop - done)
-                parameters, state = self._timed_advance(parameters, state, batches, count)
+                count = min(self.steps, stop - done)
+                parameters, state = self._timed_advance(parameters, state, count)
                 done += count
             if stop in records:
                 self._record(done, parameters)
@@ -252,14 +257,24 @@ class _Run:
         self.on_updates(max(stopped, 0))
         return stopped, tree
 
-    def _timed_advance(self, parameters, state, batches: Iterator[np.ndarray], count: int):
+    def _timed_advance(self, parameters, state, count: int):
+        """`count` updates in one call; while the device makes them, later mini-batches are drawn."""
         start = time.perf_counter()
+        self._draw_ahead(count)
         indices = np.zeros((_STEPS, self.config.batch_size), np.int32)
-        indices[:count] = [next(batches) for _ in range(count)]
-        out = jax.block_until_ready(self.advance(parameters, state, *self.train_set, indices, np.int32(count)))
-        self.calls.append((count, time.perf_counter() - start))
+        indices[:count] = [self.ahead.popleft() for _ in range(count)]
+        out = self.advance(parameters, state, *self.train_set, indices, np.int32(count))
+        self._draw_ahead(_STEPS)
+        jax.block_until_ready(out)
+        elapsed = time.perf_counter() - start
+        if count == self.steps and elapsed < _CALL_SECONDS:
+            self.steps = min(2 * self.steps, _STEPS)
+        self.calls.append((count, elapsed))
         self.on_updates(count)
         return out
+
+    def _draw_ahead(self, count: int) -> None:
+        self.ahead.extend(itertools.islice(self.batches, max(0, count - len(self.ahead))))
 
     def _advance(self, parameters, state, x, y, indices, count):
         """`count` updates, at most as many as there are rows of indices; one compilation for every count."""

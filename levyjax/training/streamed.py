@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from levyjax.training.capture import Losses, checked_batches, full_gradient, padded
 
-_TOGETHER, _VALUES = 16, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
+_TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
+_LANES, _ONE = 256, 1 << 16  # 32 exponents of float64 add up to less than this
 _FEWEST_BLOCKS, _RATIO = 16, 4  # of a layer; of a block length to the one before
 ALL = "all"  # all layers together
 Layers = tuple[tuple[str, int, int], ...]  # name, start, stop
@@ -50,10 +53,11 @@ class NoiseStatistics:
         full_gradient: (num_parameters,), over all training examples.
         second_moment: (num_parameters,) mean square of each coordinate's noise, about its mean 0.
         mean_log: (num_parameters,) mean log|noise| of each coordinate; -inf where it was always zero.
-        zeros: (num_parameters,) mini-batches in which it was exactly zero.
+        zeros: (num_parameters,) mini-batches in which it was zero (or subnormal).
         norms: (num_batches,) of the noise.
         layers: name of a parameter array, or "all" -> its block logs; blocks do not go from one array into another.
         sample: (about sample_size,) values of coordinates drawn at random, anew in each mini-batch.
+        sampled: (about sample_size,) which coordinates.
         iteration: updates made before.
         batch_size: examples of a mini-batch.
     """
@@ -65,8 +69,17 @@ class NoiseStatistics:
     norms: Float[np.ndarray, " num_batches"]
     layers: dict[str, BlockLogs]
     sample: Float[np.ndarray, " sampled"]
+    sampled: Int[np.ndarray, " sampled"]
     iteration: int
     batch_size: int
+
+    def sample_of_one_scale(self) -> Float[np.ndarray, " living"]:
+        """The sample over exp(mean_log) of its coordinates, without those that are often zero.
+
+        It feeds the estimators of `levyjax.tails` that take values of one law, such as `characteristic_function`.
+        """
+        living = self.zeros[self.sampled] == 0
+        return self.sample[living] / np.exp(self.mean_log[self.sampled[living]])
 
 
 def noise_statistics(
@@ -118,10 +131,12 @@ def noise_statistics(
     picked = np.random.default_rng(seed).integers(0, full.size, (len(batches), per_batch)).astype(np.int32)
     sums, norms = _no_sums(full.size, layers), np.empty(len(batches))
     sample, centre = np.empty(picked.shape, parameters.dtype), jnp.asarray(full, parameters.dtype)
-    width = max(1, min(_TOGETHER, _VALUES // full.size, len(batches)))
+    groups = -(-len(batches) // max(1, min(_TOGETHER, _VALUES // full.size)))
+    width = -(-len(batches) // groups)  # of equal groups, which leave little to fill up
     for start, rows, count in padded(np.arange(len(batches), dtype=np.int32), width):
         found = _group(losses, layers, parameters, centre, x, y, batches[rows], picked[rows], np.int32(count))
-        sums = _Sums(*(a + np.asarray(b, a.dtype) for a, b in zip(sums, found.sums, strict=True)))
+        for total, part in zip(sums, found.sums, strict=True):
+            total += np.asarray(part)
         norms[start : start + count] = np.asarray(found.norms)[:count]
         sample[start : start + count] = np.asarray(found.sample)[:count]
     if not (np.isfinite(full).all() and np.isfinite(norms).all()):
@@ -130,7 +145,7 @@ def noise_statistics(
         mean_log = np.where(sums.seen > 0, sums.log / sums.seen, -np.inf)
     return NoiseStatistics(
         full, sums.square / len(batches), mean_log, len(batches) - sums.seen, norms,
-        _named(layers, sums), sample.ravel(), iteration, batches.shape[1],
+        _named(layers, sums), sample.ravel(), picked.ravel(), iteration, batches.shape[1],
     )  # fmt: skip
 
 
@@ -180,43 +195,80 @@ def _group(
 ) -> _Found:
     """Sums over the first `count` mini-batches, whose gradients are taken one by one (see `gradient_noise`)."""
 
-    def of(place: Array) -> Array:
-        rows = batches[place]
-        noise = jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters) - full
-        return jnp.where(place < count, noise, jnp.zeros_like(noise))
+    def add(place: Array, carry: tuple) -> tuple:
+        square, logs, block_logs, norms, sample = carry
+        noise = jax.lax.optimization_barrier(gradients[place] - full)
+        blocks = [block for _, start, stop in layers for block in _ladder(noise[start:stop])]
+        block_logs = block_logs.add(jax.lax.optimization_barrier(jnp.concatenate([*blocks, noise[:0]])))
+        norms = norms.at[place].set(_norm(noise))
+        sample = sample.at[place].set(noise[picked[place]])
+        return square + noise**2, logs.add(noise), block_logs, norms, sample
 
-    noise = jax.lax.map(of, jnp.arange(len(batches), dtype=count.dtype))
-    sums, seen = [], []
-    for _, start, stop in layers:
-        for blocks in _ladder(noise[:, start:stop]):
-            logs, there = _log(blocks)
-            sums.append(logs.sum())
-            seen.append(there.sum(dtype=jnp.int32))
-    totals = _Sums(*_over_rows(noise), sums, seen)
-    return _Found(totals, jnp.sqrt((noise**2).sum(axis=1)), jnp.take_along_axis(noise, picked, axis=1))
-
-
-def _over_rows(noise: Array) -> tuple[Array, Array, Array]:
-    """Sums of squares, of logs and of what is not zero; row by row is four times as fast as XLA's reduction."""
-    square = log = jnp.zeros_like(noise[0])
-    seen = jnp.zeros(noise.shape[1], jnp.int32)
-    for row in noise:
-        logs, present = _log(row)
-        square, log, seen = square + row**2, log + logs, seen + present.astype(jnp.int32)
-    return square, log, seen
+    gradients = jax.lax.map(lambda rows: jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters), batches)
+    places = np.cumsum([0, *_rungs(layers)])
+    logs = _Logs.none(full.size, full.dtype), _Logs.none(int(places[-1]), full.dtype)
+    nothing = jnp.zeros(len(batches), full.dtype), jnp.zeros(picked.shape, full.dtype)
+    square, logs, block_logs, *found = jax.lax.fori_loop(
+        jnp.zeros_like(count), count, add, (jnp.zeros_like(full), *logs, *nothing)
+    )
+    log, seen = block_logs.sums()
+    rungs = [slice(*ends) for ends in itertools.pairwise(places)]
+    by_rung = (jnp.array([values[rung].sum() for rung in rungs], values.dtype) for values in (log, seen))
+    return _Found(_Sums(square, *logs.sums(), *by_rung), *found)
 
 
-def _log(values: Array) -> tuple[Array, Array]:
-    """log|values|, 0 where they are 0, and where they are not."""
-    present = values != 0
-    return jnp.log(jnp.where(present, jnp.abs(values), jnp.ones_like(values))), present
+def _norm(values: Array) -> Array:
+    """Along vectors of the processor: XLA's sum of one row takes twice as long."""
+    whole = values.size // _LANES * _LANES
+    across = (values[:whole].reshape(-1, _LANES) ** 2).sum(axis=0)
+    return jnp.sqrt(across.sum() + (values[whole:] ** 2).sum())
+
+
+class _Logs(NamedTuple):
+    """Sums of log|values| over a group of mini-batches, with one logarithm for all.
+
+    It is that of the product of mantissas, which are below 2; exponents are added up as the format has them, in the
+    lower half of an integer whose upper half counts the values that are not zero.
+    """
+
+    mantissa: Array
+    exponent: Array
+
+    @staticmethod
+    def none(size: int, dtype: Any) -> "_Logs":
+        return _Logs(jnp.ones(size, dtype), jnp.zeros(size, jnp.int32))
+
+    def add(self, values: Array) -> "_Logs":
+        kind = jnp.finfo(values.dtype)
+        whole = jnp.dtype(f"uint{kind.bits}").type
+        bits = jax.lax.bitcast_convert_type(jnp.abs(values), whole)
+        exponent = (bits >> whole(kind.nmant)).astype(jnp.int32)
+        one = whole((int(kind.maxexp) - 1) << kind.nmant)  # the bits of 1.0
+        mantissa = jax.lax.bitcast_convert_type(bits & whole((1 << kind.nmant) - 1) | one, values.dtype)
+        present = exponent > 0
+        return _Logs(
+            self.mantissa * jnp.where(present, mantissa, jnp.ones_like(mantissa)),
+            self.exponent + jnp.where(present, exponent + _ONE, 0),
+        )
+
+    def sums(self) -> tuple[Array, Array]:
+        """The sums of logs, and of how many values."""
+        dtype = self.mantissa.dtype
+        seen = self.exponent // _ONE
+        exponent = (self.exponent % _ONE - int(jnp.finfo(dtype).maxexp - 1) * seen).astype(dtype)
+        return jnp.log(self.mantissa) + exponent * dtype.type(math.log(2)), seen
+
+
+def _rungs(layers: Layers) -> list[int]:
+    """How many blocks there are, of each length from 4 of each layer."""
+    return [(stop - start) // length for _, start, stop in layers for length in _lengths(stop - start)[1:]]
 
 
 def _ladder(values: Array) -> Iterator[Array]:
-    """Sums of 4, 16, ... neighbours along the last axis."""
-    for _ in _lengths(values.shape[-1])[1:]:
-        whole = values.shape[-1] // _RATIO * _RATIO
-        first, *others = (values[:, place:whole:_RATIO] for place in range(_RATIO))
+    """Sums of 4, 16, ... neighbours."""
+    for _ in _lengths(values.size)[1:]:
+        whole = values.size // _RATIO * _RATIO
+        first, *others = (values[place:whole:_RATIO] for place in range(_RATIO))
         values = jax.lax.optimization_barrier(sum(others, first))  # or each length is made anew from the noise
         yield values
 
