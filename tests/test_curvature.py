@@ -139,7 +139,7 @@ class TestPaths:
     def test_the_barrier_of_mueller_and_browns_potential_is_its_higher_saddle(self):
         with jax.enable_x64(True):
             start, end, saddle = (at_rest(mueller_brown, p) for p in ([-0.56, 1.44], [0.62, 0.03], [-0.82, 0.62]))
-            path = least_path(mueller_brown, start, end, images=15, steps=2_000)
+            path = least_path(mueller_brown, start, end, images=11, steps=1_500)
             line = line_path(mueller_brown, start, end)
             heights = [float(mueller_brown(jnp.asarray(p))) for p in (start, end, saddle)]
         assert path.barrier == pytest.approx(heights[2] - max(heights[:2]), rel=1e-4)
@@ -155,6 +155,7 @@ class TestPaths:
         path = least_path(lambda p: 0 * p.sum(), jnp.zeros(3), jnp.ones(3), images=7, steps=50)
         np.testing.assert_allclose(np.diff(path.places), 1 / 8, atol=1e-5)
 
+    @pytest.mark.slow
     def test_on_a_network_the_band_is_below_the_line(self, net):
         """Between two orders of the same units the line has a barrier, which the path goes around."""
         _, point, _, flat, (x, y) = net
