@@ -16,6 +16,7 @@ from levyjax.config.sweeps import cells
 from levyjax.config.training import load_training, parse_training
 from levyjax.training import GradientNoise, TrainConfig, quadratic_model
 
+NETWORKS = Path(__file__).parents[1] / "benchmarks" / "networks"
 TRAIN = """
 [training]
 data = "synthetic"
@@ -102,6 +103,56 @@ def test_files_of_a_run_lead_to_exits(train_file, tmp_path, capsys):
     cell = json.loads(capsys.readouterr().out)["cells"][0]
     assert cell["exited"] == 1024
     assert cell["mean_exit_steps"] > 50
+
+
+def test_statistics_and_applied_noise(train_file, tmp_path, capsys):
+    out = tmp_path / "run"
+    more = ["--capture", "statistics", "--applied", "--momentum", "0.5", "--capture-at", "60", "--out", str(out)]
+    assert main(["train", str(train_file), *more, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["noise"] == []
+    assert record["applied"][0]["file"] == "applied_0060.npy"
+    assert tails.load(out / "applied_0060.npy").shape == (60, record["num_parameters"])
+    (found,) = record["statistics"]
+    assert set(found["layers"]) == {"all", *record["layers"]}
+    with np.load(out / found["file"]) as arrays:
+        assert arrays["second_moment"].shape == (record["num_parameters"],)
+        assert arrays["norms"].mean() == pytest.approx(found["mean_norm"])
+
+
+def test_monitors(tmp_path, capsys):
+    path = tmp_path / "train.toml"
+    path.write_text(
+        """[training]
+        data = "synthetic"
+        widths = []
+        iterations = 40
+        capture_at = [0, 40]
+        num_batches = 50
+        keep_at = [0, 20, 40]
+        [monitors]
+        tails = true
+        path = true
+        curvature = 2
+        """
+    )
+    assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 0
+    assert {"tails by layer:", "Hessian at the end:"} <= set(capsys.readouterr().out.splitlines())
+    assert {"alpha.png", "path.png"} <= {file.name for file in (tmp_path / "run").iterdir()}
+    found = json.loads((tmp_path / "run" / "record.json").read_text())["monitors"]
+    assert [(tail["iteration"], tail["layer"]) for tail in found["tails"]] == [
+        (at, layer) for at in (0, 40) for layer in ("all", "layers.0")
+    ]
+    assert (found["path"]["from"], found["path"]["to"], found["path"]["line"]["barrier"]) == (0, 40, 0.0)  # convex
+    assert 0 < found["curvature"]["eigenvalues"][1] <= found["curvature"]["eigenvalues"][0]
+    assert sum(found["curvature"]["noise"]["shares_of_eigenvectors"]) < 1
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_configurations(path):
+    run = load_training(path).training
+    assert run.batch_size == 100
+    assert run.data in path.stem
 
 
 def test_errors_name_the_file(train_file, capsys):

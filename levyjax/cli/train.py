@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     with progress(plan.training.iterations, "updates") as bar:
         result = train(plan.training, checkpoint_dir=args.checkpoint, on_updates=bar.update)
-    return _record(result, folder)
+    return _record(result, plan.monitors, folder)
 
 
 def render(result: dict[str, Any]) -> str:
@@ -86,11 +86,33 @@ def render(result: dict[str, Any]) -> str:
 
     columns = ("iteration", "file", "num_batches", "num_parameters", "num_dead", "alpha_if_stable", "ci95")
     parts = [table(result["metrics"])]
-    parts += [table(result[name], columns) for name in ("noise", "applied") if result[name]]
+    titles = {"noise": "gradient noise", "applied": "noise as the optimizer applies it"}
+    parts += [f"{title}:\n{table(result[name], columns)}" for name, title in titles.items() if result[name]]
     if result["statistics"]:
         rows = [{**found, **found["layers"]["all"]} for found in result["statistics"]]
-        parts.append(table(rows, ("iteration", "file", "mean_norm", "block_lengths", "alpha")))
+        names = ("iteration", "file", "mean_norm", "block_lengths", "alpha")
+        parts.append(f"gradient noise, block log-moment estimates:\n{table(rows, names)}")
+    parts += _monitors(result["monitors"])
     return "\n\n".join(parts)
+
+
+def _monitors(found: dict[str, Any]) -> list[str]:
+    from levyjax.output import table
+
+    parts = []
+    if "tails" in found:
+        rows = [
+            {"iteration": tail.iteration, "layer": tail.layer, "verdict": tail.verdict}
+            | {"alpha_as_published": tail.alpha["as_published"], "gaussian_twin": tail.gaussian["as_published"]}
+            for tail in found["tails"]
+        ]
+        parts.append(f"tails by layer:\n{table(rows)}")
+    if "path" in found:
+        ways = [f"{name.replace('_', ' ')} {found['path'][name]['barrier']:.4g}" for name in ("line", "least_path")]
+        parts.append(f"barrier from iteration {found['path']['from']} to {found['path']['to']}: {', '.join(ways)}")
+    if "curvature" in found:
+        parts.append(f"Hessian at the end:\n{table([found['curvature']], ('eigenvalues', 'trace', 'trace_error'))}")
+    return parts
 
 
 def _plan(args: argparse.Namespace) -> Any:
@@ -100,12 +122,14 @@ def _plan(args: argparse.Namespace) -> Any:
     return load_training(args.config, given) if args.config else parse_training({"training": given})
 
 
-def _record(result: Any, folder: Path | None) -> dict[str, Any]:
+def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
     import dataclasses
 
+    from levyjax.cli.monitors import monitored
     from levyjax.environment import environment
     from levyjax.output import write_json
 
+    found, figures = monitored(result, monitors)
     names = ("iterations", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
     rows = zip(*(getattr(result, name).tolist() for name in names), strict=True)
     record = {
@@ -114,6 +138,7 @@ def _record(result: Any, folder: Path | None) -> dict[str, Any]:
         "noise": [_write_noise(noise, folder, "noise") for noise in result.noise],
         "applied": [_write_noise(both.applied, folder, "applied") for both in result.applied],
         "statistics": [_write_statistics(found, folder) for found in result.statistics],
+        "monitors": found,
         "layers": {name: list(ends) for name, ends in result.model.slices.items()},
         "num_parameters": int(result.parameters.size),
         "dtype": str(result.parameters.dtype),
@@ -124,7 +149,7 @@ def _record(result: Any, folder: Path | None) -> dict[str, Any]:
     }
     if folder:
         write_json(folder / "record.json", record)
-        _write_figures(folder, result)
+        _write_figures(folder, result, figures)
         _write_escape(folder, result)
     return record
 
@@ -173,7 +198,11 @@ def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
     file = _file(found, "statistics", "npz") if folder else None
     if folder:
         buffer = io.BytesIO()
-        arrays = {key: value for key, value in dataclasses.asdict(found).items() if isinstance(value, np.ndarray)}
+        arrays: dict[str, Any] = {
+            field.name: getattr(found, field.name)
+            for field in dataclasses.fields(found)
+            if isinstance(getattr(found, field.name), np.ndarray)
+        }
         np.savez(buffer, **arrays)
         write_bytes(folder / _file(found, "statistics", "npz"), buffer.getvalue())
     layers = {
@@ -183,7 +212,7 @@ def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
     return {"iteration": found.iteration, "file": file, "mean_norm": float(found.norms.mean()), "layers": layers}
 
 
-def _write_figures(folder: Path, result: Any) -> None:
+def _write_figures(folder: Path, result: Any, figures: Any) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -198,6 +227,9 @@ def _write_figures(folder: Path, result: Any) -> None:
         accuracy = result.train_accuracy, result.test_accuracy
         plots.learning_curves(result.iterations, *accuracy, ylabel="accuracy", ax=right)
         write_figure(folder / "training.png", left)
+    for name, draw in figures:
+        with plots.style(figure_figsize=(4.4, 3.0)):
+            write_figure(folder / f"{name}.png", draw(plt.figure().subplots()))
 
 
 def _write_escape(folder: Path, result: Any) -> None:

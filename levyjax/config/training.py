@@ -86,7 +86,10 @@ def parse_training(tables: Mapping[str, Any], changes: Mapping[str, Any] | None 
             raise ConfigError(f"{name} = {show(value)} is not a table. Write [{name}] and its keys below it.")
     if "training" not in tables:
         raise ConfigError('[training] is missing. Add it, with for example data = "digits" below it.')
-    values = _typed(TrainConfig, tables["training"] | dict(changes or {}))
+    changes = dict(changes or {})
+    captures = ("capture_at", _EVERY) if {"capture_at", _EVERY} & set(changes) else ()
+    kept = {name: value for name, value in tables["training"].items() if name not in captures}
+    values = _typed(TrainConfig, kept | changes)
     monitors = tables.get("monitors", {})
     _check_names("monitors", monitors, keys_of(MonitorSettings))
     try:

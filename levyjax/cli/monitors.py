@@ -1,0 +1,87 @@
+"""What `levyjax train` looks at once a run has ended: tails by layer, the way between two points, curvature."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+
+from levyjax import plots
+from levyjax.config.training import MonitorSettings
+from levyjax.training import (
+    LayerTail,
+    LossPath,
+    TrainResult,
+    hessian_pairs,
+    hessian_trace,
+    least_path,
+    line_path,
+    load,
+    mean_loss,
+    noise_alignment,
+    tail_monitor,
+)
+from levyjax.training.curvature import Loss
+
+Figures = list[tuple[str, Any]]  # name, function of axes
+
+
+def monitored(result: TrainResult, settings: MonitorSettings) -> tuple[dict[str, Any], Figures]:
+    """What the chosen monitors found, for the record, and the figures that show it."""
+    record: dict[str, Any] = {}
+    figures: Figures = []
+    loss = _training_loss(result) if settings.path or settings.curvature else None
+    if settings.tails:
+        tails = tail_monitor(result.noise, seed=result.config.seed)
+        record["tails"] = tails
+        figures += _tail_figures(tails)
+    if settings.path and loss is not None:
+        ends = [jnp.asarray(parameters) for parameters in result.kept.values()]
+        ways = {"line": line_path(loss, ends[0], ends[-1]), "least path": least_path(loss, ends[0], ends[-1])}
+        record["path"] = {"from": min(result.kept), "to": max(result.kept)} | {
+            name.replace(" ", "_"): {"barrier": way.barrier, "places": way.places, "losses": way.losses}
+            for name, way in ways.items()
+        }
+        figures.append(("path", lambda ax, ways=ways: _draw_ways(ways, ax)))
+    if settings.curvature and loss is not None:
+        record["curvature"] = _curvature(result, loss, settings.curvature)
+    return record, figures
+
+
+def _training_loss(result: TrainResult) -> Loss:
+    data = load(result.config.data, result.config.data_dir)
+    return mean_loss(result.model.losses, jnp.asarray(data.train_x), jnp.asarray(data.train_y))
+
+
+def _tail_figures(tails: list[LayerTail]) -> Iterator[tuple[str, Any]]:
+    """The estimates of the paper's code, which has three captures or more to show a course."""
+    iterations = sorted({found.iteration for found in tails})
+    if len(iterations) < 2:
+        return
+    lines: dict[str, dict[str, list[float]]] = {"alpha": {}, "gaussian": {}}
+    for found in tails:
+        for kind, values in (("alpha", found.alpha), ("gaussian", found.gaussian)):
+            lines[kind].setdefault(found.layer, []).append(values["as_published"])
+    yield "alpha", lambda ax: plots.alpha_along_training(iterations, lines["alpha"], lines["gaussian"], ax=ax)
+
+
+def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:
+    return plots.loss_along_path({name: (way.places, way.losses) for name, way in ways.items()}, ax=ax)
+
+
+def _curvature(result: TrainResult, loss: Loss, count: int) -> dict[str, Any]:
+    seed, parameters = result.config.seed, result.parameters
+    pairs, trace = hessian_pairs(loss, parameters, count, seed=seed), hessian_trace(loss, parameters, seed=seed)
+    found = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
+        "trace": trace.trace,
+        "trace_error": trace.trace_error,
+    }
+    last = result.noise[-1] if result.noise else None
+    if last is not None and last.iteration == result.config.iterations and last.samples.any():
+        aligned = noise_alignment(loss, parameters, last.samples, trace, pairs.vectors)
+        found["noise"] = {
+            "power": aligned.power,
+            "cosine_with_hessian": aligned.cosine,
+            "isotropic_ratio": aligned.isotropic_ratio,
+            "shares_of_eigenvectors": aligned.shares,
+        }
+    return found
