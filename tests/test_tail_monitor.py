@@ -23,12 +23,16 @@ class TestLayerTail:
     def test_the_stable_twin_of_stable_noise_shows_the_same(self):
         """False alarms: four standard errors of the difference of two estimates, about 1e-4."""
         noise = np.asarray(stable.sample(3, 1.4, (400, 60)), np.float64) * SCALES
-        found = layer_tail(noise, seed=4)
-        assert found.verdict == "stable"
+        found = layer_tail(noise, audited=False, seed=4)
         for method in ("characteristic_function", "block_log_moment"):
             low, high = found.interval[method]
             assert abs(found.alpha[method] - found.stable[method]) < 4 * np.sqrt(2) * (high - low) / 3.92
         assert found.gaussian["characteristic_function"] > 1.9
+
+    @pytest.mark.slow
+    def test_the_verdict_is_the_audits(self):
+        noise = np.asarray(stable.sample(3, 1.4, (400, 60)), np.float64) * SCALES
+        assert layer_tail(noise).verdict == "stable"
 
     def test_layers_are_told_apart(self):
         samples = np.concatenate(
@@ -54,11 +58,9 @@ class TestBatchSizes:
         def losses(p, x, y):
             return x @ p
 
-        (study,) = batch_size_study(
-            losses, jnp.zeros(2), jnp.asarray(x), jnp.asarray(y), (16, 64, 256), 1_000, audited=False
-        )
+        (study,) = batch_size_study(losses, jnp.zeros(2), jnp.asarray(x), jnp.asarray(y), (16, 64), 400, audited=False)
         error = (study.interval[1] - study.interval[0]) / 3.92
-        assert error < 0.02
+        assert error < 0.05
         assert abs(study.slope - slope) < 4 * error + 0.01
 
     def test_one_size_is_no_trend(self):

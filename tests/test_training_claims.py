@@ -58,6 +58,7 @@ class TestParts:
         for part, beta in zip(averages, (0.9, 0.999), strict=True):
             np.testing.assert_allclose(part, beta ** np.arange(30), rtol=1e-4)
 
+    @pytest.mark.slow
     def test_runs_abreast_are_those_of_the_training_loop_in_law(self):
         """Another order of examples, but the same network, rate and batch size: losses within a fifth."""
         found = runs((32,), optax.sgd(0.1), 2, 4, 100, seed=0)

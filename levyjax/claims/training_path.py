@@ -103,7 +103,7 @@ def barriers(settings: Settings) -> Outcome:
     loss = mean_loss(found.model.losses, found.x, found.y)
     lines, lows, rises, crossed = [], [], [], 0
     for run in range(count):
-        at, alphas = _dip(found, run, settings.size(6, 12), settings.size(32, 128), settings.seed * 1000 + run)
+        at, alphas = _dip(found, run, settings.size(4, 12), settings.size(32, 128), settings.seed * 1000 + run)
         first = int(at[np.argmin(alphas)])
         last = 2 * first + 1  # twice the iterations, as 1000 and 2000 in the paper
         ends = found.points[run, first], found.points[run, last]
@@ -184,7 +184,7 @@ def sharpness_of(settings: Settings) -> dict[str, list[Sharpness]]:
     count, digits = settings.size(5, 16), load("digits")
     out: dict[str, list[Sharpness]] = {}
     for name, optimizer in (("SGD", optax.sgd(_RATES["SGD"])), ("Adam", optax.adam(_RATES["Adam"]))):
-        records, stride = (80, 50) if name == "SGD" else (40, 20)
+        records, stride = (settings.size(64, 80), 50) if name == "SGD" else (settings.size(32, 40), 20)
         found = runs((32,), optimizer, count, records, stride, settings.seed)
         loss = mean_loss(found.model.losses, found.x, found.y)
         out[name] = []

@@ -18,6 +18,7 @@ from scipy.special import lambertw
 from levyjax.training.capture import Losses
 from levyjax.training.curvature import mean_loss
 
+_SETTINGS = ("learning_rate", "beta1", "beta2", "epsilon")
 _BATCHES = 3  # stream of random numbers beside the seed
 
 
@@ -149,12 +150,13 @@ def adam_quantities(
     point, x, y = jnp.asarray(parameters), jnp.asarray(x), jnp.asarray(y)
     rng = np.random.default_rng([seed, _BATCHES])
     batches = np.array([rng.choice(len(y), batch_size, False, shuffle=False) for _ in range(iterations)], np.int32)
-    settings = tuple(float(value) for value in (learning_rate, beta1, beta2, epsilon))
+    settings: tuple[Any, ...] = tuple(float(value) for value in (learning_rate, beta1, beta2, epsilon))
     rows, (end, free_end) = _run(losses, settings, point, x, y, jnp.asarray(batches))
-    columns = {name: np.asarray(values, np.float64) for name, values in rows.items()}
+    columns: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in rows.items()}
     if not all(np.isfinite(column).all() for column in columns.values()):
         raise ValueError(f"Adam at learning rate {learning_rate:g} leaves the finite numbers. Give a smaller one.")
-    return AdamQuantities(*settings, **columns, parameters=np.asarray(end), free_parameters=np.asarray(free_end))
+    ends: dict[str, Any] = {"parameters": np.asarray(end), "free_parameters": np.asarray(free_end)}
+    return AdamQuantities(**dict(zip(_SETTINGS, settings, strict=True)), **columns, **ends)
 
 
 def assumption2(quantities: AdamQuantities, skip: int = 0) -> Assumption2:

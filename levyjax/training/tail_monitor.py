@@ -128,7 +128,7 @@ def layer_tail(
     values = np.asarray(samples)
     estimates = tail_estimates(values, seed)
     alpha = min(2.0, float(estimates["characteristic_function"].alpha))
-    twins = [_indices(tail_estimates(twin, seed)) for twin in _twins(values, alpha, seed)]
+    gaussian, fitted = (_indices(tail_estimates(twin, seed)) for twin in _twins(values, alpha, seed))
     audit = tails.audit(values, center=False, seed=seed) if audited else None
     return LayerTail(
         iteration,
@@ -136,7 +136,8 @@ def layer_tail(
         (values.shape[0], values.shape[1]),
         _indices(estimates),
         {name: (float(found.interval[0]), float(found.interval[1])) for name, found in estimates.items()},
-        *twins,
+        gaussian,
+        fitted,
         "" if audit is None else audit.verdict,
         () if audit is None else audit.reasons,
     )
