@@ -53,7 +53,7 @@ def _training_loss(result: TrainResult) -> Loss:
 
 
 def _tail_figures(tails: list[LayerTail]) -> Iterator[tuple[str, Any]]:
-    """The estimates of the paper's code, which has three captures or more to show a course."""
+    """The estimates of the paper's code, where there are two captures or more."""
     iterations = sorted({found.iteration for found in tails})
     if len(iterations) < 2:
         return
@@ -71,7 +71,7 @@ def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:
 def _curvature(result: TrainResult, loss: Loss, count: int) -> dict[str, Any]:
     seed, parameters = result.config.seed, result.parameters
     pairs, trace = hessian_pairs(loss, parameters, count, seed=seed), hessian_trace(loss, parameters, seed=seed)
-    found = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
+    found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
         "trace": trace.trace,
         "trace_error": trace.trace_error,
     }
