@@ -77,7 +77,9 @@ class TestParse:
             ({"training": {}, "monitors": {"tail": True}}, 'did you mean "tails"'),
             ({"training": {}, "monitors": {"curvature": -1}}, r"\[monitors\] curvature = -1"),
             ({"training": {}, "monitors": {"path": True}}, "two iterations"),
-            ({"training": {"capture_at": []}, "monitors": {"tails": True}}, "needs captured noise"),
+            ({"training": {"capture_at": []}, "monitors": {"tails": True}}, "needs samples of noise"),
+            ({"training": {"capture": "statistics"}, "monitors": {"tails": True}}, 'capture = "samples"'),
+            ({"training": {"num_batches": 49}, "monitors": {"tails": True}}, "num_batches of 50 or more"),
         ],
     )
     def test_refuses(self, tables, message):
@@ -146,6 +148,28 @@ def test_monitors(tmp_path, capsys):
     assert (found["path"]["from"], found["path"]["to"], found["path"]["line"]["barrier"]) == (0, 40, 0.0)  # convex
     assert 0 < found["curvature"]["eigenvalues"][1] <= found["curvature"]["eigenvalues"][0]
     assert sum(found["curvature"]["noise"]["shares_of_eigenvectors"]) < 1
+
+
+def test_what_a_monitor_refuses_loses_nothing(tmp_path, capsys):
+    """Mini-batches of all examples have noise of rounding only, which has no tails."""
+    path = tmp_path / "train.toml"
+    path.write_text(
+        """[training]
+        data = "synthetic"
+        widths = []
+        iterations = 2
+        batch_size = 2000
+        num_batches = 50
+        [monitors]
+        tails = true
+        """
+    )
+    assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) <= 4
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert len(record["metrics"]) == 3
+    assert record["noise"][0]["alpha_if_stable"] is None
+    assert tails.load(tmp_path / "run" / "noise_0002.npy").shape == (50, record["num_parameters"])
 
 
 @pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)

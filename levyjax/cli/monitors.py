@@ -70,7 +70,8 @@ def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:
 
 def _curvature(result: TrainResult, loss: Loss, count: int) -> dict[str, Any]:
     seed, parameters = result.config.seed, result.parameters
-    pairs, trace = hessian_pairs(loss, parameters, count, seed=seed), hessian_trace(loss, parameters, seed=seed)
+    pairs = hessian_pairs(loss, parameters, min(count, parameters.size - 1), seed=seed)
+    trace = hessian_trace(loss, parameters, seed=seed)
     found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
         "trace": trace.trace,
         "trace_error": trace.trace_error,

@@ -129,7 +129,6 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
     from levyjax.environment import environment
     from levyjax.output import write_json
 
-    found, figures = monitored(result, monitors)
     names = ("iterations", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
     rows = zip(*(getattr(result, name).tolist() for name in names), strict=True)
     record = {
@@ -138,7 +137,7 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
         "noise": [_write_noise(noise, folder, "noise") for noise in result.noise],
         "applied": [_write_noise(both.applied, folder, "applied") for both in result.applied],
         "statistics": [_write_statistics(found, folder) for found in result.statistics],
-        "monitors": found,
+        "monitors": {},
         "layers": {name: list(ends) for name, ends in result.model.slices.items()},
         "num_parameters": int(result.parameters.size),
         "dtype": str(result.parameters.dtype),
@@ -147,10 +146,13 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
         "iterations_per_second": result.iterations_per_second,
         "environment": environment(),
     }
+    if folder:  # before the monitors, any of which may refuse what it finds
+        write_json(folder / "record.json", record)
+        _write_escape(folder, result)
+    record["monitors"], figures = monitored(result, monitors)
     if folder:
         write_json(folder / "record.json", record)
         _write_figures(folder, result, figures)
-        _write_escape(folder, result)
     return record
 
 
@@ -161,10 +163,12 @@ def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
     import numpy as np
 
     from levyjax.output import write_bytes
-    from levyjax.training import FEWEST_BATCHES, stable_scales
+    from levyjax.training import stable_scales
 
-    enough = len(noise.samples) >= FEWEST_BATCHES and noise.samples.any()
-    fit = stable_scales(noise) if enough else None
+    try:
+        fit, warnings = stable_scales(noise), []
+    except ValueError as error:  # too few mini-batches, or noise of rounding only
+        fit, warnings = None, [str(error)]
     file = _file(noise, name) if folder else None
     if folder:
         buffer = io.BytesIO()
@@ -178,7 +182,7 @@ def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
         "num_dead": int((noise.samples == 0).all(axis=0).sum()),
         "alpha_if_stable": fit.estimate.alpha if fit else None,
         "ci95": list(fit.estimate.interval) if fit else None,
-        "warnings": list(fit.warnings) if fit else [f"Fewer than {FEWEST_BATCHES} mini-batches show no scales."],
+        "warnings": list(fit.warnings) if fit else warnings,
     }
 
 

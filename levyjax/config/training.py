@@ -145,7 +145,18 @@ def _wholes(value: Any, where: str) -> tuple[int, ...]:
 
 
 def _check_monitors(run: TrainingRun) -> None:
-    if run.monitors.tails and not run.training.capture_at:
-        raise ConfigError("[monitors] tails needs captured noise. Give [training] capture_at or capture_every.")
-    if run.monitors.path and len(set(run.training.keep_at)) < 2:
+    from levyjax.training import FEWEST_BATCHES
+
+    training = run.training
+    if run.monitors.tails and (not training.capture_at or training.capture != "samples"):
+        raise ConfigError(
+            '[monitors] tails needs samples of noise. Give [training] capture = "samples" and capture_at or '
+            "capture_every."
+        )
+    if run.monitors.tails and training.num_batches < FEWEST_BATCHES:
+        raise ConfigError(
+            f"[monitors] tails needs more than {training.num_batches} mini-batches. "
+            f"Give [training] num_batches of {FEWEST_BATCHES} or more."
+        )
+    if run.monitors.path and len(set(training.keep_at)) < 2:
         raise ConfigError("[monitors] path needs two points to go between. Give two iterations in [training] keep_at.")
