@@ -137,7 +137,8 @@ def _logistic_minimum(features: np.ndarray, targets: np.ndarray, ridge: float) -
         if np.abs(step).max() <= _SOLVED * max(1.0, np.abs(x).max()):
             return x - step
         size = 1.0
-        while loss(x - size * step) > loss(x) and size > 1e-6:
+        rounding = 1e-14 * max(1.0, loss(x))  # below it a loss does not tell which step is better
+        while loss(x - size * step) > loss(x) + rounding and size > 1e-6:
             size /= 2
         x = x - size * step
         if size < 1e-5:  # at rounding
