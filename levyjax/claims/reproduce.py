@@ -107,42 +107,56 @@ def reproduce(
     claims = select(only)
     found: dict[str, tuple[dict[str, Any], bytes]] = {}
     results: dict[str, Any] = {"claims": [], "environment": environment()}
-    for done in _put_to_the_test(claims, Settings(quick, seed), jobs):
+    for done, error in _put_to_the_test(claims, Settings(quick, seed), jobs):
         found |= done
         for name, (_, figure) in done.items():
             write_bytes(folder / f"{name}.png", figure)
         ids = [claim.id for claim in claims if claim.id in found]
         results["claims"] = [found[name][0] for name in ids]
-        # After each claim, so that an interrupted report holds what is finished.
+        # As they come, so that an interrupted report holds what is finished.
         write_json(folder / "results.json", results)
         write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in ids}))
         for name in done:
             if on_claim is not None:
                 on_claim(name)
+        if error is not None:
+            raise RuntimeError(error)
     return results
 
 
-def _put_to_the_test(
-    claims: Sequence[Claim], settings: Settings, jobs: int
-) -> Iterator[dict[str, tuple[dict[str, Any], bytes]]]:
+Rows = dict[str, tuple[dict[str, Any], bytes]]  # id -> row of results.json, figure
+
+
+def _put_to_the_test(claims: Sequence[Claim], settings: Settings, jobs: int) -> Iterator[tuple[Rows, str | None]]:
     """Rows and figures as they come; the claims of one module stay in one process, for they share what they train."""
     if jobs == 1:
         for claim in claims:
-            yield _tested([claim.id], settings)
+            yield {claim.id: _run(claim, settings)}, None
         return
     groups = itertools.groupby(claims, lambda claim: claim.run.__module__)
     # A forked process would inherit JAX's threads in the middle of their work.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
         parts = [pool.submit(_tested, [claim.id for claim in group], settings) for _, group in groups]
+        for part in as_completed(parts):
+            yield part.result()
+    except BaseException:  # workers would go on with what is in their queue
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _tested(ids: Sequence[str], settings: Settings) -> tuple[Rows, str | None]:
+    """What is finished, and a sentence if a claim failed: not every error can go from one process to another."""
+    found: Rows = {}
+    for claim in select(ids):
         try:
-            for part in as_completed(parts):
-                yield part.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _tested(ids: Sequence[str], settings: Settings) -> dict[str, tuple[dict[str, Any], bytes]]:
-    return {claim.id: _run(claim, settings) for claim in select(ids)}
+            found[claim.id] = _run(claim, settings)
+        except Exception as error:
+            return found, f"{claim.id}: {type(error).__name__}: {error}"
+    return found, None
 
 
 def _run(claim: Claim, settings: Settings) -> tuple[dict[str, Any], bytes]:
