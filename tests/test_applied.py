@@ -136,12 +136,12 @@ def test_training_measures_it_with_its_own_optimizer_and_state():
     assert noise.applied.slices == plain.slices
     data = load("synthetic")
     seed = np.random.SeedSequence([0, loop._APPLIED, 7]).generate_state(1)[0]
-    batches = draw_batches(2_000, 32, 100 + 20 * 3, int(seed))
+    batches = draw_batches(2_000, 32, 20 + 4 * 3, int(seed))
     each = gradient_noise(
         result.model.losses, result.parameters, jnp.asarray(data.train_x), jnp.asarray(data.train_y), batches
     )
-    weights = 0.5 ** np.arange(60)
-    recent = [(weights[:, None] * each.samples[end - 60 : end][::-1]).sum(axis=0) for end in (120, 140, 160)]
+    weights = 0.5 ** np.arange(24)
+    recent = [(weights[:, None] * each.samples[end - 24 : end][::-1]).sum(axis=0) for end in (24, 28, 32)]
     expected = np.array(recent) + 2 * each.full_gradient - noise.applied.full_gradient
     np.testing.assert_allclose(noise.applied.samples, expected, atol=2e-6)
 

@@ -56,6 +56,17 @@ def test_layers_are_those_of_the_noise_in_memory(both):
     np.testing.assert_allclose(logs.mean_log, expected, rtol=2e-3)
 
 
+def test_all_layers_together_are_compared_with_their_own_coordinates():
+    """A small array of large noise has no long blocks: independent Gaussian noise shows an index of 2 all the same."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(200, 16 + 4096)) * np.repeat([1e6, 1.0], [16, 4096]), jnp.float32)
+    found = noise_statistics(
+        lambda w, x, y: x @ w, jnp.zeros(16 + 4096), x, jnp.zeros(200), np.arange(200)[:, None],
+        slices={"bias": (0, 16), "kernel": (16, 4112)},
+    )  # fmt: skip
+    np.testing.assert_allclose(found.layers["all"].alpha(), 2.0, rtol=0.02)  # standard errors of at most 0.4%
+
+
 def test_the_sample_is_of_the_noise(both):
     whole, streamed = both
     assert streamed.sample.size == pytest.approx(10_000, abs=len(whole.samples))

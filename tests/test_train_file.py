@@ -165,9 +165,13 @@ def test_what_a_monitor_refuses_loses_nothing(tmp_path, capsys):
         """
     )
     assert main(["train", str(path), "--out", str(tmp_path / "run")]) == 2
-    assert len(capsys.readouterr().err.splitlines()) <= 4
+    shown = capsys.readouterr()
+    assert "[monitors] tails:" in shown.err
+    assert "train_loss" in shown.out
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert len(record["metrics"]) == 3
+    assert set(record["monitors"]["tails"]) == {"error"}
+    assert (tmp_path / "run" / "training.png").is_file()
     assert record["noise"][0]["alpha_if_stable"] is None
     assert tails.load(tmp_path / "run" / "noise_0002.npy").shape == (50, record["num_parameters"])
 

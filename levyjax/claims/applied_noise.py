@@ -35,7 +35,7 @@ def _trained(settings: Settings) -> dict[str, TrainResult]:
 
 
 def _noises(settings: Settings, results: dict[str, TrainResult]) -> dict[str, dict[str, GradientNoise]]:
-    """At each iterate the raw noise, and that of the same mini-batches after momentum and after Adam, at rest."""
+    """At each iterate the raw noise, and noise after momentum and after Adam, at rest."""
     data, model = load("digits"), results["sgd"].model
     x, y = jnp.asarray(data.train_x), jnp.asarray(data.train_y)
     kept, thinning = settings.size(128, 1024), 20

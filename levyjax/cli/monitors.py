@@ -1,6 +1,6 @@
 """What `levyjax train` looks at once a run has ended: tails by layer, the way between two points, curvature."""
 
-from collections.abc import Iterator
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,25 +26,34 @@ Figures = list[tuple[str, Any]]  # name, function of axes
 
 
 def monitored(result: TrainResult, settings: MonitorSettings) -> tuple[dict[str, Any], Figures]:
-    """What the chosen monitors found, for the record, and the figures that show it."""
+    """What the chosen monitors found, for the record, and the figures that show it; a refusal is kept as "error"."""
+    chosen = {"tails": settings.tails, "path": settings.path, "curvature": settings.curvature > 0}
+    looks = {"tails": _tails, "path": _path, "curvature": lambda result: _curvature(result, settings.curvature)}
     record: dict[str, Any] = {}
     figures: Figures = []
-    loss = _training_loss(result) if settings.path or settings.curvature else None
-    if settings.tails:
-        tails = tail_monitor(result.noise, seed=result.config.seed)
-        record["tails"] = tails
-        figures += _tail_figures(tails)
-    if settings.path and loss is not None:
-        ends = [jnp.asarray(parameters) for parameters in result.kept.values()]
-        ways = {"line": line_path(loss, ends[0], ends[-1]), "least path": least_path(loss, ends[0], ends[-1])}
-        record["path"] = {"from": min(result.kept), "to": max(result.kept)} | {
-            name.replace(" ", "_"): {"barrier": way.barrier, "places": way.places, "losses": way.losses}
-            for name, way in ways.items()
-        }
-        figures.append(("path", lambda ax, ways=ways: _draw_ways(ways, ax)))
-    if settings.curvature and loss is not None:
-        record["curvature"] = _curvature(result, loss, settings.curvature)
+    for name in (name for name, wanted in chosen.items() if wanted):
+        try:
+            record[name], drawn = looks[name](result)
+            figures += drawn
+        except ValueError as error:
+            record[name] = {"error": str(error)}
     return record, figures
+
+
+def _tails(result: TrainResult) -> tuple[list[LayerTail], Figures]:
+    tails = tail_monitor(result.noise, seed=result.config.seed)
+    return tails, _tail_figures(tails)
+
+
+def _path(result: TrainResult) -> tuple[dict[str, Any], Figures]:
+    loss = _training_loss(result)
+    ends = [jnp.asarray(parameters) for parameters in result.kept.values()]
+    ways = {"line": line_path(loss, ends[0], ends[-1]), "least path": least_path(loss, ends[0], ends[-1])}
+    found = {"from": min(result.kept), "to": max(result.kept)} | {
+        name.replace(" ", "_"): {"barrier": way.barrier, "places": way.places, "losses": way.losses}
+        for name, way in ways.items()
+    }
+    return found, [("path", lambda ax: _draw_ways(ways, ax))]
 
 
 def _training_loss(result: TrainResult) -> Loss:
@@ -52,24 +61,26 @@ def _training_loss(result: TrainResult) -> Loss:
     return mean_loss(result.model.losses, jnp.asarray(data.train_x), jnp.asarray(data.train_y))
 
 
-def _tail_figures(tails: list[LayerTail]) -> Iterator[tuple[str, Any]]:
+def _tail_figures(tails: list[LayerTail]) -> Figures:
     """The estimates of the paper's code, where there are two captures or more."""
     iterations = sorted({found.iteration for found in tails})
     if len(iterations) < 2:
-        return
-    lines: dict[str, dict[str, list[float]]] = {"alpha": {}, "gaussian": {}}
+        return []
+    alpha = {found.layer: [math.nan] * len(iterations) for found in tails}
+    gaussian = {layer: list(row) for layer, row in alpha.items()}
     for found in tails:
-        for kind, values in (("alpha", found.alpha), ("gaussian", found.gaussian)):
-            lines[kind].setdefault(found.layer, []).append(values["as_published"])
-    yield "alpha", lambda ax: plots.alpha_along_training(iterations, lines["alpha"], lines["gaussian"], ax=ax)
+        place = iterations.index(found.iteration)
+        alpha[found.layer][place] = found.alpha["as_published"]
+        gaussian[found.layer][place] = found.gaussian["as_published"]
+    return [("alpha", lambda ax: plots.alpha_along_training(iterations, alpha, gaussian, ax=ax))]
 
 
 def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:
     return plots.loss_along_path({name: (way.places, way.losses) for name, way in ways.items()}, ax=ax)
 
 
-def _curvature(result: TrainResult, loss: Loss, count: int) -> dict[str, Any]:
-    seed, parameters = result.config.seed, result.parameters
+def _curvature(result: TrainResult, count: int) -> tuple[dict[str, Any], Figures]:
+    seed, parameters, loss = result.config.seed, result.parameters, _training_loss(result)
     pairs = hessian_pairs(loss, parameters, min(count, parameters.size - 1), seed=seed)
     trace = hessian_trace(loss, parameters, seed=seed)
     found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
@@ -85,4 +96,4 @@ def _curvature(result: TrainResult, loss: Loss, count: int) -> dict[str, Any]:
             "isotropic_ratio": aligned.isotropic_ratio,
             "shares_of_eigenvectors": aligned.shares,
         }
-    return found
+    return found, []

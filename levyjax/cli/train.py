@@ -99,6 +99,7 @@ def render(result: dict[str, Any]) -> str:
 def _monitors(found: dict[str, Any]) -> list[str]:
     from levyjax.output import table
 
+    found = {name: part for name, part in found.items() if not (isinstance(part, dict) and "error" in part)}
     parts = []
     if "tails" in found:
         rows = [
@@ -113,6 +114,14 @@ def _monitors(found: dict[str, Any]) -> list[str]:
     if "curvature" in found:
         parts.append(f"Hessian at the end:\n{table([found['curvature']], ('eigenvalues', 'trace', 'trace_error'))}")
     return parts
+
+
+def failure(result: dict[str, Any]) -> str | None:
+    """What a monitor could not look at; everything else is there."""
+    for name, found in result["monitors"].items():
+        if isinstance(found, dict) and "error" in found:
+            return f"[monitors] {name}: {found['error']}"
+    return None
 
 
 def _plan(args: argparse.Namespace) -> Any:
@@ -148,11 +157,12 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
     }
     if folder:  # before the monitors, any of which may refuse what it finds
         write_json(folder / "record.json", record)
+        _write_learning(folder, result)
         _write_escape(folder, result)
     record["monitors"], figures = monitored(result, monitors)
     if folder:
         write_json(folder / "record.json", record)
-        _write_figures(folder, result, figures)
+        _write_figures(folder, figures)
     return record
 
 
@@ -216,7 +226,7 @@ def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
     return {"iteration": found.iteration, "file": file, "mean_norm": float(found.norms.mean()), "layers": layers}
 
 
-def _write_figures(folder: Path, result: Any, figures: Any) -> None:
+def _write_learning(folder: Path, result: Any) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -231,6 +241,14 @@ def _write_figures(folder: Path, result: Any, figures: Any) -> None:
         accuracy = result.train_accuracy, result.test_accuracy
         plots.learning_curves(result.iterations, *accuracy, ylabel="accuracy", ax=right)
         write_figure(folder / "training.png", left)
+
+
+def _write_figures(folder: Path, figures: Any) -> None:
+    import matplotlib.pyplot as plt
+
+    from levyjax import plots
+    from levyjax.cli.figures import write_figure
+
     for name, draw in figures:
         with plots.style(figure_figsize=(4.4, 3.0)):
             write_figure(folder / f"{name}.png", draw(plt.figure().subplots()))
@@ -241,9 +259,12 @@ def _write_escape(folder: Path, result: Any) -> None:
     from levyjax.output import write_text
     from levyjax.training import quadratic_model
 
-    if not result.noise or not result.noise[-1].samples.std(axis=0).any():
+    if not result.noise:
         return
-    model = quadratic_model(result.noise[-1], result.config.learning_rate)
+    try:
+        model = quadratic_model(result.noise[-1], result.config.learning_rate)
+    except ValueError:  # noise that does not vary
+        return
     text = _ESCAPE.format(
         iteration=result.noise[-1].iteration,
         file=_file(result.noise[-1], "noise"),

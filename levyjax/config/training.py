@@ -23,7 +23,7 @@ class MonitorSettings:
     """The table `[monitors]` of a training run: what to look at once it has ended.
 
     Args:
-        tails: audit each capture by parameter array, with a calibration on Gaussian and stable noise of its shape.
+        tails: audit each capture by layer, with a calibration on Gaussian and stable noise of its shape.
         path: the loss on the line and on a minimum-energy path between the first and the last of `keep_at`.
         curvature: how many of the largest eigenvalues of the Hessian to find at the end, with its trace.
     """

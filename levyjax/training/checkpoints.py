@@ -110,7 +110,7 @@ class Checkpoints:
         layers = {}
         while (place := f"layer_{len(layers)}") + "_name" in arrays:
             name = str(arrays.pop(f"{place}_name"))
-            parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count")}
+            parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count", "single_log")}
             layers[name] = BlockLogs(**parts)
         for name in ("iteration", "batch_size"):
             arrays[name] = int(arrays[name])

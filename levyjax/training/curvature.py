@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from levyjax.training.capture import Losses
 
 Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
 
 _EXAMPLES = 1_000  # whose losses are held at a time
+_KNOWN = 3.0  # standard errors from 0, from which on a trace is divided by
 _ENDS = {"largest": "LA", "smallest": "SA"}
 
 
@@ -66,8 +67,9 @@ class NoiseAlignment:
         curvature: tr(C H), the mean of u' H u over the noise u.
         curvature_error: its standard error over the mini-batches.
         power: tr C, the mean of |u|^2.
-        cosine: tr(C H)/(|C| |H|), Frobenius norms; 1 for C proportional to H.
-        isotropic_ratio: tr(C H) d/(tr C tr H): 1 for noise that knows nothing of the Hessian, as isotropic noise.
+        cosine: tr(C H)/(|C| |H|), Frobenius norms; 1 for C proportional to H; nan where H or C is seen as 0.
+        isotropic_ratio: tr(C H) d/(tr C tr H): 1 for noise that knows nothing of the Hessian, as isotropic noise; nan
+            where tr H is within 3 standard errors of 0.
         shares: (k,), part of the noise's power along each given direction.
     """
 
@@ -183,8 +185,7 @@ def hessian_pairs(
         The pairs.
 
     Raises:
-        ValueError: count or end does not fit.
-        scipy.sparse.linalg.ArpackNoConvergence: the eigenvalues lie too close together.
+        ValueError: count or end does not fit, the eigenvalues lie too close together, or the Hessian is 0.
 
     Source:
         Lehoucq, Sorensen and Yang 1998 (implicitly restarted Lanczos).
@@ -208,7 +209,10 @@ def hessian_pairs(
     start = np.random.default_rng(seed).normal(size=point.size).astype(dtype)
     hessian: Any = LinearOperator((point.size,) * 2, matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
     accuracy: Any = tolerance
-    values, vectors = eigsh(hessian, count, which=_ENDS[end], v0=start, tol=accuracy)
+    try:
+        values, vectors = eigsh(hessian, count, which=_ENDS[end], v0=start, tol=accuracy)
+    except ArpackError as error:  # no convergence, or a Hessian of zeros
+        raise ValueError(f"the Hessian's eigenvalues were not found: {error}") from None
     order = np.argsort(values)[:: -1 if end == "largest" else 1]
     values, vectors = values[order], vectors[:, order]
     residuals = [
@@ -288,13 +292,14 @@ def noise_alignment(
     gram = np.asarray(unit @ unit.T, np.float64)
     power, count = float(np.trace(gram)) / len(gram), len(gram)
     square = float((gram**2).sum() - (np.diag(gram) ** 2).sum()) / (count * (count - 1))
+    known = abs(trace.trace) > _KNOWN * trace.trace_error
     along = np.zeros(0) if directions is None else (np.asarray(unit @ jnp.asarray(directions, point.dtype)) ** 2)
     return NoiseAlignment(
         curvature * size**2,
         error * size**2,
         power * size**2,
-        curvature / math.sqrt(square * trace.square),
-        curvature * trace.dimension / (power * trace.trace),
+        curvature / math.sqrt(square * trace.square) if square * trace.square > 0 else math.nan,
+        curvature * trace.dimension / (power * trace.trace) if known else math.nan,
         along.mean(axis=0) / power if along.size else along,
     )
 

@@ -31,8 +31,8 @@ _FIRST_STEPS, _STEPS = 64, 1_024  # updates of the first compiled call, and of o
 _CALL_SECONDS = 0.2  # calls grow until they take this long, so that progress is seen and Ctrl-C heard
 _EXAMPLES = 1_000  # evaluated at a time
 _SHUFFLE, _CAPTURE, _APPLIED = 1, 2, 3  # streams of random numbers beside the seed
-_BURN_IN = {"sgd": 0, "momentum": 100, "adam": 3_000}  # mini-batches until the optimizer has forgotten its way here
-_THINNING = {"sgd": 1, "momentum": 20, "adam": 20}  # of them between two recorded updates, which share 12% then
+_FORGOTTEN, _APART = 10, 2  # memories 1/(1-b) of momentum b until the way here is forgotten, and between two updates
+_ADAM_BURN_IN = 3_000  # mini-batches, three memories of v
 _MEASURES = ("iteration", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
@@ -58,7 +58,8 @@ class TrainConfig:
         capture_at: iterations (updates made) at which to measure gradient noise, from 0 to `iterations`.
         capture: "samples" for the noise itself, "statistics" for `noise_statistics` in a fixed amount of memory.
         applied: whether to measure there, too, the noise as the run's optimizer applies it (`applied_noise`), from its
-            state at that iteration on: with momentum or Adam 20 mini-batches for each recorded one, after 100 or 3000.
+            state at that iteration on: with momentum b 2/(1-b) mini-batches for each recorded one, after 10/(1-b) of
+            them; with Adam 20, after 3000.
         num_batches: mini-batches of a capture.
         keep_at: iterations whose parameters to keep, from 0 to `iterations`.
         seed: of the first parameters, of the shuffling and of the captures.
@@ -332,8 +333,7 @@ class _Run:
 
     def _apply(self, done: int, parameters, state) -> None:
         config = self.config
-        kind = "momentum" if config.momentum else config.optimizer
-        pace = {"burn_in": _BURN_IN[kind], "thinning": _THINNING[kind]}
+        pace = _pace(config)
         batches = self._draw(_APPLIED, done, pace["burn_in"] + pace["thinning"] * config.num_batches)
         self.applied.append(
             applied_noise(
@@ -367,6 +367,15 @@ class _Run:
             seconds_updates=seconds,
             iterations_per_second=updates / seconds if later else math.nan,
         )
+
+
+def _pace(config: TrainConfig) -> dict[str, int]:
+    """Mini-batches before the first recorded update and between two of them, which share e^-2 of their averages."""
+    memory = 1 / (1 - (0.9 if config.optimizer == "adam" else config.momentum))
+    if memory == 1:
+        return {"burn_in": 0, "thinning": 1}
+    forgotten, apart = (math.ceil(round(times * memory, 6)) for times in (_FORGOTTEN, _APART))
+    return {"burn_in": _ADAM_BURN_IN if config.optimizer == "adam" else forgotten, "thinning": apart}
 
 
 def _network(config: TrainConfig, dataset: datasets.Dataset) -> nnx.Module:

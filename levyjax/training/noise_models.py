@@ -65,7 +65,8 @@ class FlatLoss:
         """Of the mean over the examples `index`, + the penalty."""
 
         def one(x: Array, index: Array) -> Array:
-            return self.losses(x, self.features[index], self.labels[index]).mean() + self._penalty(x)
+            features, labels = jnp.asarray(self.features)[index], jnp.asarray(self.labels)[index]
+            return self.losses(x, features, labels).mean() + self._penalty(x)
 
         return jax.vmap(jax.grad(one), in_axes=1, out_axes=1)(x, index)
 

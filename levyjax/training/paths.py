@@ -25,8 +25,8 @@ class LossPath:
         losses: (n,).
         barrier: the largest loss between the ends, less that of the higher end; 0 if none is above both ends.
         barrier_place: where that is; None without a barrier.
-        between: the same as `barrier`, looked at on the straight pieces between the points, too. A way of that barrier
-            exists, so that the least barrier of all ways is at most this.
+        between: the same as `barrier`, for a least path looked at on the straight pieces between the points, too. A
+            way of that barrier exists, so that the least barrier of all ways is at most this.
         residual: length of the largest force across the band; 0 for a line.
     """
 
@@ -52,7 +52,7 @@ def line_path(loss: Loss, start: Any, end: Any, count: int = 101) -> LossPath:
         The losses.
 
     Raises:
-        ValueError: the ends do not fit each other, or fewer than 3 points.
+        ValueError: the ends do not fit each other, fewer than 3 points, or a loss that is no number.
 
     Source:
         Goodfellow, Vinyals and Saxe 2015.
@@ -99,7 +99,7 @@ def least_path(
         whether or not the band has come to rest.
 
     Raises:
-        ValueError: the ends do not fit, or a size is too small.
+        ValueError: the ends do not fit, a size is too small, or a loss that is no number.
 
     Source:
         Jonsson, Mills and Jacobsen 1998; tangents and the climbing image: Henkelman and Jonsson 2000, Henkelman,
@@ -140,6 +140,8 @@ def _ends(start: Any, end: Any, count: int) -> tuple[Array, Array]:
 
 
 def _barrier(places: np.ndarray, losses: np.ndarray) -> tuple[float, float | None]:
+    if np.isnan(losses).any():
+        raise ValueError("the loss is no number somewhere on the way. Give other ends, or a smaller learning rate.")
     top = 1 + int(np.argmax(losses[1:-1]))
     height = float(losses[top] - max(losses[0], losses[-1]))
     return (height, float(places[top])) if height > 0 else (0.0, None)

@@ -29,11 +29,13 @@ class BlockLogs:
         lengths: (m,) K1 = 1, 4, 16, ...; 1 is the noise itself.
         mean_log: (m,) of |sum of K1 neighbouring coordinates|, over blocks and mini-batches; zeros are left out.
         count: (m,) how many were not zero.
+        single_log: (m,) of |coordinate|, over the arrays that are long enough for blocks of this length.
     """
 
     lengths: Int[np.ndarray, " m"]
     mean_log: Float[np.ndarray, " m"]
     count: Int[np.ndarray, " m"]
+    single_log: Float[np.ndarray, " m"]
 
     def alpha(self) -> Float[np.ndarray, " blocks"]:
         """The estimate (m - 1,) at every length from 4: equal ones for stable noise, a rising row for light noise.
@@ -42,7 +44,7 @@ class BlockLogs:
             Mohammadi, Mohammadpour and Ogata 2015: 1/alpha = (E log|Y| - E log|X|)/log K1.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(self.lengths[1:]) / (self.mean_log[1:] - self.mean_log[0])
+            return np.log(self.lengths[1:]) / (self.mean_log[1:] - self.single_log[1:])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class NoiseStatistics:
     batch_size: int
 
     def sample_of_one_scale(self) -> Float[np.ndarray, " living"]:
-        """The sample over exp(mean_log) of its coordinates, without those that are often zero.
+        """The sample over exp(mean_log) of its coordinates, without those that were ever zero.
 
         It feeds the estimators of `levyjax.tails` that take values of one law, such as `characteristic_function`.
         """
@@ -281,14 +283,18 @@ def _named(layers: Layers, sums: _Sums) -> dict[str, BlockLogs]:
         these, place = slice(place, place + len(lengths) - 1), place + len(lengths) - 1
         logs = np.array([sums.log[start:stop].sum(), *sums.block_log[these]])
         counts = np.array([sums.seen[start:stop].sum(), *sums.block_seen[these]])
-        found[name] = _block_logs_of(lengths, logs, counts)
-        for length, log, count in zip(lengths, logs, counts, strict=True):
-            before = total.get(length, (0.0, 0))
-            total[length] = before[0] + log, before[1] + count
-    logs, counts = (np.array(column) for column in zip(*total.values(), strict=True))
-    return {ALL: _block_logs_of(list(total), logs, counts), **found}
+        rows = np.stack([logs, counts, np.full(len(lengths), logs[0]), np.full(len(lengths), counts[0])], axis=1)
+        found[name] = _block_logs_of(lengths, rows)
+        for length, row in zip(lengths, rows, strict=True):
+            total[length] = total.get(length, 0.0) + row
+    return {ALL: _block_logs_of(list(total), np.array(list(total.values()))), **found}
 
 
-def _block_logs_of(lengths: list[int], log: np.ndarray, count: np.ndarray) -> BlockLogs:
+def _block_logs_of(lengths: list[int], rows: np.ndarray) -> BlockLogs:
+    """From sums of logs and their numbers, of blocks and of single coordinates, (m, 4)."""
+    log, count, single, singles = rows.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        return BlockLogs(np.array(lengths), np.where(count > 0, log / count, -np.inf), count)
+        mean, mean_single = (
+            np.where(number > 0, total / number, -np.inf) for total, number in ((log, count), (single, singles))
+        )
+    return BlockLogs(np.array(lengths), mean, count.astype(np.int64), mean_single)

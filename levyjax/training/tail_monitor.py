@@ -155,7 +155,7 @@ def tail_monitor(
         seed: of everything random.
 
     Returns:
-        One entry for each capture and layer.
+        One entry for each capture and layer, but for those whose noise is 0.
 
     Raises:
         ValueError: a layer that the network does not have.
@@ -170,6 +170,7 @@ def tail_monitor(
         layer_tail(capture.samples[:, start:stop], layer=name, iteration=capture.iteration, audited=audited, seed=seed)
         for capture in noise
         for name, (start, stop) in _chosen(capture, layers).items()
+        if capture.samples[:, start:stop].any()
     ]
 
 
