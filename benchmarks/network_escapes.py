@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from levyjax.claims.real_escapes import MODELS, SETS, OptimizerStudy, Plan, Study, escape_study, examples
+from levyjax.claims.network import examples
+from levyjax.claims.real_escapes import MODELS, SETS, OptimizerStudy, Plan, Study, escape_study
 
 _PLAN = Plan(128, 600, (100, 250, 500), 250, tuple(MODELS))
 _QUICK = Plan(64, 60, (20, 30, 50), 30, ("stable",), rays=False)

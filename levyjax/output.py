@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -67,6 +68,24 @@ def write_bytes(path: PathLike, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_arrays(path: PathLike, **arrays: Any) -> None:
+    """Writes arrays to an .npz file by their names, as `write_bytes` does."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def write_array(path: PathLike, array: Any) -> None:
+    """Writes an array to an .npy file, as `write_bytes` does."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_bytes(path, buffer.getvalue())
 
 
 def output_directory(path: PathLike) -> Path:

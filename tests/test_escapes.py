@@ -8,7 +8,9 @@ import pytest
 from flax import nnx
 
 from levyjax.claims import figure5
-from levyjax.claims.real_escapes import Exits, OptimizerStudy, examples
+from levyjax.claims.network import examples
+from levyjax.claims.real_escapes import Exits, OptimizerStudy
+from levyjax.dynamics.adam import AdamState
 from levyjax.escape import exponential_fit
 from levyjax.noise.empirical import uniform_index
 from levyjax.plots import curve_bands, grouped_ratios
@@ -22,7 +24,6 @@ from levyjax.training import (
     FlatLoss,
     LevySDE,
     MiniBatches,
-    Place,
     captured_noise,
     excursions,
     exit_levels,
@@ -292,7 +293,7 @@ class TestCurves:
         loss, size = FlatLoss(model.losses, *data), model.parameters.size
         equation = LevySDE(rate, 1.5, np.full(size, 1e-20), (b1, b2), adaptive=True, batch_size=len(y))
         counter = first_counter(run_key(0), jnp.arange(1, dtype=jnp.uint32))
-        start = Place(model.parameters[:, None], *(jnp.full((size, 1), value) for value in (0.1, 0.2)))
+        start = AdamState(model.parameters[:, None], *(jnp.full((size, 1), value) for value in (0.1, 0.2)))
         found = jax.jit(LevySDE.step)(equation, loss, start, counter)
         full = np.asarray(loss.gradient(start.x), float)
         m = 0.1 + (1 - np.exp(-b1 * rate)) * (full - 0.1)
@@ -311,7 +312,7 @@ class TestCurves:
         equation = LevySDE(rate, 1.5, np.full(size, 3.0), batch_size=1)
         point = jnp.repeat(model.parameters[:, None], lanes, axis=1)
         counter = first_counter(run_key(0), jnp.arange(lanes, dtype=jnp.uint32))
-        moved = jax.jit(LevySDE.step)(equation, loss, Place(point, 0 * point, 0 * point), counter).x
+        moved = jax.jit(LevySDE.step)(equation, loss, AdamState(point, 0 * point, 0 * point), counter).x
         drawn = np.asarray(moved - point + jnp.float32(rate) * loss.gradient(point)) / rate / 3.0
         expected = 1 - 2 * levy_stable.sf(1.0, 1.5, 0.0)
         assert abs((np.abs(drawn) < 1).mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn.size)

@@ -8,7 +8,8 @@ from scipy import stats
 
 from levyjax.claims import assumptions
 from levyjax.claims.base import Settings
-from levyjax.claims.training_path import runs, share_interval
+from levyjax.claims.training_path import runs
+from levyjax.escape import binomial_interval
 from levyjax.plots import alpha_along_training, assumption_quantities, loss_along_path
 from levyjax.training import TrainConfig, train
 
@@ -51,7 +52,7 @@ class TestParts:
     @pytest.mark.parametrize(("hits", "count"), [(0, 6), (3, 8), (8, 8)])
     def test_the_interval_of_a_share_is_exact(self, hits, count):
         expected = stats.binomtest(hits, count).proportion_ci(method="exact")
-        assert share_interval(hits, count) == pytest.approx((expected.low, expected.high))
+        assert binomial_interval(hits, count) == pytest.approx((expected.low, expected.high))
 
     def test_adams_averages_forget_as_powers_of_their_betas(self):
         averages = assumptions._step_answers(30)

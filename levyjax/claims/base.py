@@ -97,11 +97,13 @@ def judge_above(interval: Interval, bound: float) -> Verdict:
 
 
 def judge_together(verdicts: Iterable[Verdict]) -> Verdict:
-    """A claim of several parts: refuted if any of them is, confirmed if all are."""
+    """A claim of several parts, by the worst of them: refuted if any is, confirmed if all are."""
     found = set(verdicts)
     if "refuted" in found:
         return "refuted"
-    return "confirmed" if found == {"confirmed"} else "undecided"
+    if found == {"confirmed"}:
+        return "confirmed"
+    return "holds_within_limits" if found and found <= {"confirmed", "holds_within_limits"} else "undecided"
 
 
 def mean_ratio(first: ExponentialFit, second: ExponentialFit) -> tuple[float, Interval]:

@@ -34,13 +34,18 @@ _TOLERANCE = 0.15
 _PATCH = 2  # pixels of a side that are pooled
 
 
-def _examples(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Digits pooled to 4 x 4, each pixel of mean 0 and variance 1."""
-    digits = load("digits")
-    x, y = np.asarray(digits.train_x[:count], np.float64), digits.train_y[:count]
-    side = 8 // _PATCH
-    x = x.reshape(count, side, _PATCH, side, _PATCH).mean(axis=(2, 4)).reshape(count, -1)
-    return (x - x.mean(axis=0)) / x.std(axis=0), y
+def examples(name: str, count: int, patch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of a data set, pooled over patch x patch pixels, each feature of mean 0 and variance 1.
+
+    Data that are no images stay as they are; a feature that never changes is 0.
+    """
+    data = load(name)
+    x, y = np.asarray(data.train_x[:count], np.float64), data.train_y[:count]
+    if data.image_shape is not None:
+        side = data.image_shape[0] // patch
+        x = x.reshape(count, side, patch, side, patch, -1).mean(axis=(2, 4)).reshape(count, -1)
+    spread = x.std(axis=0)
+    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0), y
 
 
 def _noise(model: MLP, landscape: NetworkLoss, y: np.ndarray, seed: int) -> Independent:
@@ -72,7 +77,7 @@ def _rare(problem: EscapeProblem, ways: np.ndarray) -> tuple[EscapeProblem, floa
 
 def network_exits(settings: Settings) -> Outcome:
     """Exit rate of simulated SGD from a network's own basin, over the predicted one."""
-    x, y = _examples(settings.size(100, 250))
+    x, y = examples("digits", settings.size(100, 250), _PATCH)
     model = MLP((x.shape[1], settings.size(4, 8), 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
     noise = _noise(model, landscape, y, settings.seed)

@@ -22,6 +22,7 @@ from levyjax.claims.base import (
     mean_ratio,
     shown,
 )
+from levyjax.claims.network import examples
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, ExponentialFit, exponential_fit, exponentiality_test, predict
 from levyjax.noise import Independent, sde_noise_level
@@ -37,7 +38,6 @@ from levyjax.training import (
     exit_levels,
     first_exits,
     flatten,
-    load,
     network_landscape,
     noise_models,
 )
@@ -137,20 +137,6 @@ class Study:
     optimizers: Mapping[str, OptimizerStudy]
     rays_steps: float | None
     rays_valid: bool
-
-
-def examples(name: str, count: int, patch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of a data set, pooled over patch x patch pixels, each feature of mean 0 and variance 1.
-
-    Data that are no images stay as they are; a feature that never changes is 0.
-    """
-    data = load(name)
-    x, y = np.asarray(data.train_x[:count], np.float64), data.train_y[:count]
-    if data.image_shape is not None:
-        side = data.image_shape[0] // patch
-        x = x.reshape(count, side, patch, side, patch, -1).mean(axis=(2, 4)).reshape(count, -1)
-    spread = x.std(axis=0)
-    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0), y
 
 
 def escape_study(

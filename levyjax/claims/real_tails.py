@@ -5,7 +5,7 @@ import numpy as np
 
 from levyjax.claims.base import Claim, Outcome, Settings, Verdict, shown
 from levyjax.claims.real_noise import trained
-from levyjax.claims.training_path import share_interval
+from levyjax.escape import binomial_interval
 from levyjax.plots.training import alpha_along_training
 from levyjax.training import TrainResult, load
 from levyjax.training.tail_monitor import BatchSizeStudy, LayerTail, batch_size_study, layer_slices, tail_monitor
@@ -49,7 +49,7 @@ def real_tails(settings: Settings) -> Outcome:
     return Outcome(
         expected=None,
         measured=against / len(verdicts),
-        ci95=share_interval(against, len(verdicts)),
+        ci95=binomial_interval(against, len(verdicts)),
         verdict=verdict,
         finding=f"64-32-10 relu network on the digits, test accuracy {100 * result.test_accuracy[-1]:.1f}%. The "
         f"paper's estimator gives {shown(min(published))} to {shown(max(published))} along training, and "

@@ -13,9 +13,11 @@ from scipy import stats
 
 from levyjax import tails
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, judge_above, judge_below, judge_together, shown
+from levyjax.escape import binomial_interval
 from levyjax.plots import ratio_forest
 from levyjax.plots.training import loss_along_path
 from levyjax.training import MLP, FlatModel, draw_batches, flatten, gradient_noise, load
+from levyjax.training.capture import batch_gradient
 from levyjax.training.curvature import HessianTrace, Loss, hessian_pairs, hessian_trace, mean_loss, noise_alignment
 from levyjax.training.paths import LossPath, least_path, line_path
 
@@ -63,7 +65,7 @@ def runs(
 
     def update(carry: Any, rows: jax.Array) -> tuple[Any, None]:
         parameters, state = carry
-        slope = jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters)
+        slope = batch_gradient(losses, parameters, x, y, rows)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes Python floats and int32 counters
             step, state = optimizer.update(slope, state, parameters)
         return (optax.apply_updates(parameters, step), state), None
@@ -116,7 +118,7 @@ def barriers(settings: Settings) -> Outcome:
         lines.append((found.iterations[first], found.iterations[last], line, way))
         rises.append(line.barrier / max(line.losses[0], line.losses[-1]))
         lows.append(alphas.min())
-    interval = share_interval(int(crossed), count)
+    interval = binomial_interval(int(crossed), count)
     on_line = int((np.array(rises) > _RISE).sum())
     highest = int(np.argmax(rises))
     return Outcome(
@@ -132,13 +134,6 @@ def barriers(settings: Settings) -> Outcome:
         draw=lambda: _draw_lines(lines, highest),
         alt="Loss on the lines between iterates before and after the dip: it falls from one end to the other.",
     )
-
-
-def share_interval(hits: int, count: int) -> Interval:
-    """Clopper and Pearson's 95% interval of a share."""
-    low = stats.beta.ppf(0.025, hits, count - hits + 1) if hits else 0.0
-    high = stats.beta.ppf(0.975, hits + 1, count - hits) if hits < count else 1.0
-    return float(low), float(high)
 
 
 def _draw_lines(lines: list[tuple[int, int, LossPath, LossPath]], highest: int) -> Any:

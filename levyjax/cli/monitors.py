@@ -1,5 +1,6 @@
 """What `levyjax train` looks at once a run has ended: tails by layer, the way between two points, curvature."""
 
+import functools
 import math
 from typing import Any
 
@@ -28,12 +29,17 @@ Figures = list[tuple[str, Any]]  # name, function of axes
 def monitored(result: TrainResult, settings: MonitorSettings) -> tuple[dict[str, Any], Figures]:
     """What the chosen monitors found, for the record, and the figures that show it; a refusal is kept as "error"."""
     chosen = {"tails": settings.tails, "path": settings.path, "curvature": settings.curvature > 0}
-    looks = {"tails": _tails, "path": _path, "curvature": lambda result: _curvature(result, settings.curvature)}
+    loss = functools.cache(lambda: _training_loss(result))  # read and compiled once, if at all
+    looks = {
+        "tails": lambda: _tails(result),
+        "path": lambda: _path(result, loss()),
+        "curvature": lambda: _curvature(result, loss(), settings.curvature),
+    }
     record: dict[str, Any] = {}
     figures: Figures = []
     for name in (name for name, wanted in chosen.items() if wanted):
         try:
-            record[name], drawn = looks[name](result)
+            record[name], drawn = looks[name]()
             figures += drawn
         except ValueError as error:
             record[name] = {"error": str(error)}
@@ -45,8 +51,7 @@ def _tails(result: TrainResult) -> tuple[list[LayerTail], Figures]:
     return tails, _tail_figures(tails)
 
 
-def _path(result: TrainResult) -> tuple[dict[str, Any], Figures]:
-    loss = _training_loss(result)
+def _path(result: TrainResult, loss: Loss) -> tuple[dict[str, Any], Figures]:
     ends = [jnp.asarray(parameters) for parameters in result.kept.values()]
     ways = {"line": line_path(loss, ends[0], ends[-1]), "least path": least_path(loss, ends[0], ends[-1])}
     found = {"from": min(result.kept), "to": max(result.kept)} | {
@@ -79,8 +84,8 @@ def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:
     return plots.loss_along_path({name: (way.places, way.losses) for name, way in ways.items()}, ax=ax)
 
 
-def _curvature(result: TrainResult, count: int) -> tuple[dict[str, Any], Figures]:
-    seed, parameters, loss = result.config.seed, result.parameters, _training_loss(result)
+def _curvature(result: TrainResult, loss: Loss, count: int) -> tuple[dict[str, Any], Figures]:
+    seed, parameters = result.config.seed, result.parameters
     pairs = hessian_pairs(loss, parameters, min(count, parameters.size - 1), seed=seed)
     trace = hessian_trace(loss, parameters, seed=seed)
     found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {

@@ -6,12 +6,7 @@ from typing import Any
 
 HELP = "train a network and capture its gradient noise for `levyjax tails` and for runs of kind = empirical"
 
-_FLAGS = (
-    "data", "data_dir", "optimizer", "learning_rate", "momentum", "network", "loss", "bias", "widths", "activation",
-    "batch_size", "iterations", "record_every", "capture_every", "capture_at", "capture", "applied",
-    "num_batches", "seed",
-)  # fmt: skip
-
+_NOT_KEYS = ("command", "config", "checkpoint", "out", "json")  # arguments that are no keys of [training]
 _ESCAPE = """# Exits of SGD driven by the noise captured at iteration {iteration}, from a quadratic basin in the
 # noisiest coordinates; curvatures are batch_size times the noise's variance
 # (Fisher's identity, which holds near a minimum).
@@ -127,7 +122,7 @@ def failure(result: dict[str, Any]) -> str | None:
 def _plan(args: argparse.Namespace) -> Any:
     from levyjax.config.training import load_training, parse_training
 
-    given = {name: value for name in _FLAGS if (value := getattr(args, name)) is not None}
+    given = {name: value for name, value in vars(args).items() if name not in _NOT_KEYS and value is not None}
     return load_training(args.config, given) if args.config else parse_training({"training": given})
 
 
@@ -168,11 +163,7 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
 
 def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
     """One file of a capture; its tail index is that of a stable law fitted to it, whether or not it is stable."""
-    import io
-
-    import numpy as np
-
-    from levyjax.output import write_bytes
+    from levyjax.output import write_array
     from levyjax.training import stable_scales
 
     try:
@@ -181,9 +172,7 @@ def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
         fit, warnings = None, [str(error)]
     file = _file(noise, name) if folder else None
     if folder:
-        buffer = io.BytesIO()
-        np.save(buffer, noise.samples)
-        write_bytes(folder / _file(noise, name), buffer.getvalue())
+        write_array(folder / _file(noise, name), noise.samples)
     return {
         "iteration": noise.iteration,
         "file": file,
@@ -203,22 +192,19 @@ def _file(found: Any, name: str, suffix: str = "npy") -> str:
 def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
     """The arrays of one capture in a file; here the block log-moment estimates of each parameter array."""
     import dataclasses
-    import io
 
     import numpy as np
 
-    from levyjax.output import write_bytes
+    from levyjax.output import write_arrays
 
     file = _file(found, "statistics", "npz") if folder else None
     if folder:
-        buffer = io.BytesIO()
         arrays: dict[str, Any] = {
             field.name: getattr(found, field.name)
             for field in dataclasses.fields(found)
             if isinstance(getattr(found, field.name), np.ndarray)
         }
-        np.savez(buffer, **arrays)
-        write_bytes(folder / _file(found, "statistics", "npz"), buffer.getvalue())
+        write_arrays(folder / _file(found, "statistics", "npz"), **arrays)
     layers = {
         name: {"block_lengths": logs.lengths[1:].tolist(), "alpha": logs.alpha().tolist()}
         for name, logs in found.layers.items()

@@ -9,9 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from levyjax.plots.comparisons import Interval, numbers, once
-from levyjax.plots.style import PALETTE, legend, panel
-
-_MARKERS = "osD^vP"
+from levyjax.plots.style import MARKERS, PALETTE, legend, panel
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def points_on_curve(
     points = curve_points(x, y, intervals, "y" in log)
     with panel(ax) as axes:
         series = len(axes.containers)
-        marker, color = _MARKERS[series % len(_MARKERS)], PALETTE[series % len(PALETTE)]
+        marker, color = MARKERS[series % len(MARKERS)], PALETTE[series % len(PALETTE)]
         look = {"fmt": marker, "color": color, "capsize": 2, "elinewidth": 1.0, "markersize": 4.5}
         inside = "white" if hollow else color
         axes.errorbar(points.x, points.y, points.errors, label=label, markerfacecolor=inside, **look)

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from levyjax.plots.style import GREY, PALETTE, legend_above, panel
+from levyjax.plots.style import GREY, MARKERS, PALETTE, legend_above, panel
 
-_MARKERS = "osD^vP"
 _STEP = 0.22  # between the rows of one group
 
 
@@ -45,7 +44,7 @@ def tail_indices(
             middle = np.array([alpha for alpha, _ in found])
             ends = np.array([interval for _, interval in found]).T
             errors = np.maximum(0, np.abs(ends - middle))
-            style = {"color": PALETTE[place], "fmt": _MARKERS[place], "markersize": 4, "elinewidth": 1.2}
+            style = {"color": PALETTE[place], "fmt": MARKERS[place], "markersize": 4, "elinewidth": 1.2}
             axes.errorbar(middle, heights, xerr=errors, label=estimator, **style)
         axes.set(xlabel="estimated tail index", yticks=range(len(names)), yticklabels=list(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -73,7 +72,7 @@ def layer_moments(moments: Mapping[str, Mapping[str, float]], *, ax: Axes | None
     arrays = list(next(iter(moments.values())))
     with panel(ax, height=1.0 + 0.34 * len(arrays)) as axes:
         for place, (noise, values) in enumerate(moments.items()):
-            look = {"color": PALETTE[place], "marker": _MARKERS[place], "markersize": 4.5, "linestyle": "none"}
+            look = {"color": PALETTE[place], "marker": MARKERS[place], "markersize": 4.5, "linestyle": "none"}
             axes.plot([values[name] for name in arrays], range(len(arrays)), label=noise, **look)
         axes.set(xscale="log", xlabel="mean square of the noise", yticks=range(len(arrays)), yticklabels=arrays)
         axes.set_ylim(len(arrays) - 0.5, -0.5)

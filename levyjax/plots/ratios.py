@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from levyjax.plots.comparisons import Interval
-from levyjax.plots.style import INK, PALETTE, panel
+from levyjax.plots.style import INK, MARKERS, PALETTE, panel
 
-_MARKERS = "osD^vP"
 _SPREAD = 0.7  # of a group's rows, of the way to the next group
 
 
@@ -53,7 +52,7 @@ def grouped_ratios(
         axes.axvline(1.0, color=INK, linewidth=0.8)
         for place, (name, rows) in enumerate(series.items()):
             look = {"color": PALETTE[place % len(PALETTE)], "markersize": 4}
-            marker = _MARKERS[place % len(_MARKERS)]
+            marker = MARKERS[place % len(MARKERS)]
             axes.plot([], [], marker, label=name, **look)
             for group, (ratio, interval) in enumerate(rows):
                 _mark(axes, group + offsets[place], ratio, interval, marker, look)

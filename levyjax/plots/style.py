@@ -15,6 +15,9 @@ BLUE, ORANGE, GREEN, PINK, SKY, BROWN, INK, GREY = (
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, BROWN)
 """Line colours in the order of use: Okabe and Ito's, without the yellow that white paper swallows (brown for it)."""
 
+MARKERS = "osD^vP"
+"""Markers of series in the order of use."""
+
 BAND = 0.18
 """Opacity of confidence bands."""
 

@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from levyjax.plots.comparisons import numbers
-from levyjax.plots.style import GREY, INK, PALETTE, legend_above, panel
+from levyjax.plots.style import GREY, INK, MARKERS, PALETTE, legend_above, panel
 
 _GAUSSIAN = "Gaussian twin"
-_MARKERS = "osD^vP"
 _HIGHEST = 5.0  # of the estimates that are shown
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -49,7 +48,7 @@ def alpha_along_training(
     with panel(ax) as axes:
         axes.axhline(2, color=GREY, linewidth=0.8, linestyle=":")
         for place, (name, line) in enumerate(lines.items()):
-            color, marker = PALETTE[place % len(PALETTE)], _MARKERS[place % len(_MARKERS)]
+            color, marker = PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)]
             axes.plot(at, line, "-", marker=marker, color=color, markersize=3.4, label=name)
             if name in twins:
                 axes.plot(at, twins[name], "--", color=color, linewidth=0.9)

@@ -30,10 +30,10 @@ from levyjax.training.curvature import (
     noise_alignment,
 )
 from levyjax.training.data import Dataset, load
-from levyjax.training.escapes import EVERY, Descent, Excursions, Place, excursions, exit_levels, first_exits
+from levyjax.training.escapes import EVERY, Descent, Excursions, excursions, exit_levels, first_exits
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
-from levyjax.training.loop import TrainConfig, TrainResult, train
+from levyjax.training.loop import TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.noise_models import (
     FlatLoss,
@@ -49,6 +49,7 @@ from levyjax.training.paths import LossPath, least_path, line_path
 from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
 from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.sde import Algorithm, Curves, LawDistance, LevySDE, law_distance, training_curves
+from levyjax.training.settings import TrainConfig
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 from levyjax.training.tail_monitor import (
     BatchSizeStudy,
@@ -93,7 +94,6 @@ __all__ = [
     "NoiseAlignment",
     "NoiseModels",
     "NoiseStatistics",
-    "Place",
     "QuadraticModel",
     "ResNet",
     "SameEverywhere",

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
-from levyjax.training.capture import GradientNoise, Losses, checked_batches, full_gradient
+from levyjax.training.capture import GradientNoise, Losses, batch_gradient, checked_batches, full_gradient
 
 _VALUES = 1 << 22  # numbers of a chunk of recorded updates
 
@@ -135,8 +135,7 @@ def _groups(losses: Losses, optimizer: optax.GradientTransformation, parameters,
 
         def step(place, carry):
             state, total, _, _ = carry
-            chosen = rows[place]
-            gradient = jax.grad(lambda p: losses(p, x[chosen], y[chosen]).mean())(parameters)
+            gradient = batch_gradient(losses, parameters, x, y, rows[place])
             with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes Python floats and int32 counters
                 update, state = optimizer.update(gradient, state, parameters)
             return state, total + update, gradient, update

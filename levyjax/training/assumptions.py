@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import lambertw
 
-from levyjax.training.capture import Losses
+from levyjax.training.capture import Losses, batch_gradient, draw_batches
 from levyjax.training.curvature import mean_loss
 
 _SETTINGS = ("learning_rate", "beta1", "beta2", "epsilon")
@@ -148,8 +148,7 @@ def adam_quantities(
             f"more, of 1 to {len(y)}."
         )
     point, x, y = jnp.asarray(parameters), jnp.asarray(x), jnp.asarray(y)
-    rng = np.random.default_rng([seed, _BATCHES])
-    batches = np.array([rng.choice(len(y), batch_size, False, shuffle=False) for _ in range(iterations)], np.int32)
+    batches = draw_batches(len(y), batch_size, iterations, [seed, _BATCHES])
     settings: tuple[Any, ...] = tuple(float(value) for value in (learning_rate, beta1, beta2, epsilon))
     rows, (end, free_end) = _run(losses, settings, point, x, y, jnp.asarray(batches))
     columns: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in rows.items()}
@@ -274,7 +273,7 @@ def _run(losses: Losses, settings: tuple[float, ...], start: Array, x: Array, y:
     def update(carry: Any, step: tuple[Array, Array]) -> tuple[Any, dict[str, Array]]:
         (point, used, m, v), (free, free_m, free_v), gap_sum = carry
         rows, k = step
-        own = jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(point)
+        own = batch_gradient(losses, point, x, y, rows)
         (height, slope), (free_height, free_slope) = full(point), full(free)
         used, m, v = averaged(used, own, beta1), averaged(m, slope, beta1), averaged(v, own**2, beta2)
         free_m, free_v = averaged(free_m, free_slope, beta1), averaged(free_v, free_slope**2, beta2)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ class StableNoise:
     warnings: tuple[str, ...]
 
 
-def draw_batches(num_examples: int, batch_size: int, num_batches: int, seed: int = 0) -> np.ndarray:
+def draw_batches(num_examples: int, batch_size: int, num_batches: int, seed: int | Sequence[int] = 0) -> np.ndarray:
     """Mini-batches for measuring noise: each without repetition in itself, and independent of the others.
 
     (The mini-batches of one epoch are not independent: their noises add up to zero.)
@@ -135,12 +135,10 @@ def gradient_noise(
     full = full_gradient(losses, parameters, x, y)
     samples = np.empty((len(batches), full.size), parameters.dtype)
     width = int(max(1, min(len(batches), _VALUES // full.size)))
-    finite = np.isfinite(full).all()
+    check_finite(iteration, full)
     for start, chunk, count in padded(batches, width):
         found = np.asarray(_batch_gradients(losses, parameters, x, y, chunk), np.float64)[:count]
-        finite = finite and np.isfinite(found).all()
-        if not finite:
-            raise ValueError(f"the gradients at iteration {iteration} are not all finite. Use a smaller learning rate.")
+        check_finite(iteration, found)
         samples[start : start + count] = found - full
     return GradientNoise(samples, full, iteration, batches.shape[1], dict(slices or {}))
 
@@ -193,7 +191,18 @@ def stable_scales(noise: GradientNoise, *, method: str = "characteristic_functio
 
 @functools.partial(jax.jit, static_argnums=0)
 def _batch_gradients(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, batches: jax.Array):
-    return jax.lax.map(lambda i: jax.grad(lambda p: losses(p, x[i], y[i]).mean())(parameters), batches)
+    return jax.lax.map(lambda rows: batch_gradient(losses, parameters, x, y, rows), batches)
+
+
+def batch_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, rows: jax.Array) -> jax.Array:
+    """The gradient (num_parameters,) of the mean loss over the examples `rows`."""
+    return jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters)
+
+
+def check_finite(iteration: int, *arrays: np.ndarray) -> None:
+    """Refuses gradients or updates that are not finite, in one sentence."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"the gradients at iteration {iteration} are not all finite. Use a smaller learning rate.")
 
 
 @functools.partial(jax.jit, static_argnums=0)

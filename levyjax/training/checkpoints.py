@@ -1,7 +1,6 @@
 """Where a training run stands, kept on disk, so that a killed one goes on and ends with the same bits."""
 
 import dataclasses
-import io
 import json
 import logging
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from levyjax.output import output_directory, to_json, write_bytes, write_text
+from levyjax.output import output_directory, to_json, write_arrays, write_text
 from levyjax.training.applied import AppliedNoise
 from levyjax.training.capture import GradientNoise
 from levyjax.training.streamed import BlockLogs, NoiseStatistics
@@ -73,7 +72,7 @@ class Checkpoints:
 
     def save_noise(self, noise: GradientNoise) -> None:
         """Writes a capture."""
-        _write_arrays(self._noise(noise.iteration), samples=noise.samples, full_gradient=noise.full_gradient)
+        write_arrays(self._noise(noise.iteration), samples=noise.samples, full_gradient=noise.full_gradient)
 
     def noise(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> GradientNoise:
         """Reads a capture."""
@@ -85,7 +84,7 @@ class Checkpoints:
         parts = {"raw": noise.raw, "applied": noise.applied}
         arrays = {f"{name}_samples": part.samples for name, part in parts.items()}
         arrays |= {f"{name}_full_gradient": part.full_gradient for name, part in parts.items()}
-        _write_arrays(self._applied(noise.raw.iteration), **arrays)
+        write_arrays(self._applied(noise.raw.iteration), **arrays)
 
     def applied(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> AppliedNoise:
         """Reads it."""
@@ -101,7 +100,7 @@ class Checkpoints:
         arrays = {name: value for name, value in vars(statistics).items() if name != "layers"}
         for place, (name, logs) in enumerate(statistics.layers.items()):
             arrays |= {f"layer_{place}_name": name} | {f"layer_{place}_{key}": part for key, part in vars(logs).items()}
-        _write_arrays(self._statistics(statistics.iteration), **arrays)
+        write_arrays(self._statistics(statistics.iteration), **arrays)
 
     def statistics(self, iteration: int) -> NoiseStatistics:
         """Reads them."""
@@ -118,7 +117,7 @@ class Checkpoints:
 
     def save_parameters(self, iteration: int, parameters: np.ndarray) -> None:
         """Writes the parameters of an iteration to keep."""
-        _write_arrays(self._parameters(iteration), parameters=parameters)
+        write_arrays(self._parameters(iteration), parameters=parameters)
 
     def parameters(self, iteration: int) -> np.ndarray:
         """Reads them."""
@@ -136,12 +135,6 @@ class Checkpoints:
 
     def _parameters(self, iteration: int) -> Path:
         return self.folder / f"parameters_{iteration:06d}.npz"
-
-
-def _write_arrays(path: Path, **arrays: Any) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
 
 
 def _manager(folder: Path) -> Any:

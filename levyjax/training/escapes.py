@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +11,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import cast, positive, pytree
+from levyjax.dynamics import AdamState
 from levyjax.random import Counter, first_counter, run_key
 from levyjax.training.noise_models import FlatLoss, NoisyGradient
 
 EVERY = 10  # steps between two looks at where the lanes are
 _BLOCK = 64  # lanes of one compiled run
-
-
-class Place(NamedTuple):
-    """Where the lanes are, and Adam's averages; each (d, lanes)."""
-
-    x: Float[Array, "d lanes"]
-    m: Float[Array, "d lanes"]
-    v: Float[Array, "d lanes"]
 
 
 @pytree
@@ -39,7 +32,7 @@ class Descent:
         ValueError: a learning rate that is not positive.
 
     Example:
-        >>> place = Place(*jnp.zeros((3, 1, 1)))
+        >>> place = AdamState(*jnp.zeros((3, 1, 1)))
         >>> Descent(0.5).step(place, jnp.ones((1, 1))).x.tolist()
         [[-0.5]]
     """
@@ -53,16 +46,16 @@ class Descent:
     def __post_init__(self) -> None:
         positive(self.learning_rate, "learning_rate")
 
-    def step(self, place: Place, gradient: Float[Array, "d lanes"], count: Any = jnp.inf) -> Place:
+    def step(self, place: AdamState, gradient: Float[Array, "d lanes"], count: Any = jnp.inf) -> AdamState:
         """Step number `count`, 1 for the first; default long after the start, where Adam's corrections are 1."""
 
-        def adam(place: Place) -> Place:
+        def adam(place: AdamState) -> AdamState:
             m = self.beta1 * place.m + (1 - self.beta1) * gradient
             v = self.beta2 * place.v + (1 - self.beta2) * gradient**2
             root = jnp.sqrt(v / (1 - self.beta2**count)) + self.epsilon
-            return Place(place.x - self.learning_rate * m / (1 - self.beta1**count) / root, m, v)
+            return AdamState(place.x - self.learning_rate * m / (1 - self.beta1**count) / root, m, v)
 
-        def sgd(place: Place) -> Place:
+        def sgd(place: AdamState) -> AdamState:
             return place._replace(x=place.x - self.learning_rate * gradient)
 
         return jax.lax.cond(self.adaptive, adam, sgd, place)
@@ -136,17 +129,17 @@ def _looks(
     center, v = (jnp.repeat(part[:, None], lanes, axis=1) for part in start)
     level = loss.value(center)
 
-    def step(_: Any, carry: tuple[Place, Counter]) -> tuple[Place, Counter]:
+    def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
         place, counter = carry
         place = optimizer.step(place, model.gradient(loss, place.x, counter))
         return place, counter._replace(low=counter.low + jnp.uint32(1))
 
-    def look(carry: tuple[Place, Counter], _: None) -> tuple[tuple[Place, Counter], Array]:
+    def look(carry: tuple[AdamState, Counter], _: None) -> tuple[tuple[AdamState, Counter], Array]:
         carry = jax.lax.fori_loop(0, EVERY, step, carry)
         x = carry[0].x
         return carry, jnp.stack([jnp.sqrt(((x - center) ** 2).sum(axis=0)), loss.value(x) - level])
 
-    place = Place(center, jnp.zeros_like(center), v)
+    place = AdamState(center, jnp.zeros_like(center), v)
     return jax.lax.scan(look, (place, counter), length=num_looks)[1]
 
 

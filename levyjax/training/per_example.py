@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from levyjax.training.capture import GradientNoise, Losses, checked_batches, full_gradient, padded
+from levyjax.training.capture import GradientNoise, Losses, check_finite, checked_batches, full_gradient, padded
 
 _VALUES = 1 << 22  # numbers of a chunk of gradients
 
@@ -73,7 +73,8 @@ def per_example_noise(
     full = full_gradient(losses, parameters, x, y)
     samples = np.empty((len(rows), full.size), parameters.dtype)
     for start, found in _chunks(losses, parameters, full, x, y, rows):
-        samples[start : start + len(found)] = _checked(found, iteration)
+        check_finite(iteration, found)
+        samples[start : start + len(found)] = found
     return GradientNoise(samples, full, iteration, 1, dict(slices or {}))
 
 
@@ -120,8 +121,8 @@ def per_example_moments(
     full = full_gradient(losses, parameters, x, y)
     square = np.zeros(full.size)
     products = np.zeros((full.size, full.size)) if covariance else None
-    for _, found in _chunks(losses, parameters, full, x, y, rows):
-        noise = _checked(found, iteration)
+    for _, noise in _chunks(losses, parameters, full, x, y, rows):
+        check_finite(iteration, noise)
         square += np.einsum("ij,ij->j", noise, noise)
         if products is not None:
             products += noise.T @ noise
@@ -156,12 +157,6 @@ def _chunks(losses: Losses, parameters, full: np.ndarray, x, y, rows: np.ndarray
     width = max(1, min(len(rows), _VALUES // full.size))
     for start, chunk, count in padded(rows, width):
         yield start, np.asarray(_gradients(losses, parameters, x, y, chunk)[:count], np.float64) - full
-
-
-def _checked(noise: np.ndarray, iteration: int) -> np.ndarray:
-    if not np.isfinite(noise).all():
-        raise ValueError(f"the gradients at iteration {iteration} are not all finite. Use a smaller learning rate.")
-    return noise
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, pytree, static
+from levyjax.dynamics import AdamState
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.random import Counter, Stream, first_counter, run_key
-from levyjax.training.escapes import Descent, Place
+from levyjax.training.escapes import Descent
 from levyjax.training.networks import FlatModel
 from levyjax.training.noise_models import FlatLoss, MiniBatches
 
@@ -20,7 +21,7 @@ from levyjax.training.noise_models import FlatLoss, MiniBatches
 class Mover(Protocol):
     """One update of all lanes."""
 
-    def step(self, loss: FlatLoss, place: Place, counter: Counter) -> Place:
+    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
         """The place after it; the counter's step is 0 at the first."""
         ...
 
@@ -32,7 +33,7 @@ class Algorithm:
     optimizer: Descent
     batch_size: int = static()
 
-    def step(self, loss: FlatLoss, place: Place, counter: Counter) -> Place:
+    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
         gradient = MiniBatches(self.batch_size).gradient(loss, place.x, counter)
         return self.optimizer.step(place, gradient, _count(counter, place.x.dtype))
 
@@ -69,12 +70,12 @@ class LevySDE:
     epsilon: Any = 1e-8
     batch_size: int = static(default=1)
 
-    def step(self, loss: FlatLoss, place: Place, counter: Counter) -> Place:
+    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
         dt = self.learning_rate
         full = loss.gradient(place.x)
         jump = sde_noise_level(self.alpha, dt) * Independent(self.alpha, self.dispersion).increment(counter, dt)
 
-        def adam(place: Place) -> Place:
+        def adam(place: AdamState) -> AdamState:
             b1, b2 = self.rates
             time = _count(counter, place.x.dtype) * dt
             seen = MiniBatches(self.batch_size, Stream.GRADIENT).gradient(loss, place.x, counter)
@@ -82,9 +83,9 @@ class LevySDE:
             v = place.v - jnp.expm1(-b2 * dt) * (seen**2 - place.v)
             omega = jnp.where(self.settled, 1.0, -1 / jnp.expm1(-b2 * time)).astype(v.dtype)
             root = jnp.sqrt(omega * v) + self.epsilon
-            return Place(place.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
+            return AdamState(place.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
 
-        def sgd(place: Place) -> Place:
+        def sgd(place: AdamState) -> AdamState:
             return place._replace(x=place.x - dt * full + jump)
 
         return jax.lax.cond(self.adaptive, adam, sgd, place)
@@ -152,7 +153,7 @@ def training_curves(
     counter = first_counter(run_key(seed), jnp.arange(num_seeds, dtype=jnp.uint32))
     x = jnp.repeat(start[:, None], num_seeds, axis=1)
     v = jnp.zeros_like(x) if square is None else jnp.broadcast_to(jnp.asarray(square, x.dtype)[:, None], x.shape)
-    carry, mover = (Place(x, jnp.zeros_like(x), v), counter), cast(mover, start.dtype)
+    carry, mover = (AdamState(x, jnp.zeros_like(x), v), counter), cast(mover, start.dtype)
     found = [_measures(model.losses, apply, sets, x)]
     for _ in range(num_steps // record_every):
         carry = _advanced(FlatLoss(model.losses, *sets[0]), mover, carry, record_every)
@@ -165,8 +166,8 @@ def training_curves(
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def _advanced(loss: FlatLoss, mover: Any, carry: tuple[Place, Counter], count: int) -> tuple[Place, Counter]:
-    def step(_: Any, carry: tuple[Place, Counter]) -> tuple[Place, Counter]:
+def _advanced(loss: FlatLoss, mover: Any, carry: tuple[AdamState, Counter], count: int) -> tuple[AdamState, Counter]:
+    def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
         place, counter = carry
         return mover.step(loss, place, counter), counter._replace(low=counter.low + jnp.uint32(1))
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.training.capture import Losses, checked_batches, full_gradient, padded
+from levyjax.training.capture import Losses, batch_gradient, check_finite, checked_batches, full_gradient, padded
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
 _LANES, _ONE = 256, 1 << 16  # 32 exponents of float64 add up to less than this
@@ -141,8 +141,7 @@ def noise_statistics(
             total += np.asarray(part)
         norms[start : start + count] = np.asarray(found.norms)[:count]
         sample[start : start + count] = np.asarray(found.sample)[:count]
-    if not (np.isfinite(full).all() and np.isfinite(norms).all()):
-        raise ValueError(f"the gradients at iteration {iteration} are not all finite. Use a smaller learning rate.")
+    check_finite(iteration, full, norms)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_log = np.where(sums.seen > 0, sums.log / sums.seen, -np.inf)
     return NoiseStatistics(
@@ -206,7 +205,7 @@ def _group(
         sample = sample.at[place].set(noise[picked[place]])
         return square + noise**2, logs.add(noise), block_logs, norms, sample
 
-    gradients = jax.lax.map(lambda rows: jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters), batches)
+    gradients = jax.lax.map(lambda rows: batch_gradient(losses, parameters, x, y, rows), batches)
     places = np.cumsum([0, *_rungs(layers)])
     logs = _Logs.none(full.size, full.dtype), _Logs.none(int(places[-1]), full.dtype)
     nothing = jnp.zeros(len(batches), full.dtype), jnp.zeros(picked.shape, full.dtype)
