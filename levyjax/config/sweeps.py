@@ -48,6 +48,12 @@ def cells(config: "RunConfig") -> tuple[Cell, ...]:
     return tuple(itertools.starmap(Cell, zip(*(x * count if len(x) == 1 else x for x in lists), strict=True)))
 
 
+def coordinates(config: "RunConfig", cell: Cell) -> dict[str, Any]:
+    """What a cell is reported by; the learning rate is None where the run does not use it."""
+    learning_rate = cell.learning_rate if config.uses_learning_rate else None
+    return {"alpha": cell.alpha, "noise_level": cell.noise_level, "learning_rate": learning_rate}
+
+
 def check_sweep(config: "RunConfig") -> None:
     """Raises `ConfigError` where lists to be paired differ in length, or where the cells are too many."""
     lengths = [(where, len(value)) for where, value in _swept(config) if isinstance(value, tuple)]

@@ -122,6 +122,7 @@ def simulate(
     key: Any,
     on_progress: Callable[[int], None] | None = None,
     *,
+    first_id: int = 0,
     keep_partial: bool = False,
 ) -> ExitSamples:
     """Simulate first exits; trajectory i is the same to the last bit for any chunk size and number of devices.
@@ -137,6 +138,7 @@ def simulate(
         plan: by which solver, how many, how long.
         key: an integer seed or a `jax.random.key`.
         on_progress: called with the number of newly ended trajectories.
+        first_id: id of the first trajectory; its exit is the same as in a simulation that began with trajectory 0.
         keep_partial: return what there is when interrupted, marked `partial`; default raise.
 
     Returns:
@@ -157,7 +159,7 @@ def simulate(
         >>> samples.count(ExitCode.EXITED)
         256
     """
-    return _joined(list(simulate_chunks(problem, plan, key, on_progress, keep_partial=keep_partial)))
+    return joined(list(simulate_chunks(problem, plan, key, on_progress, first_id=first_id, keep_partial=keep_partial)))
 
 
 def simulate_chunks(
@@ -166,6 +168,7 @@ def simulate_chunks(
     key: Any,
     on_progress: Callable[[int], None] | None = None,
     *,
+    first_id: int = 0,
     keep_partial: bool = False,
 ) -> Iterator[ExitSamples]:
     """What `simulate` returns, chunk by chunk, in memory that does not grow with the number of trajectories."""
@@ -180,6 +183,7 @@ def simulate_chunks(
         key,
         plan.num_trajectories,
         max_steps,
+        first_id=first_id,
         chunk_size=plan.chunk_size,
         devices=plan.devices,
         narrowing=step_time is not None,
@@ -203,7 +207,8 @@ def _samples(problem: EscapeProblem, ends: Ends, step_time: float | None) -> Exi
     return ExitSamples(ends.step, ends.code, x, face, names, step_time, ends.seconds, ends.interrupted, clock)
 
 
-def _joined(parts: list[ExitSamples]) -> ExitSamples:
+def joined(parts: list[ExitSamples]) -> ExitSamples:
+    """Samples of one problem, one after the other."""
     first, last = parts[0], parts[-1]
     names = ("exit_step", "exit_code", "exit_position", "exit_face")
     names += () if first.clock is None else ("clock",)

@@ -1,0 +1,91 @@
+"""What a sweep will cost, said before it starts."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from levyjax.config.build import build_plan, build_problem
+from levyjax.config.grid import SweepCell, SweepConfig
+from levyjax.escape import predict, simulate
+
+_PILOT_TRAJECTORIES, _PILOT_STEPS = 4096, 512
+_PILOTS = 4  # programs that are tried; others count as their mean
+
+
+def cost(config: SweepConfig) -> dict[str, Any]:
+    """Cells, chunks, trajectory-steps, seconds on this machine, and bytes.
+
+    Steps are those of the theory's mean exit time, or of max_time where that comes first; a cell of which neither is
+    known, or a quasi-stationary one, is not counted. Seconds are steps over the speed of a short pilot of the first
+    cell of each kind of run, without compilation.
+
+    Returns:
+        "cells", "chunks", "trajectories", "trajectory_steps", "cells_of_unknown_cost", "pilot_steps_per_second",
+        "seconds", "disk_bytes" (before compression: there is none) and "host_bytes" (of one cell, when gathered).
+    """
+    steps = [_steps(place) for place in config.cells]
+    kinds: dict[str, list[int]] = {}
+    for index, place in enumerate(config.cells):
+        kinds.setdefault(_kind(place), []).append(index)
+    firsts = [members[0] for members in kinds.values()]
+    tried = [index for index in firsts if config.cells[index].config.run.method != "quasi_stationary"]
+    speeds = {index: _speed(config.cells[index]) for index in tried[:_PILOTS]}
+    mean = float(np.mean(list(speeds.values()))) if speeds else None
+    seconds = 0.0
+    for members in kinds.values():
+        known = sum(steps[index] or 0.0 for index in members)
+        seconds += known / (speeds.get(members[0]) or mean or math.inf)
+    sizes = [_bytes(place) for place in config.cells]
+    return {
+        "cells": len(config.cells),
+        "chunks": sum(config.num_chunks(index) for index in range(len(config.cells))),
+        "trajectories": sum(place.config.run.num_trajectories for place in config.cells),
+        "trajectory_steps": sum(count or 0.0 for count in steps),
+        "cells_of_unknown_cost": steps.count(None),
+        "pilot_steps_per_second": mean,
+        "seconds": seconds,
+        "disk_bytes": sum(sizes),
+        "host_bytes": 3 * max(sizes),
+    }
+
+
+def _kind(place: SweepCell) -> str:
+    """What has a compiled program of its own, up to shapes."""
+    config = place.config
+    tables = (config.landscape, config.basin, config.dynamics, config.noise)
+    return repr((*map(type, tables), config.run.method, config.run.dtype, config.dimension))
+
+
+def _steps(place: SweepCell) -> float | None:
+    """Expected steps of all trajectories of a cell."""
+    plan = build_plan(place.config)
+    if place.config.run.method == "quasi_stationary":
+        return None
+    problem = build_problem(place.config, place.cell)
+    expected = predict(problem, plan.solver).mean_exit_steps
+    step_time = plan.solver.step_time(problem)
+    limit = math.inf if step_time is None else plan.max_time / float(step_time)
+    steps = min(math.inf if expected is None else expected, limit)
+    return steps * plan.num_trajectories if math.isfinite(steps) else None
+
+
+def _speed(place: SweepCell) -> float:
+    """Trajectory-steps a second of a short run."""
+    problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
+    step_time = plan.solver.step_time(problem)
+    most = plan.max_time if step_time is None else min(plan.max_time, _PILOT_STEPS * float(step_time))
+    plan = dataclasses.replace(plan, num_trajectories=_PILOT_TRAJECTORIES, max_time=most)
+    samples = simulate(problem, plan, place.config.run.seed)
+    return float(samples.exit_step.sum(dtype=np.float64)) / samples.seconds
+
+
+def _bytes(place: SweepCell) -> int:
+    """Of a cell's chunks on disk: step, code, face, position, and the clock where steps differ."""
+    run = place.config.run
+    if run.method == "quasi_stationary":
+        return 4096
+    width = {"float32": 4, "float64": 8}[run.dtype]
+    clock = 8 if run.method == "jump_adapted" else 0
+    return run.num_trajectories * (8 + 1 + 4 + width * place.config.dimension + clock)

@@ -1,0 +1,151 @@
+"""One trajectory of a sweep or a run once more, step by step."""
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from levyjax.arrays import cast, jit
+from levyjax.config.build import build_plan, build_problem
+from levyjax.engine import ExitCode
+from levyjax.escape import EscapeProblem, Plan
+from levyjax.escape.problem import ExitProcess
+from levyjax.random import Counter, run_key, trajectory_key
+from levyjax.sweep.store import ChunkStore
+
+_LANES = 64  # as wide as the engine's lanes are at least
+_WINDOW = 1024  # steps between two looks from the host
+_LAST = 20  # points that are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """How one trajectory went.
+
+    Attributes:
+        exit_step: steps taken.
+        exit_code: an `ExitCode`; NONFINITE at the first step after which a number is not finite.
+        exit_position: (d,) the last point.
+        last_steps: (k,) the steps of `last_points`.
+        last_points: (k, d) the points before the end, and that of the end.
+    """
+
+    exit_step: int
+    exit_code: ExitCode
+    exit_position: Float[np.ndarray, " d"]
+    last_steps: np.ndarray
+    last_points: Float[np.ndarray, "k d"]
+
+
+def replay(problem: EscapeProblem, plan: Plan, key: Any, trajectory: int, max_steps: int | None = None) -> Replay:
+    """Run one trajectory of `simulate` again and keep its last points.
+
+    Args:
+        problem: what leaves what.
+        plan: by which solver; `num_trajectories` plays no part.
+        key: the integer seed or `jax.random.key` of the simulation.
+        trajectory: its id.
+        max_steps: stop after so many; default when it ends, or at the plan's max_time.
+
+    Returns:
+        The end and the last 20 points. Unlike a simulation, which looks every few steps, it finds the very step at
+        which a number ceases to be finite.
+    """
+    if not 0 <= trajectory < 2**63:
+        raise ValueError(f"trajectory = {trajectory} is refused: give an id from 0 on.")
+    with jax.enable_x64(True):
+        solver = plan.solver.prepare(problem, plan.max_time)
+    step_time = solver.step_time(problem)
+    limit = np.inf if step_time is None else np.floor(plan.max_time / float(step_time) * (1 + 1e-12))
+    limit = min(limit, np.inf if max_steps is None else max_steps)
+    with jax.enable_x64(plan.dtype == "float64"):
+        process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
+        low = jnp.full(_LANES, trajectory & 0xFFFFFFFF, jnp.uint32)
+        high, zero = jnp.full(_LANES, trajectory >> 32, jnp.uint32), jnp.zeros(_LANES, jnp.uint32)
+        words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
+        first = Counter(*trajectory_key(words, low, high), zero, zero)
+        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], _LANES)), process.start())
+        points, step = [(0, np.asarray(state.x)[:, 0])], 0
+        while True:
+            count = int(min(_WINDOW, limit - step))
+            at = step + np.arange(_WINDOW, dtype=np.uint64)
+            words = (
+                jnp.asarray((at & np.uint64(0xFFFFFFFF)).astype(np.uint32)),
+                jnp.asarray((at >> np.uint64(32)).astype(np.uint32)),
+            )
+            state, x, codes = _window(process, first, state, *words)
+            x, codes = np.asarray(x)[:count], np.asarray(codes)[:count]
+            ended = np.flatnonzero(codes != ExitCode.RUNNING)
+            taken = int(ended[0]) + 1 if len(ended) else count
+            points = [*points, *((step + 1 + i, x[i]) for i in range(max(taken - _LAST, 0), taken))][-_LAST:]
+            step += taken
+            if len(ended) or step >= limit:
+                code = ExitCode(int(codes[ended[0]])) if len(ended) else ExitCode.CENSORED
+                steps, last = zip(*points, strict=True)
+                return Replay(step, code, last[-1], np.array(steps), np.array(last))
+
+
+@jit
+def _window(process: ExitProcess, first: Counter, state: Any, low: Array, high: Array) -> tuple[Any, Array, Array]:
+    """A window of steps: the state after it, and point and code after each."""
+
+    def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
+        lanes = first.low.shape
+        counter = first._replace(low=jnp.broadcast_to(at[0], lanes), high=jnp.broadcast_to(at[1], lanes))
+        state = process.step(state, counter)
+        finite = jnp.isfinite(process.record(state)).all(axis=0)
+        code = jnp.where(finite, process.status(state), jnp.int32(ExitCode.NONFINITE))
+        return state, (state.x[:, 0], code[0])
+
+    state, (x, code) = lax.scan(step, state, (low, high))
+    return state, x, code
+
+
+def replay_stored(folder: str | os.PathLike[str], trajectory: int, cell: int = 0) -> dict[str, Any]:
+    """A trajectory of a sweep's folder, beside what its chunk has.
+
+    Raises:
+        ValueError: there is no such cell or trajectory.
+    """
+    store = ChunkStore.open(folder)
+    if not 0 <= cell < len(store.config.cells):
+        raise ValueError(f"--cell {cell} is refused: the sweep has cells 0 to {len(store.config.cells) - 1}.")
+    place = store.config.cells[cell]
+    total = place.config.run.num_trajectories
+    if place.config.run.method == "quasi_stationary":
+        raise ValueError(f"cell {cell} is a quasi-stationary rate, which has no trajectories.")
+    if not 0 <= trajectory < total:
+        raise ValueError(f"--trajectory {trajectory} is refused: the cell has trajectories 0 to {total - 1}.")
+    found = replay(build_problem(place.config, place.cell), build_plan(place.config), place.config.run.seed, trajectory)
+    chunk = trajectory // store.config.chunk_size
+    stored = _stored(store, found, cell, chunk, trajectory - store.config.bounds(cell, chunk)[0])
+    return {**place.coordinates, "cell": cell, "trajectory": trajectory, **_described(found), **stored}
+
+
+def _described(found: Replay) -> dict[str, Any]:
+    last = [{"step": int(step), "x": x} for step, x in zip(found.last_steps, found.last_points, strict=True)]
+    return {
+        "exit_code": found.exit_code.name,
+        "exit_step": found.exit_step,
+        "exit_position": found.exit_position,
+        "last_points": last,
+    }
+
+
+def _stored(store: ChunkStore, found: Replay, cell: int, chunk: int, place: int) -> dict[str, Any]:
+    """What the chunk has, and whether it is the same to the last bit; a simulation sees NaN a few steps later."""
+    try:
+        arrays = store.read(cell, chunk)
+    except FileNotFoundError:
+        return {"stored": None, "same_bits": None}
+    code, step, x = (arrays[name][place] for name in ("exit_code", "exit_step", "exit_position"))
+    same = code == found.exit_code
+    if code != ExitCode.NONFINITE:
+        same = same and step == found.exit_step and x.tobytes() == found.exit_position.tobytes()
+    stored = {"exit_code": ExitCode(int(code)).name, "exit_step": int(step), "exit_position": x}
+    return {"stored": stored, "same_bits": bool(same)}

@@ -1,0 +1,132 @@
+"""Rows of results: one cell's exits or rate beside its prediction, and the slopes over the noise level."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from levyjax.config.schema import RunConfig
+from levyjax.config.sweeps import Cell
+from levyjax.escape import (
+    EscapeProblem,
+    ExitCode,
+    ExitSamples,
+    Plan,
+    Prediction,
+    QuasiStationaryRate,
+    exponential_fit,
+    exponentiality_test,
+    log_log_slope,
+    quasi_stationary_rate,
+)
+
+_MAX_INCREMENTS = 1e14  # days of computing: more than that is a mistake in the run file, not a wish
+
+
+def check_work(problem: EscapeProblem, plan: Plan, prediction: Prediction, cell: Cell) -> None:
+    """Refuse what would not end: no exits at all, or more steps than anyone can wait for."""
+    if np.isfinite(plan.max_time):
+        return
+    advice = "Give max_time, or a larger noise_level."
+    if prediction.rate == 0:
+        raise ValueError(f"noise_level = {cell.noise_level}: no path can leave this basin. {advice}")
+    if prediction.mean_exit_steps is None:
+        return
+    increments = prediction.mean_exit_steps * plan.num_trajectories * problem.dimension
+    if increments > _MAX_INCREMENTS:
+        raise ValueError(
+            f"noise_level = {cell.noise_level}: about {prediction.mean_exit_steps:.1e} steps an exit, "
+            f"{increments:.0e} increments in all, would not end. {advice}"
+        )
+
+
+def rate_of(problem: EscapeProblem, plan: Plan, config: RunConfig) -> QuasiStationaryRate:
+    return quasi_stationary_rate(
+        problem,
+        config.run.seed,
+        relative_error=config.run.relative_error,
+        num_particles=plan.num_trajectories,
+        max_time=plan.max_time,
+        dtype=plan.dtype,
+    )
+
+
+def rate_row(result: QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:
+    """A row like that of `exits_row` for a rate without times."""
+    return {
+        "num_trajectories": result.particles,
+        "exited": result.exits,
+        "censored": 0,
+        "nonfinite": 0,
+        "mean_exit_time": None,
+        "mean_exit_time_ci95": None,
+        "mean_exit_steps": None,
+        "rate": result.rate,
+        "rate_ci95": result.rate_ci95,
+        "predicted_rate": prediction.rate,
+        "ratio": None if not prediction.rate else result.rate / prediction.rate,
+        "ks_pvalue": None,
+        "seconds": result.seconds,
+        "steps_per_second": result.steps / result.seconds if result.seconds else None,
+    }
+
+
+def exits_row(samples: ExitSamples, prediction: Prediction) -> dict[str, Any]:
+    nonfinite = samples.count(ExitCode.NONFINITE)
+    finite = samples.exit_code != ExitCode.NONFINITE
+    times, exited = samples.exit_time[finite], samples.exited[finite]
+    row: dict[str, Any] = {
+        "num_trajectories": len(samples.exit_code),
+        "exited": samples.count(ExitCode.EXITED),
+        "censored": samples.count(ExitCode.CENSORED),
+        "nonfinite": nonfinite,
+    }
+    fit = exponential_fit(times, exited) if finite.any() else None
+    mean = fit.mean if fit else None
+    test = exponentiality_test(times, exited, resolution=samples.step_time or 0.0) if finite.any() else None
+    steps = float(samples.exit_step.sum(dtype=np.float64))
+    return row | {
+        "mean_exit_time": mean,
+        "mean_exit_time_ci95": fit.mean_interval if fit else None,
+        "mean_exit_steps": _mean_steps(samples, mean),
+        "rate": fit.rate if fit else None,
+        "rate_ci95": fit.rate_interval if fit else None,
+        "predicted_rate": prediction.rate,
+        "ratio": None if mean is None or prediction.rate is None else mean * prediction.rate,
+        "ks_pvalue": test.pvalue if test else None,
+        "seconds": samples.seconds,
+        "steps_per_second": steps / samples.seconds if samples.seconds else None,
+    }
+
+
+def _mean_steps(samples: ExitSamples, mean: float | None) -> float | None:
+    """Steps an exit; where steps differ, all steps over all exits."""
+    if mean is None:
+        return None
+    if samples.step_time is None:
+        return float(samples.exit_step.sum(dtype=np.float64)) / samples.count(ExitCode.EXITED)
+    return mean / samples.step_time
+
+
+def slopes(rows: Sequence[dict[str, Any]], axes: Sequence[str]) -> list[dict[str, Any]]:
+    """The slope of the mean exit time against the noise level, for each combination of the other axes."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(repr([row[name] for name in axes]), []).append(row)
+    found = []
+    for members in groups.values():
+        known = [row for row in members if row["rate"] and row["exited"] > 0]
+        levels = [row["noise_level"] for row in known]
+        fit = None
+        if len(set(levels)) > 1:
+            # A quasi-stationary rate has an error of its own; exit times are exponential.
+            errors = [
+                np.ptp(row["rate_ci95"]) / 3.92 / row["rate"]
+                if row["mean_exit_time"] is None
+                else row["exited"] ** -0.5
+                for row in known
+            ]
+            fit = log_log_slope(levels, [1 / row["rate"] for row in known], errors)
+        slope = {"slope": fit.slope if fit else None, "slope_ci95": fit.slope_interval if fit else None}
+        found.append({name: members[0][name] for name in axes} | slope)
+    return found
