@@ -119,4 +119,6 @@ def _row(store: ChunkStore, index: int, seconds: float, build: Build) -> dict[st
 
 def _rate(store: ChunkStore, index: int, seconds: float) -> QuasiStationaryRate:
     _, arrays = next(cell_arrays(store, index))
-    return QuasiStationaryRate(**{name: value.item() for name, value in arrays.items()} | {"seconds": seconds})
+    numbers: dict[str, Any] = {name: value.item() for name, value in arrays.items()}
+    numbers["seconds"] = seconds
+    return QuasiStationaryRate(**numbers)

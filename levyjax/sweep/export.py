@@ -145,4 +145,4 @@ def _netcdf(path: Path, store: ChunkStore, result: dict[str, Any]) -> None:
                     made.attrs.update(variable.attrs)
                     made.attrs.update({"coordinates": " ".join(map(str, data.coords))} if name in data else {})
             for name, variable in data.variables.items():
-                file[str(name)][index : index + 1] = variable.values
+                file.variables[str(name)][index : index + 1] = variable.values

@@ -67,8 +67,7 @@ def replay(problem: EscapeProblem, plan: Plan, key: Any, trajectory: int, max_st
         process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
         low = jnp.full(_LANES, trajectory & 0xFFFFFFFF, jnp.uint32)
         high, zero = jnp.full(_LANES, trajectory >> 32, jnp.uint32), jnp.zeros(_LANES, jnp.uint32)
-        words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
-        first = Counter(*trajectory_key(words, low, high), zero, zero)
+        first = Counter(*trajectory_key(run_key(key), low, high), zero, zero)
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], _LANES)), process.start())
         points, step = [(0, np.asarray(state.x)[:, 0])], 0
         while True:

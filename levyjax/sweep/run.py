@@ -98,16 +98,15 @@ def _simulated(problem: EscapeProblem, plan: Plan, seed: int, first: int) -> tup
 
 def to_arrays(samples: ExitSamples) -> dict[str, np.ndarray]:
     """Exit samples as the arrays of a chunk: without what differs from run to run."""
-    arrays = {
+    clock = {"step_time": np.asarray(samples.step_time)} if samples.clock is None else {"clock": samples.clock}
+    return {
         "exit_step": samples.exit_step,
         "exit_code": samples.exit_code.astype(np.int8),
         "exit_position": samples.exit_position,
         "exit_face": samples.exit_face.astype(np.int32),
         "face_names": np.array(samples.face_names, str),
+        **clock,
     }
-    return arrays | (
-        {"step_time": np.float64(samples.step_time)} if samples.clock is None else {"clock": samples.clock}
-    )
 
 
 def from_arrays(arrays: dict[str, np.ndarray], seconds: float = 0.0) -> ExitSamples:
