@@ -300,6 +300,16 @@ def test_a_full_disk_loses_nothing(finished, tmp_path, monkeypatch, capsys):
     assert contents(folder) == contents(finished)
 
 
+def test_what_a_killed_process_left_is_removed_when_it_is_old(finished):
+    old, new = (finished / "chunks" / "000000" / f".000000.npz.{name}.partial" for name in ("old", "new"))
+    for path, age in ((old, 7200), (new, 60)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
+    collect(finished)
+    assert (old.exists(), new.exists()) == (False, True)
+    new.unlink()
+
+
 def test_a_folder_that_goes_away_is_said(tmp_path):
     store = begin(tmp_path / "sweep")
     with pytest.raises(FileNotFoundError, match="folder of the sweep has gone"):

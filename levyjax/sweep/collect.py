@@ -104,6 +104,7 @@ def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dic
         "environments": _environments(entries),
     }
     write_json(Path(folder) / "cells.json", result)
+    store.tidy()
     return result
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from levyjax.output import to_json, write_bytes, write_text
 _DIGEST = 64  # hexadecimal digits of SHA-256
 _PLAN = "sweep.json"
 _SCHEMA_VERSION = 1
+_LEFT_BEHIND = 3600.0  # seconds
 
 
 class DamagedChunk(ValueError):
@@ -139,6 +141,13 @@ class ChunkStore:
                     entry = json.loads(line)
                     if isinstance(entry, dict):
                         yield entry
+
+    def tidy(self) -> None:
+        """Remove what killed processes have left half written, once it is an hour old."""
+        for path in (self.folder / "chunks").glob("*/.*.partial"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
+                    path.unlink()
 
     def _identity(self, cell: int, chunk: int) -> str:
         return f"{self.digest}/{cell}/{chunk}"
