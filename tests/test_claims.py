@@ -1,14 +1,19 @@
 """The claims: what every one of them must have, and the formulas that their experiments rest on."""
 
+import importlib
 import itertools
+import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from levyjax.claims import CLAIMS
+from levyjax.claims import CLAIMS, Claim, Outcome, reproduce
 from levyjax.claims.matched_progress import Setting, boundary_ratio, log_ratio, matched_ratio, sde_pair
+from levyjax.cli import main
 from levyjax.escape import predict
 
+claims_module = importlib.import_module("levyjax.claims.reproduce")
 CELLS = list(itertools.product((1.2, 1.5, 1.8), (3.0, 100.0), (-0.5, 0.0, 0.5)))
 
 
@@ -35,3 +40,39 @@ class TestMatchedProgress:
         setting = Setting(cell[0], cell[1], 0.0)
         assert matched_ratio(setting) == pytest.approx(1, rel=1e-9)
         assert boundary_ratio(setting) == pytest.approx(1, rel=1e-9)
+
+
+class TestResume:
+    def test_what_is_finished_is_kept_and_what_changed_is_done_again(self, tmp_path, monkeypatch):
+        runs = []
+
+        def claim(name, rule="its number is above 0"):
+            def run(settings):
+                runs.append(name)
+                if name == "B" and runs.count("B") == 1:
+                    raise KeyboardInterrupt
+                return Outcome(None, 1.0, (0.9, 1.1), "confirmed", "It is.", lambda: plt.figure().gca(), "empty axes")
+
+            return Claim(name, "a statement", "nobody", rule, run)
+
+        monkeypatch.setattr(claims_module, "CLAIMS", (claim("A"), claim("B"), claim("C")))
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(tmp_path, quick=True)
+        first = json.loads((tmp_path / "results.json").read_text())["claims"]
+        assert [row["id"] for row in first] == ["A"]
+        results = reproduce(tmp_path, quick=True, resume=True)["claims"]
+        assert [row["id"] for row in results] == ["A", "B", "C"]
+        assert results[0] == first[0]
+        assert runs == ["A", "B", "B", "C"]
+        reproduce(tmp_path, quick=True, seed=1, resume=True)
+        assert runs[4:] == ["A", "B", "C"]
+        monkeypatch.setattr(claims_module, "CLAIMS", (claim("A"), claim("B", "another rule"), claim("C")))
+        reproduce(tmp_path, quick=True, seed=1, resume=True)
+        assert runs[7:] == ["B"]
+        (tmp_path / "results.json").write_text("{")
+        reproduce(tmp_path, quick=True, seed=1, resume=True)
+        assert runs[8:] == ["A", "B", "C"]
+
+    def test_the_list_runs_nothing(self, capsys):
+        assert main(["reproduce", "--list", "--json"]) == 0
+        assert [row["id"] for row in json.loads(capsys.readouterr().out)["claims"]] == [claim.id for claim in CLAIMS]

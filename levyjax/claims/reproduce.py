@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +84,7 @@ def reproduce(
     seed: int = 0,
     only: Sequence[str] | None = None,
     jobs: int = 1,
+    resume: bool = False,
     on_claim: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Put the claims to the test and write `report.html`, `results.json` and the figures.
@@ -94,6 +96,7 @@ def reproduce(
         only: ids of the claims to run; default all.
         jobs: how many processes share the claims; the numbers do not depend on it. More than one needs a main module
             that can be imported (a script or the command, no interactive session), and no accelerator.
+        resume: keep what the folder has of a run of the same size and seed with the same versions and devices.
         on_claim: called with each claim's id when it is done.
 
     Returns:
@@ -105,9 +108,11 @@ def reproduce(
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} is too small. Give 1 or more.")
     claims = select(only)
-    found: dict[str, tuple[dict[str, Any], bytes]] = {}
+    settings = Settings(quick, seed)
+    found = _kept(folder, claims, settings) if resume else {}
+    left = [claim for claim in claims if claim.id not in found]
     results: dict[str, Any] = {"claims": [], "environment": environment()}
-    for done, error in _put_to_the_test(claims, Settings(quick, seed), jobs):
+    for done, error in itertools.chain([(dict(found), None)], _put_to_the_test(left, settings, jobs)):
         found |= done
         for name, (_, figure) in done.items():
             write_bytes(folder / f"{name}.png", figure)
@@ -122,6 +127,22 @@ def reproduce(
         if error is not None:
             raise RuntimeError(error)
     return results
+
+
+def _kept(folder: Path, claims: Sequence[Claim], settings: Settings) -> "Rows":
+    """Rows and figures that an earlier run has left, of the same claims, size, seed and environment."""
+    try:
+        earlier = json.loads((folder / "results.json").read_bytes())
+        rows = {row["id"]: row for row in earlier["claims"]} if earlier["environment"] == environment() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    kept: Rows = {}
+    for claim in claims:
+        row, figure = rows.get(claim.id, {}), folder / f"{claim.id}.png"
+        same = {"rule": claim.rule, "statement": claim.statement, "command": _command(claim, settings)}
+        if all(row.get(name) == value for name, value in same.items()) and figure.exists():
+            kept[claim.id] = row, figure.read_bytes()
+    return kept
 
 
 Rows = dict[str, tuple[dict[str, Any], bytes]]  # id -> row of results.json, figure
@@ -182,10 +203,13 @@ def _run(claim: Claim, settings: Settings) -> tuple[dict[str, Any], bytes]:
         "rule": claim.rule,
         "finding": outcome.finding,
         "figure_alt": outcome.alt,
-        "command": f"levyjax reproduce --only {claim.id} --seed {settings.seed}{' --quick' * settings.quick} "
-        "--out report",
+        "command": _command(claim, settings),
     }
     return row, figure
+
+
+def _command(claim: Claim, settings: Settings) -> str:
+    return f"levyjax reproduce --only {claim.id} --seed {settings.seed}{' --quick' * settings.quick} --out report"
 
 
 def _png(axes: Any) -> bytes:

@@ -8,7 +8,9 @@ HELP = "put the claims of the paper and its relatives to the test and write a re
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("--out", metavar="DIR", required=True, help="the folder for report.html and results.json")
+    parser.add_argument("--out", metavar="DIR", help="the folder for report.html and results.json")
+    parser.add_argument("--list", action="store_true", help="say which claims there are, and run nothing")
+    parser.add_argument("--resume", action="store_true", help="keep what the folder already has of the same run")
     parser.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
     parser.add_argument("--only", metavar="ID", nargs="+", help="run these claims only")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
@@ -25,6 +27,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Runs the experiments and writes the report."""
     from levyjax.output import output_directory, progress
 
+    if args.list:
+        from levyjax.claims.reproduce import select  # imports jax
+
+        names = ("id", "statement", "source", "rule")
+        return {"claims": [{name: getattr(claim, name) for name in names} for claim in select(args.only)]}
+    if args.out is None:
+        raise ValueError("--out DIR is missing: the folder for the report. (--list needs none.)")
     if args.seed < 0:
         raise ValueError(f"--seed {args.seed} must not be negative.")
     folder = output_directory(args.out)
@@ -37,6 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             seed=args.seed,
             only=args.only,
             jobs=_default_jobs(args.quick) if args.jobs is None else args.jobs,
+            resume=args.resume,
             on_claim=lambda _: bar.update(),
         )
 
@@ -55,4 +65,6 @@ def render(result: dict[str, Any]) -> str:
     """The claims with their verdicts as a table."""
     from levyjax.output import table
 
+    if "verdict" not in result["claims"][0]:
+        return "\n\n".join(f"{claim['id']}: {claim['statement']}\n  {claim['source']}" for claim in result["claims"])
     return table(result["claims"], ("id", "verdict", "expected", "measured", "ci95", "seconds"))
