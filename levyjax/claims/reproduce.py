@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +35,9 @@ from levyjax.claims import (
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
-from levyjax.output import write_bytes, write_json, write_text
+from levyjax.output import write_bytes, write_text
 from levyjax.plots import style
+from levyjax.records import read_record, write_record
 
 CLAIMS: tuple[Claim, ...] = (
     *theorem1.CLAIMS,
@@ -119,7 +119,7 @@ def reproduce(
         ids = [claim.id for claim in claims if claim.id in found]
         results["claims"] = [found[name][0] for name in ids]
         # As they come, so that an interrupted report holds what is finished.
-        write_json(folder / "results.json", results)
+        write_record(folder / "results.json", results)
         write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in ids}))
         for name in done:
             if on_claim is not None:
@@ -132,7 +132,7 @@ def reproduce(
 def _kept(folder: Path, claims: Sequence[Claim], settings: Settings) -> "Rows":
     """Rows and figures that an earlier run has left, of the same claims, size, seed and environment."""
     try:
-        earlier = json.loads((folder / "results.json").read_bytes())
+        earlier = read_record(folder / "results.json", ("claims", "environment"))
         rows = {row["id"]: row for row in earlier["claims"]} if earlier["environment"] == environment() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

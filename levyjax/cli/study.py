@@ -20,7 +20,8 @@ from levyjax.escape import (
     predict,
     simulate,
 )
-from levyjax.output import progress, to_json, write_bytes, write_json
+from levyjax.output import progress, to_json, write_bytes
+from levyjax.records import write_record
 from levyjax.sweep.rows import check_work, exits_row, rate_of, rate_row, slopes
 
 
@@ -109,7 +110,7 @@ def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples:
         write_bytes(folder / f"samples_{index:04d}.npz", buffer.getvalue())
     record = {"config": config.to_dict(), "environment": environment(), "x64": config.run.dtype == "float64"}
     faces = all_samples[0].face_names if all_samples else None
-    write_json(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
+    write_record(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
     _write_dataset(folder, config, result, all_samples)
     from levyjax.cli.figures import write_figures
 
