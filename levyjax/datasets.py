@@ -1,8 +1,9 @@
 """Results as xarray datasets: their dimensions, coordinates, units and descriptions by the house's terms.
 
 Dimensions: trajectory, coordinate, face, step, well, start, cell (exits); value, column, num_tail, block_lengths,
-estimate, law (tails); iterations, mini_batch, parameter, layer, seed (training). An interval is two variables, `NAME_low` and `NAME_high`; a number
-that does not exist is NaN; sentences and mappings are attributes, as JSON where they are not one text.
+estimate, law (tails); iterations, mini_batch, parameter, layer, seed (training). An interval is two variables,
+`NAME_low` and `NAME_high`; a number that does not exist is NaN; sentences and mappings are attributes, as JSON where
+they are not one text.
 """
 
 import inspect
