@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Reads the file and audits it."""
-    from levyjax.output import output_directory, write_json
+    from levyjax.output import output_directory
+    from levyjax.records import write_record
 
     if args.seed < 0:
         raise ValueError(f"--seed {args.seed} is negative. Give 0 or more.")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     others = {size: tails.load(name) for size, name in files.items()} or None
     result = tails.audit(data, center=center, seed=args.seed, by_batch_size=others).to_json()
     if folder:
-        write_json(folder / "tails.json", result)
+        result = write_record(folder / "tails.json", result)
         _write_figures(folder, data, result, center, args.seed)
     return result
 

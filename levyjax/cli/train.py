@@ -131,7 +131,7 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
 
     from levyjax.cli.monitors import monitored
     from levyjax.environment import environment
-    from levyjax.output import write_json
+    from levyjax.records import write_record
 
     names = ("iterations", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
     rows = zip(*(getattr(result, name).tolist() for name in names), strict=True)
@@ -151,12 +151,12 @@ def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:
         "environment": environment(),
     }
     if folder:  # before the monitors, any of which may refuse what it finds
-        write_json(folder / "record.json", record)
+        write_record(folder / "record.json", record)
         _write_learning(folder, result)
         _write_escape(folder, result)
     record["monitors"], figures = monitored(result, monitors)
     if folder:
-        write_json(folder / "record.json", record)
+        record = write_record(folder / "record.json", record)
         _write_figures(folder, figures)
     return record
 

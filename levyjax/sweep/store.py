@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from levyjax.config.grid import SweepConfig, parse_sweep
-from levyjax.config.load import MAX_BYTES
-from levyjax.input import DamagedArchive, file_size, read_bounded, read_npz
-from levyjax.output import to_json, write_bytes, write_text
+from levyjax.input import DamagedArchive, file_size, read_npz
+from levyjax.output import to_json, write_bytes
+from levyjax.records import read_record, write_record
 
 _DIGEST = 64  # hexadecimal digits of SHA-256
 _PLAN = "sweep.json"
-_SCHEMA_VERSION = 1
 _LEFT_BEHIND = 3600.0  # seconds
 _TEXTS = ("label", "file", "noise.file")  # keys whose values are never numbers
 _NUMBERS = ("cell", "chunk", "seconds", "wall_seconds")  # of the journal
@@ -57,7 +56,7 @@ class ChunkStore:
             ValueError: the folder holds another sweep, or other files.
         """
         tables = _without_infinity(config.tables, True)
-        plan = {"schema_version": _SCHEMA_VERSION, "digest": _digest(tables, config), "tables": tables}
+        plan = {"digest": _digest(tables, config), "tables": tables}
         if (folder / _PLAN).exists():
             store = cls.open(folder)
             if store.digest != plan["digest"]:
@@ -67,7 +66,7 @@ class ChunkStore:
             return store
         if any(not item.name.startswith(".") for item in folder.iterdir()):
             raise ValueError(f"{_short(folder)} is not empty and holds no sweep. Give an empty folder.")
-        write_text(folder / _PLAN, to_json(plan) + "\n")
+        write_record(folder / _PLAN, plan)
         return cls.open(folder)
 
     @classmethod
@@ -79,12 +78,12 @@ class ChunkStore:
         """
         folder = Path(folder)
         try:
-            plan = json.loads(read_bounded(folder / _PLAN, MAX_BYTES))
-            version, tables, digest = plan["schema_version"], plan["tables"], plan["digest"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError(f"{_short(folder)} holds no sweep: {_PLAN} is missing or damaged.") from None
-        if version != _SCHEMA_VERSION:
-            raise ValueError(f"{_short(folder)} was written by a newer levyjax (schema {version}). Update levyjax.")
+            plan = read_record(folder / _PLAN, ("tables", "digest"))
+        except OSError:
+            raise ValueError(f"{_short(folder)} holds no sweep: there is no {_PLAN} in it.") from None
+        except ValueError as error:
+            raise ValueError(f"{_short(folder)} holds no sweep that can be read: {error}") from None
+        tables, digest = plan["tables"], plan["digest"]
         config = parse_sweep(_without_infinity(tables, False))
         if _digest(tables, config) != digest:
             raise ValueError(

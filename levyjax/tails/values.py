@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from levyjax.datasets import Labelled, along
+
 MINIMUM_VALUES = 16
 _ASYMMETRY = 4.0  # in standard errors
 
 
 @dataclasses.dataclass(frozen=True)
-class TailEstimate:
+class TailEstimate(Labelled):
     """A tail index with its 95% interval, how it was obtained, and what to beware of.
 
     Attributes:
@@ -22,6 +24,8 @@ class TailEstimate:
         n: values used (of each coordinate).
         warnings: sentences; empty if nothing was noticed.
     """
+
+    _dims = along({"column": "alpha interval"})
 
     alpha: Any
     interval: Any
