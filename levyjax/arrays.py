@@ -171,9 +171,14 @@ def settled(tree: T) -> T:
     XLA compiles a chain of array expressions into loops that may work a value out again in each place that uses it, and
     differently (with or without fused multiply-add) from one program to the next. What passes through a branch that is
     chosen at run time is not compiled into what comes after it; an optimization barrier does not do that on the CPU.
+    Elsewhere it does, and a branch would wait for the host.
     """
-    first = jax.tree.leaves(tree)[0]
-    return jax.lax.cond(jnp.isnan(first.ravel()[0]), jax.lax.optimization_barrier, lambda tree: tree, tree)
+
+    def chosen(tree: T) -> T:
+        first = jax.tree.leaves(tree)[0]
+        return jax.lax.cond(jnp.isnan(first.ravel()[0]), jax.lax.optimization_barrier, lambda tree: tree, tree)
+
+    return jax.lax.platform_dependent(tree, cpu=chosen, default=jax.lax.optimization_barrier)
 
 
 class jit:

@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import add_to, cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
+from levyjax.datasets import Labelled
 from levyjax.dynamics import SGD
 from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.gauge import exit_rays
@@ -51,7 +52,7 @@ _RARE = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class QuasiStationaryRate:
+class QuasiStationaryRate(Labelled):
     """The exit rate from the quasi-stationary law, with what its error rests on.
 
     Attributes:
@@ -75,6 +76,9 @@ class QuasiStationaryRate:
     time: float
     steps: int
     seconds: float
+
+    def _variables(self) -> dict[str, Any]:
+        return {**super()._variables(), "rate_ci95": self.rate_ci95}
 
     @property
     def rate_ci95(self) -> tuple[float, float]:
