@@ -624,7 +624,7 @@ class TestCommand:
         assert set(result) == {"estimates", "tests", "verdict", "reasons"}
         assert result["verdict"] == "finite_variance"
         figures = {path.name for path in (tmp_path / "out").glob("*.png")}
-        names = ("hill", "ccdf", "qq", "block_length", "characteristic_function", "aggregation")
+        names = ("hill", "ccdf", "qq", "block_length", "characteristic_function", "aggregation", "estimates")
         assert figures == {f"{name}.png" for name in names}
 
     def test_batch_sizes(self, tmp_path, capsys):
