@@ -39,7 +39,7 @@ from levyjax.environment import environment
 from levyjax.output import write_bytes, write_json, write_text
 from levyjax.plots import style
 
-CLAIMS: tuple[Claim, ...] = (
+CLAIMS: tuple[Claim, ...] = (  # every claim, in the order of the report
     *theorem1.CLAIMS,
     *geometry.CLAIMS,
     *matched_progress.CLAIMS,
