@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from levyjax.environment import environment
-from levyjax.output import write_json
+from levyjax.records import write_record
 
 from .rivals import Run, Work
 
@@ -62,5 +62,5 @@ def law_error(work: Work, points: np.ndarray) -> float:
 def save(topic: str, result: dict[str, Any], folder: Path) -> Path:
     """Write `TOPIC_BACKEND.json` with versions and device; nothing in it names the machine."""
     path = Path(folder) / f"{topic}_{jax.default_backend()}.json"
-    write_json(path, {"topic": topic, **result, "environment": environment()})
+    write_record(path, {"topic": topic, **result, "environment": environment()})
     return path

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from levyjax.environment import environment
-from levyjax.output import write_json
+from levyjax.records import write_record
 from levyjax.training import TrainConfig, TrainResult, draw_batches, gradient_noise, load, train
 from levyjax.training.tail_monitor import batch_size_study, layer_slices, tail_monitor
 
@@ -48,7 +48,7 @@ def measure(data: str, out: Path) -> dict[str, Any]:
         found["rows"] += [{"phase": phase} | row for row in rows]
         found["twins"] += [{"phase": phase} | row for row in twins]
         found["seconds"] = time.perf_counter() - began
-        write_json(out, found | {"environment": environment()})
+        write_record(out, found | {"environment": environment()})
         print(f"{phase}: {found['seconds']:.0f} s", file=sys.stderr, flush=True)
     return found
 

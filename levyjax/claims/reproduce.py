@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +35,9 @@ from levyjax.claims import (
 from levyjax.claims.base import Claim, Settings
 from levyjax.claims.report import render_report
 from levyjax.environment import environment
-from levyjax.output import write_bytes, write_json, write_text
+from levyjax.output import write_bytes, write_text
 from levyjax.plots import style
+from levyjax.records import read_record, write_record
 
 CLAIMS: tuple[Claim, ...] = (  # every claim, in the order of the report
     *theorem1.CLAIMS,
@@ -81,6 +81,7 @@ def reproduce(
     folder: Path,
     *,
     quick: bool = False,
+    full: bool = False,
     seed: int = 0,
     only: Sequence[str] | None = None,
     jobs: int = 1,
@@ -92,6 +93,7 @@ def reproduce(
     Args:
         folder: where to write; it exists.
         quick: small experiments.
+        full: 16 times as many trajectories as by default, for an accelerator.
         seed: of the whole report.
         only: ids of the claims to run; default all.
         jobs: how many processes share the claims; the numbers do not depend on it. More than one needs a main module
@@ -103,12 +105,12 @@ def reproduce(
         What `results.json` holds.
 
     Raises:
-        ValueError: an id that no claim has, or jobs below 1.
+        ValueError: an id that no claim has, jobs below 1, or quick and full at once.
     """
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} is too small. Give 1 or more.")
     claims = select(only)
-    settings = Settings(quick, seed)
+    settings = Settings(quick, seed, full)
     found = _kept(folder, claims, settings) if resume else {}
     left = [claim for claim in claims if claim.id not in found]
     results: dict[str, Any] = {"claims": [], "environment": environment()}
@@ -119,7 +121,7 @@ def reproduce(
         ids = [claim.id for claim in claims if claim.id in found]
         results["claims"] = [found[name][0] for name in ids]
         # As they come, so that an interrupted report holds what is finished.
-        write_json(folder / "results.json", results)
+        write_record(folder / "results.json", results)
         write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in ids}))
         for name in done:
             if on_claim is not None:
@@ -132,7 +134,7 @@ def reproduce(
 def _kept(folder: Path, claims: Sequence[Claim], settings: Settings) -> "Rows":
     """Rows and figures that an earlier run has left, of the same claims, size, seed and environment."""
     try:
-        earlier = json.loads((folder / "results.json").read_bytes())
+        earlier = read_record(folder / "results.json", ("claims", "environment"))
         rows = {row["id"]: row for row in earlier["claims"]} if earlier["environment"] == environment() else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -209,7 +211,8 @@ def _run(claim: Claim, settings: Settings) -> tuple[dict[str, Any], bytes]:
 
 
 def _command(claim: Claim, settings: Settings) -> str:
-    return f"levyjax reproduce --only {claim.id} --seed {settings.seed}{' --quick' * settings.quick} --out report"
+    size = " --quick" * settings.quick + " --full" * settings.full
+    return f"levyjax reproduce --only {claim.id} --seed {settings.seed}{size} --out report"
 
 
 def _png(axes: Any) -> bytes:

@@ -1,6 +1,8 @@
 """The cells of a run, predicted and simulated: what `levyjax predict` and `levyjax escape` print."""
 
+import importlib.util
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from levyjax.escape import (
     predict,
     simulate,
 )
-from levyjax.output import progress, write_bytes, write_json
+from levyjax.output import progress, to_json, write_bytes
+from levyjax.records import write_record
 from levyjax.sweep.rows import check_work, exits_row, rate_of, rate_row, slopes
 
 
@@ -107,7 +110,24 @@ def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples:
         write_bytes(folder / f"samples_{index:04d}.npz", buffer.getvalue())
     record = {"config": config.to_dict(), "environment": environment(), "x64": config.run.dtype == "float64"}
     faces = all_samples[0].face_names if all_samples else None
-    write_json(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
+    write_record(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
+    _write_dataset(folder, config, result, all_samples)
     from levyjax.cli.figures import write_figures
 
     write_figures(folder, result, all_samples)
+
+
+def _write_dataset(folder: Path, config: RunConfig, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
+    """`results.nc`, all rows and samples for xarray, where the extra "io" is installed."""
+    if not all(importlib.util.find_spec(name) for name in ("xarray", "h5netcdf", "h5py")):
+        return
+    from levyjax.sweep.export import cell_datasets, write_netcdf
+
+    rows, axes = result["cells"], ("alpha", "noise_level", "learning_rate")
+    shape = (max(len(samples.exit_step) for samples in all_samples), config.dimension) if all_samples else (0, 0)
+    attributes = {"title": "levyjax escape", "tables": json.dumps(json.loads(to_json(config.to_dict())))}
+    attributes["environment"] = json.dumps(json.loads(to_json(environment())))
+    cells = cell_datasets(rows, lambda index: all_samples[index], [axes] * len(rows), shape, attributes)
+    buffer = io.BytesIO()
+    write_netcdf(buffer, cells, len(rows))
+    write_bytes(folder / "results.nc", buffer.getvalue())

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import interpolate, stats
 
+from levyjax.datasets import Labelled
 from levyjax.escape.statistics import checked_times
 
 _MIN_EXITS = 8  # of the test of exponentiality; its table was made from samples of 8 and more
@@ -14,8 +15,15 @@ _MAX_GRID = 0.1  # a grid step h moves the Kolmogorov-Smirnov statistic sqrt(n) 
 
 
 @dataclass(frozen=True)
-class ExponentialityTest:
-    """A Kolmogorov-Smirnov statistic and its p-value; both None where there is no test, and `reason` says why."""
+class ExponentialityTest(Labelled):
+    """A Kolmogorov-Smirnov statistic and its p-value; both None where there is no test.
+
+    Attributes:
+        statistic: the largest distance between the distributions.
+        pvalue: of that distance.
+        method: "lilliefors" or "total_time_on_test".
+        reason: why there is no test.
+    """
 
     statistic: float | None
     pvalue: float | None

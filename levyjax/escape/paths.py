@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import cast
+from levyjax.datasets import Labelled, along
 from levyjax.engine import ExitCode
 from levyjax.escape.problem import EscapeProblem, ExitProcess
 from levyjax.escape.simulate import Plan
@@ -20,7 +21,7 @@ _MOST = 1 << 26  # numbers that are held at once
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitPaths:
+class ExitPaths(Labelled):
     """Points of paths from the start to the exit or the last step.
 
     Attributes:
@@ -28,6 +29,8 @@ class ExitPaths:
         exit_step: (n,) the step of the exit, or num_steps.
         exit_code: (n,) an `ExitCode`: EXITED, CENSORED (at num_steps or the plan's max_time) or NONFINITE.
     """
+
+    _dims = along({"trajectory coordinate step": "x", "trajectory": "exit_step exit_code"})
 
     x: Float[np.ndarray, "n d steps"]
     exit_step: Int[np.ndarray, " n"]

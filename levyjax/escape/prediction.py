@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax.arrays import column
+from levyjax.datasets import Labelled, along
 from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
@@ -15,7 +16,7 @@ _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
 
 @dataclasses.dataclass(frozen=True)
-class Prediction:
+class Prediction(Labelled):
     """What the small-noise theory says about an exit problem. A number that theory does not give is None.
 
     Attributes:
@@ -28,6 +29,8 @@ class Prediction:
         valid: whether the limit's bias is known to be below 2% here.
         reasons: why not, and what else a reader should know.
     """
+
+    _dims = along({"face": "exit_probabilities"})
 
     rate: float | None
     rate_error: float

@@ -7,12 +7,13 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.arrays import parameter
+from levyjax.datasets import Labelled, along
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.simulate import Plan, simulate
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitProfile:
+class ExitProfile(Labelled):
     """Mean exit times by where the paths start.
 
     Attributes:
@@ -21,6 +22,8 @@ class ExitProfile:
         standard_error: (n,) of that mean.
         exited: (n,) the part of the trajectories that exited.
     """
+
+    _dims = along({"start coordinate": "starts", "start": "mean_exit_time standard_error exited"})
 
     starts: Float[np.ndarray, "n d"]
     mean_exit_time: Float[np.ndarray, " n"]

@@ -14,6 +14,7 @@ from scipy.sparse import block_diag, coo_array, csr_array, diags_array
 from scipy.sparse.linalg import LinearOperator, eigs
 from scipy.special import gamma
 
+from levyjax.datasets import Labelled
 from levyjax.dynamics import SGD
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.problem import EscapeProblem
@@ -359,7 +360,7 @@ def _scale_function(
 
 
 @dataclasses.dataclass(frozen=True)
-class IntervalReference:
+class IntervalReference(Labelled):
     """The exit of a one-dimensional problem, from the equations of its generator; made by `interval_reference`.
 
     Attributes:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
+from levyjax.datasets import Labelled, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
 from levyjax.solvers import Iteration, JumpAdapted, Solver
@@ -48,7 +49,7 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitSamples:
+class ExitSamples(Labelled):
     """How n trajectories ended, in the order of their ids.
 
     Attributes:
@@ -62,6 +63,8 @@ class ExitSamples:
         partial: whether the simulation was interrupted; see `simulate`.
         clock: (n,) the times, where step_time is None.
     """
+
+    _dims = along({"trajectory": "exit_time exit_step exit_code exit_face", "trajectory coordinate": "exit_position"})
 
     exit_step: UInt64[np.ndarray, " n"]
     exit_code: Int[np.ndarray, " n"]
@@ -85,6 +88,10 @@ class ExitSamples:
     def exited(self) -> Bool[np.ndarray, " n"]:
         """(n,) whether the trajectory left the basin."""
         return self.exit_code == ExitCode.EXITED
+
+    def _variables(self) -> dict[str, Any]:
+        kept = {name: value for name, value in super()._variables().items() if name != "clock"}
+        return {"exit_time": self.exit_time, **kept}
 
     def count(self, code: ExitCode) -> int:
         """How many trajectories ended so."""

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from levyjax.datasets import Labelled, along
+
 __all__ = [
     "ExponentialFit",
     "LaplaceEstimate",
@@ -29,8 +31,17 @@ _MIN_TAILED = 20  # of the Laplace transform at u < 0, where half of the sample 
 
 
 @dataclass(frozen=True)
-class ExponentialFit:
-    """Rate and mean of an exponential law with exact intervals; None is a number that does not exist."""
+class ExponentialFit(Labelled):
+    """Rate and mean of an exponential law with exact intervals; None is a number that does not exist.
+
+    Attributes:
+        rate: exits per unit of time.
+        rate_interval: its interval.
+        mean: 1/rate.
+        mean_interval: its interval; no upper end where nothing has exited.
+        num_exited: trajectories that left.
+        num_censored: trajectories that were still inside at the end.
+    """
 
     rate: float | None
     rate_interval: tuple[float, float]
@@ -41,8 +52,16 @@ class ExponentialFit:
 
 
 @dataclass(frozen=True)
-class SurvivalCurve:
-    """P(Gamma > t) as a right-continuous step function with a pointwise confidence band; arrays of shape (m,)."""
+class SurvivalCurve(Labelled):
+    """P(Gamma > t) as a right-continuous step function with a pointwise confidence band; arrays of shape (m,).
+
+    Attributes:
+        times: where it steps down, from 0.
+        survival: P(Gamma > t) from there on.
+        low, high: its band.
+    """
+
+    _dims = along({"times": "times survival low high"})
 
     times: NDArray[np.float64]
     survival: NDArray[np.float64]
@@ -51,8 +70,15 @@ class SurvivalCurve:
 
 
 @dataclass(frozen=True)
-class LaplaceEstimate:
-    """E exp(-u rate Gamma), its interval, and the 1/(1+u) of Exp(1); None stands for infinity."""
+class LaplaceEstimate(Labelled):
+    """E exp(-u rate Gamma), its interval, and the 1/(1+u) of Exp(1); None stands for infinity.
+
+    Attributes:
+        u: the argument.
+        value: the estimate.
+        interval: its interval.
+        expected: 1/(1 + u).
+    """
 
     u: float
     value: float | None
@@ -61,8 +87,15 @@ class LaplaceEstimate:
 
 
 @dataclass(frozen=True)
-class SlopeFit:
-    """The line log y = intercept + slope log x; `misfit_pvalue` is small where the points do not lie on one."""
+class SlopeFit(Labelled):
+    """The line log y = intercept + slope log x.
+
+    Attributes:
+        slope: of log y against log x.
+        intercept: log y at x = 1.
+        slope_interval: its 95% interval.
+        misfit_pvalue: small where the points do not lie on a line; None for two points.
+    """
 
     slope: float
     intercept: float

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from levyjax.datasets import Labelled, along
 from levyjax.engine import ExitCode
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.simulate import ExitSamples, Plan, simulate_chunks
@@ -19,7 +20,7 @@ _NUM_BINS = 2 * _OCTAVES * _BINS_PER_OCTAVE
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitSummary:
+class ExitSummary(Labelled):
     """What remains of exit samples; summaries add up with `+`, their counts exactly.
 
     Attributes:
@@ -34,6 +35,10 @@ class ExitSummary:
         seconds: wall-clock time of the simulation without compilation.
         partial: whether the simulation was interrupted; see `simulate`.
     """
+
+    _dims = along(
+        {"code": "counts", "face": "face_counts", "bin": "exit_histogram censored_histogram bin_start bin_end survival"}
+    )
 
     counts: Int[np.ndarray, "4"]
     face_counts: Int[np.ndarray, " faces"]
@@ -52,6 +57,12 @@ class ExitSummary:
         kept = {"face_names": self.face_names, "partial": self.partial or other.partial}
         names = [field.name for field in dataclasses.fields(self) if field.name not in kept]
         return ExitSummary(**{name: getattr(self, name) + getattr(other, name) for name in names}, **kept)
+
+    def _variables(self) -> dict[str, Any]:
+        codes = {code.name.lower(): self.count(code) for code in ExitCode}
+        bins = {"survival": self.survival(), "bin_start": edges()[:-1], "bin_end": edges()[1:]}
+        faces = dict(zip(self.face_names, self.face_counts.tolist(), strict=True))
+        return {**super()._variables(), **bins, "counts": codes, "face_counts": faces}
 
     def count(self, code: ExitCode) -> int:
         """How many trajectories ended so."""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Int32
 
 from levyjax.arrays import cast, column, pytree
+from levyjax.datasets import Labelled, along
 from levyjax.engine import ExitCode, run_chunks
 from levyjax.escape.chains import checked_positions
 from levyjax.noise import Noise
@@ -19,7 +20,7 @@ _CORE = 0.5  # of the way from a minimum to its nearest saddle: a visit begins w
 
 
 @dataclasses.dataclass(frozen=True)
-class Visits:
+class Visits(Labelled):
     """What n trajectories did among the wells.
 
     Attributes:
@@ -27,6 +28,8 @@ class Visits:
         transitions: (n, wells, wells) how often each went from a row's well to a column's.
         exit_code: (n,) CENSORED for those that ran to the end, NONFINITE for those that blew up.
     """
+
+    _dims = along({"trajectory well": "time", "trajectory from_well well": "transitions", "trajectory": "exit_code"})
 
     time: Float[np.ndarray, "n wells"]
     transitions: Int[np.ndarray, "n wells wells"]

@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from levyjax.datasets import Labelled, along
 from levyjax.stable.kernel import logpdf_and_slopes
 
 _LEAST = 0.3
@@ -45,7 +46,7 @@ _WIDTHS = np.array(
 
 
 @dataclasses.dataclass(frozen=True)
-class StableFit:
+class StableFit(Labelled):
     """Maximum likelihood estimates in S0 with 95% intervals; arrays of shape () or (batch,).
 
     Attributes:
@@ -60,6 +61,8 @@ class StableFit:
         log_likelihood: of all values.
         converged: whether the scores vanish to 0.001 standard errors, or push against an end of a range.
     """
+
+    _dims = along({"row": "alpha beta loc scale alpha_ci95 beta_ci95 loc_ci95 scale_ci95 log_likelihood converged"})
 
     alpha: np.ndarray
     beta: np.ndarray

@@ -12,7 +12,7 @@ import numpy as np
 from levyjax.config.build import build_plan, build_problem
 from levyjax.escape import ExitSamples, QuasiStationaryRate, predict
 from levyjax.escape.simulate import joined
-from levyjax.output import write_json
+from levyjax.records import write_record
 from levyjax.sweep.rows import exits_row, rate_row, slopes
 from levyjax.sweep.run import Build, from_arrays, nonfinite
 from levyjax.sweep.store import ChunkStore, DamagedChunk
@@ -97,15 +97,14 @@ def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dic
     rows = [_row(store, index, seconds[index], build) for index in range(len(store.config.cells))]
     axes = dict.fromkeys(name for row in store.config.cells for name in row.coordinates if name != "noise_level")
     result = {
-        "schema_version": 1,
         "cells": rows,
         "slopes": slopes([{**dict.fromkeys(axes), **row} for row in rows], list(axes)),
         "notes": [_note(entry) for entry in entries if "redone" in entry or "device_out_of_memory" in entry],
         "environments": _environments(entries),
     }
-    write_json(Path(folder) / "cells.json", result)
+    record = write_record(Path(folder) / "cells.json", result)
     store.tidy()
-    return result
+    return record
 
 
 def _row(store: ChunkStore, index: int, seconds: float, build: Build) -> dict[str, Any]:

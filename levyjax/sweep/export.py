@@ -1,22 +1,27 @@
 """A sweep as one file for xarray: netCDF or Zarr, written cell by cell in the memory of one."""
 
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from levyjax.config.build import build_problem
+from levyjax.datasets import EXTRA, describe, import_xarray, label, scalars
+from levyjax.escape import ExitSamples
 from levyjax.output import to_json
 from levyjax.sweep.collect import cell_samples, collect
+from levyjax.sweep.rows import DESCRIPTIONS
 from levyjax.sweep.run import Build
 from levyjax.sweep.store import ChunkStore
 
-_EXTRA = 'install the extra: pip install "levyjax[io]"'
-_UNITS = {"exit_time": "time of the SDE", "exit_step": "steps", "exit_position": "coordinates of the landscape"}
+if TYPE_CHECKING:
+    import xarray
+
 _NOT_A_TRAJECTORY = -1  # code and face where a cell has fewer trajectories than the longest
 
 
@@ -45,10 +50,14 @@ def export(folder: str | os.PathLike[str], path: str | os.PathLike[str], build: 
     store, result = ChunkStore.open(folder), collect(folder, build)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
-        (_netcdf if path.suffix == ".nc" else _zarr)(partial, store, result)
+        datasets = _datasets(store, result)
+        if path.suffix == ".nc":
+            write_netcdf(partial, datasets, len(result["cells"]))
+        else:
+            _write_zarr(partial, datasets)
         os.replace(partial, path)
     except ImportError as error:
-        raise ValueError(f"{path.name} needs {error.name}: {_EXTRA}.") from None
+        raise ValueError(f"{path.name} needs {error.name}: {EXTRA}.") from None
     finally:
         if partial.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
@@ -56,52 +65,75 @@ def export(folder: str | os.PathLike[str], path: str | os.PathLike[str], build: 
     return path
 
 
-def _datasets(store: ChunkStore, result: dict[str, Any]) -> Iterator[Any]:
-    """A dataset of one cell after the other, all of the same shape."""
-    import xarray
+def cell_datasets(
+    rows: Sequence[dict[str, Any]],
+    samples: Callable[[int], ExitSamples | None],
+    axes: Sequence[Iterable[str]],
+    shape: tuple[int, int],
+    attributes: dict[str, Any],
+) -> Iterator["xarray.Dataset"]:
+    """A dataset of one cell after the other, all of the same shape.
 
+    Args:
+        rows: one for each cell, as `levyjax escape` prints them.
+        samples: the exits of a cell by its place; None for a rate without times.
+        axes: the names of a row that say which cell it is, for each row.
+        shape: the most trajectories and coordinates of a cell; (0, 0) where there are no samples at all.
+        attributes: of the whole.
+
+    Raises:
+        ImportError: xarray is missing.
+    """
+    xarray = import_xarray()
+    descriptions = DESCRIPTIONS | describe(ExitSamples)
+    for index, row in enumerate(rows):
+        variables = {name: (("cell",), np.array([value])) for name, value in scalars(row).items()}
+        variables |= _padded(samples(index), *shape) if shape[0] else {}
+        data = label(xarray.Dataset(variables, {"cell": [index]}, attributes), descriptions)
+        yield data.set_coords([name for name in axes[index] if name in data])
+
+
+def write_netcdf(path: str | os.PathLike[str] | BinaryIO, datasets: Iterable["xarray.Dataset"], num_cells: int) -> None:
+    """Write datasets of single cells along "cell", each in its turn.
+
+    Raises:
+        ImportError: h5netcdf or h5py is missing.
+    """
+    import h5netcdf
+    import h5py
+
+    text = h5py.string_dtype()
+    with h5netcdf.File(path, "w") as file:
+        for index, data in enumerate(datasets):
+            if index == 0:
+                file.dimensions = {**dict(data.sizes), "cell": num_cells}
+                file.attrs.update(data.attrs)
+                for name, variable in data.variables.items():
+                    kind = text if variable.dtype.kind in "UO" else variable.dtype
+                    made = file.create_variable(str(name), variable.dims, kind)
+                    made.attrs.update(variable.attrs)
+                    made.attrs.update({"coordinates": " ".join(map(str, data.coords))} if name in data else {})
+            for name, variable in data.variables.items():
+                file.variables[str(name)][index : index + 1] = variable.values
+
+
+def _datasets(store: ChunkStore, result: dict[str, Any]) -> Iterator[Any]:
     configs = [place.config for place in store.config.cells]
-    sampled = [config for config in configs if config.run.method != "quasi_stationary"]
-    num_trajectories = max((config.run.num_trajectories for config in sampled), default=0)
-    dimension = max(config.dimension for config in configs)
+    sampled = [config.run.method != "quasi_stationary" for config in configs]
+    num_trajectories = max((config.run.num_trajectories for config in itertools.compress(configs, sampled)), default=0)
     attributes = {
         "title": "levyjax sweep",
         "schema_version": result["schema_version"],
         "tables": json.dumps(json.loads((store.folder / "sweep.json").read_bytes())["tables"]),
         "environments": json.dumps(json.loads(to_json(result["environments"]))),
     }
-    for index, row in enumerate(result["cells"]):
-        variables = {name: (("cell",), np.array([value])) for name, value in _scalars(row).items()}
-        if configs[index].run.method != "quasi_stationary":
-            variables |= _padded(cell_samples(store, index), num_trajectories, dimension)
-        elif sampled:
-            variables |= _padded(None, num_trajectories, dimension)
-        data = xarray.Dataset(variables, {"cell": [index]}, attributes)
-        for name in _UNITS.keys() & set(data):
-            data[name].attrs["units"] = _UNITS[name]
-        yield data.set_coords([name for name in store.config.cells[index].coordinates if name in data])
-
-
-def _scalars(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as numbers and texts: an interval is two variables, a missing number NaN."""
-    found: dict[str, Any] = {}
-    for name, value in row.items():
-        if name.endswith("_ci95"):
-            low, high = value or (None, None)
-            found[f"{name}_low"], found[f"{name}_high"] = _number(low), _number(high)
-        elif name == "nonfinite_ids":
-            found[name] = json.dumps(value)
-        elif isinstance(value, str):
-            found[name] = value
-        elif isinstance(value, (list, tuple)):
-            found[name] = json.dumps(value)
-        else:
-            found[name] = _number(value)
-    return found
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    return cell_datasets(
+        result["cells"],
+        lambda index: cell_samples(store, index) if sampled[index] else None,
+        [place.coordinates for place in store.config.cells],
+        (num_trajectories, max(config.dimension for config in configs)),
+        attributes,
+    )
 
 
 def _padded(samples: Any, num_trajectories: int, dimension: int) -> dict[str, Any]:
@@ -119,30 +151,11 @@ def _padded(samples: Any, num_trajectories: int, dimension: int) -> dict[str, An
     return {**parts, "exit_face": (along, face), "exit_position": ((*along, "coordinate"), position)}
 
 
-def _zarr(path: Path, store: ChunkStore, result: dict[str, Any]) -> None:
-    for index, data in enumerate(_datasets(store, result)):
+def _write_zarr(path: Path, datasets: Iterable["xarray.Dataset"]) -> None:
+    for index, data in enumerate(datasets):
         # The Zarr format 2 has variable-length texts, which format 3 has only as a draft.
         data = data.map(lambda variable: variable.astype(object) if variable.dtype.kind == "U" else variable)
         if index == 0:
             data.to_zarr(path, mode="w", zarr_format=2)
         else:
             data.to_zarr(path, append_dim="cell")
-
-
-def _netcdf(path: Path, store: ChunkStore, result: dict[str, Any]) -> None:
-    import h5netcdf
-    import h5py
-
-    text = h5py.string_dtype()
-    with h5netcdf.File(path, "w") as file:
-        for index, data in enumerate(_datasets(store, result)):
-            if index == 0:
-                file.dimensions = {**dict(data.sizes), "cell": len(store.config.cells)}
-                file.attrs.update(data.attrs)
-                for name, variable in data.variables.items():
-                    kind = text if variable.dtype.kind in "UO" else variable.dtype
-                    made = file.create_variable(str(name), variable.dims, kind)
-                    made.attrs.update(variable.attrs)
-                    made.attrs.update({"coordinates": " ".join(map(str, data.coords))} if name in data else {})
-            for name, variable in data.variables.items():
-                file.variables[str(name)][index : index + 1] = variable.values

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, jit
 from levyjax.config.build import build_plan, build_problem
+from levyjax.datasets import Labelled, along
 from levyjax.engine import ExitCode
 from levyjax.escape import EscapeProblem, Plan
 from levyjax.escape.problem import ExitProcess
@@ -24,7 +25,7 @@ _LAST = 20  # points that are kept
 
 
 @dataclasses.dataclass(frozen=True)
-class Replay:
+class Replay(Labelled):
     """How one trajectory went.
 
     Attributes:
@@ -34,6 +35,8 @@ class Replay:
         last_steps: (k,) the steps of `last_points`.
         last_points: (k, d) the points before the end, and that of the end.
     """
+
+    _dims = along({"coordinate": "exit_position", "last_steps": "last_steps", "last_steps coordinate": "last_points"})
 
     exit_step: int
     exit_code: ExitCode

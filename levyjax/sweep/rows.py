@@ -22,6 +22,27 @@ from levyjax.escape import (
 
 _MAX_INCREMENTS = 1e14  # days of computing: more than that is a mistake in the run file, not a wish
 
+DESCRIPTIONS = {
+    "cell": "place in the run or the sweep",
+    "alpha": "tail index of the noise",
+    "noise_level": "epsilon, which multiplies the noise",
+    "learning_rate": "of the optimizer",
+    "num_trajectories": "trajectories, or particles of a quasi-stationary rate",
+    "exited": "trajectories that left the basin",
+    "censored": "trajectories still inside at max_time",
+    "nonfinite": "trajectories that left the finite numbers",
+    "nonfinite_ids": "the ids of these, at most 100",
+    "mean_exit_time": "mean exit time, censored ones taken into account",
+    "mean_exit_steps": "the same in steps of the solver",
+    "rate": "exits per unit of time",
+    "predicted_rate": "the rate that the small-noise theory gives",
+    "ratio": "mean exit time times predicted rate, or rate over predicted rate for a quasi-stationary one",
+    "ks_pvalue": "of the test that exit times are exponential",
+    "seconds": "wall-clock time without compilation",
+    "steps_per_second": "steps of all trajectories in a second",
+}
+"""What the entries of a row are."""
+
 
 def check_work(problem: EscapeProblem, plan: Plan, prediction: Prediction, cell: Cell) -> None:
     """Refuse what would not end: no exits at all, or more steps than anyone can wait for."""

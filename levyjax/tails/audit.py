@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from levyjax.datasets import Labelled, along
 from levyjax.tails.aggregation import aggregation, batch_size_scaling
 from levyjax.tails.block import block_log_moment, per_coordinate
 from levyjax.tails.decision import decide
@@ -22,10 +23,11 @@ VERDICTS = ("stable", "heavy_tailed", "finite_variance", "undecided")
 MINIMUM_FOR_VERDICT = 500  # below this the laws cannot be told apart
 _ROWS_PER_COORDINATE = 100
 _COORDINATES_SHOWN = 2_000
+_SHOWN, _OF_LAWS = ("alpha", "interval", "n"), ("score", "held_out", "anderson_darling", "p_value")
 
 
 @dataclasses.dataclass(frozen=True)
-class TailAudit:
+class TailAudit(Labelled):
     """A verdict on the tails of data, with everything it rests on.
 
     Attributes:
@@ -37,10 +39,21 @@ class TailAudit:
         reasons: sentences with numbers, in the order of the rules.
     """
 
+    _dims = along({"estimate": "alpha interval n", "law": "score held_out anderson_darling p_value"})
+
     estimates: dict[str, TailEstimate]
     tests: dict[str, dict[str, Any]]
     verdict: str
     reasons: tuple[str, ...]
+
+    def _variables(self) -> dict[str, Any]:
+        """The estimates and the laws; the other tests as an attribute."""
+        columns = {key: {name: getattr(one, key) for name, one in self.estimates.items()} for key in _SHOWN}
+        laws = self.tests.get("laws", {})
+        if laws:
+            columns |= {key: {name: law[key] for name, law in laws.items()} for key in _OF_LAWS}
+        tests = _plain({name: test for name, test in self.tests.items() if name != "laws"})
+        return {**columns, "verdict": self.verdict, "reasons": self.reasons, "tests": tests}
 
     def to_json(self) -> dict[str, Any]:
         """The audit as plain values: {"estimates", "tests", "verdict", "reasons"}; null for what does not exist."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from levyjax.datasets import Labelled, along
 from levyjax.tails import columns
 from levyjax.tails.values import TailEstimate, centred, check_values
 
@@ -71,7 +72,7 @@ def moment(data: Any, *, num_tail: int | None = None, center: bool = True) -> Ta
 
 
 @dataclasses.dataclass(frozen=True)
-class HillPlot:
+class HillPlot(Labelled):
     """Hill's and the moment estimate over a ladder of k.
 
     Attributes:
@@ -80,6 +81,8 @@ class HillPlot:
         interval: its 95% intervals, (m, 2).
         moment: the moment estimate at each, (m,), inf where its index is not positive.
     """
+
+    _dims = along({"num_tail": "num_tail alpha interval moment"})
 
     num_tail: np.ndarray
     alpha: np.ndarray

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 from scipy.interpolate import make_interp_spline
 
+from levyjax.datasets import Labelled
 from levyjax.tails import density
 from levyjax.tails.fitting import Logpdf, maximise
 from levyjax.tails.goodness import LOG_SIZES, goodness, log_tail
@@ -27,7 +28,7 @@ LOG_NORMAL_MEAN = -(np.euler_gamma + math.log(2)) / 2  # E log|N(0, 1)|
 
 
 @dataclasses.dataclass(frozen=True)
-class LawFit:
+class LawFit(Labelled):
     """A symmetric law fitted by maximum likelihood.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from levyjax.datasets import Labelled, along
 from levyjax.tails.moments import stable_scale
 from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
 
@@ -21,7 +22,7 @@ _ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pooled:
+class Pooled(Labelled):
     """Values of one law as far as that can be had, in random order, with no exact zeros.
 
     Attributes:
@@ -30,6 +31,8 @@ class Pooled:
         row_variance_ratio: variance of the rows' mean log|x| against that of independent values; None without rows.
         notes: sentences on what was done.
     """
+
+    _dims = along({"value": "values", "column": "columns"})
 
     values: np.ndarray
     columns: np.ndarray | None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from levyjax.datasets import Labelled, along
 from levyjax.tails.block import block_log_moment, reciprocal
 from levyjax.tails.values import centred, check_values, log_abs
 
@@ -18,7 +19,7 @@ _CLEAR = 6.0  # difference of residual sums, as a likelihood ratio of e^3 = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockLengthSweep:
+class BlockLengthSweep(Labelled):
     """The block estimator over a ladder of block lengths, with two one-parameter laws fitted to it.
 
     Attributes:
@@ -35,6 +36,8 @@ class BlockLengthSweep:
         advantage: finite_variance_residual - stable_residual; positive speaks for a stable law.
     """
 
+    _dims = along({"block_lengths": "block_lengths alpha interval"})
+
     block_lengths: np.ndarray
     alpha: np.ndarray
     interval: np.ndarray
@@ -48,7 +51,7 @@ class BlockLengthSweep:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShuffleTest:
+class ShuffleTest(Labelled):
     """The block estimator in storage order against shuffled orders of the same values.
 
     Attributes:
@@ -58,6 +61,8 @@ class ShuffleTest:
         dependent: whether p_value is at most 0.01.
         statement: the finding as a sentence.
     """
+
+    _dims = along({"shuffle": "shuffled"})
 
     alpha: float
     shuffled: np.ndarray

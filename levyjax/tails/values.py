@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from levyjax.datasets import Labelled, along
+
 MINIMUM_VALUES = 16
 _ASYMMETRY = 4.0  # in standard errors
 
 
 @dataclasses.dataclass(frozen=True)
-class TailEstimate:
+class TailEstimate(Labelled):
     """A tail index with its 95% interval, how it was obtained, and what to beware of.
 
     Attributes:
@@ -22,6 +24,8 @@ class TailEstimate:
         n: values used (of each coordinate).
         warnings: sentences; empty if nothing was noticed.
     """
+
+    _dims = along({"column": "alpha interval"})
 
     alpha: Any
     interval: Any
@@ -53,7 +57,8 @@ def check_values(data: Any, name: str = "data", *, minimum: int = MINIMUM_VALUES
     if array.size < minimum:
         given = "is empty" if array.size == 0 else f"holds {array.size} values"
         raise ValueError(f"{name} {given}, and at least {minimum} are needed. Give more values.")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # of a longer type than float64: counted as infinite below
+        array = array.astype(np.float64)
     bad = array.size - int(np.isfinite(array).sum())
     if bad:
         raise ValueError(f"{name} holds {bad} of {array.size} values that are NaN or infinite. Remove them first.")

@@ -11,13 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import GradientNoise, Losses, batch_gradient, checked_batches, full_gradient
 
 _VALUES = 1 << 22  # numbers of a chunk of recorded updates
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AppliedNoise:
+class AppliedNoise(Labelled):
     """Noise of the same mini-batches before and after an optimizer, at fixed parameters.
 
     Attributes:
@@ -26,8 +27,19 @@ class AppliedNoise:
             subtracted: the mean of all updates after the burn-in, over minus the learning rate.
     """
 
+    _dims = along({"mini_batch parameter": "raw applied", "parameter": "full_gradient mean_update layer"})
+
     raw: GradientNoise
     applied: GradientNoise
+
+    def _variables(self) -> dict[str, Any]:
+        kept = {name: value for name, value in self.raw._variables().items() if name != "samples"}
+        return {
+            **kept,
+            "raw": self.raw.samples,
+            "applied": self.applied.samples,
+            "mean_update": self.applied.full_gradient,
+        }
 
 
 def applied_noise(

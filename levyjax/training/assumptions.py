@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import lambertw
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import Losses, batch_gradient, draw_batches
 from levyjax.training.curvature import mean_loss
 
@@ -23,7 +24,7 @@ _BATCHES = 3  # stream of random numbers beside the seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AdamQuantities:
+class AdamQuantities(Labelled):
     """What Assumption 2 speaks of, after each update of Adam; "noise-free" is the run on full gradients (the hat).
 
     Attributes:
@@ -46,6 +47,14 @@ class AdamQuantities:
         free_parameters: (d,), of the noise-free run at its end.
     """
 
+    _dims = along(
+        {
+            "iteration": "loss gradient free_gradient free_loss momentum free_momentum gap gap_sum descent "
+            "smallest_root largest_root",
+            "parameter": "parameters free_parameters",
+        }
+    )
+
     learning_rate: float
     beta1: float
     beta2: float
@@ -66,7 +75,7 @@ class AdamQuantities:
 
 
 @dataclasses.dataclass(frozen=True)
-class Assumption2:
+class Assumption2(Labelled):
     """The constants that a run allows, and which parts of the assumption it meets.
 
     Attributes:
@@ -80,6 +89,8 @@ class Assumption2:
         rates: (1 - beta)/learning_rate of both, the rates that Adam has in SDE time.
         rates_ordered: whether the first <= the second <= 2 x the first.
     """
+
+    _dims = along({"beta": "rates"})
 
     tau: float
     tau_m: float

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from levyjax import tails
+from levyjax.datasets import Labelled, along
 
 Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, x, y) -> loss of each example
 
@@ -23,7 +25,7 @@ _ESTIMATORS = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GradientNoise:
+class GradientNoise(Labelled):
     """Gradient noise at one point of a training run.
 
     Attributes:
@@ -34,15 +36,24 @@ class GradientNoise:
         slices: name of a parameter array -> (start, stop) along the last axis.
     """
 
+    _dims = along({"mini_batch parameter": "samples", "parameter": "full_gradient layer"})
+
     samples: np.ndarray
     full_gradient: np.ndarray
     iteration: int
     batch_size: int
     slices: dict[str, tuple[int, int]]
 
+    def _variables(self) -> dict[str, Any]:
+        layer = np.empty(self.samples.shape[1], dtype=object)
+        for name, (start, stop) in self.slices.items():
+            layer[start:stop] = name
+        found = {name: value for name, value in super()._variables().items() if name != "slices"}
+        return found | {"layer": layer.astype(str)}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StableNoise:
+class StableNoise(Labelled):
     """Gradient noise as the simulator takes it: one tail index and one scale for each coordinate.
 
     Attributes:
@@ -54,11 +65,17 @@ class StableNoise:
         warnings: sentences, also on what was pooled.
     """
 
+    _dims = along({"parameter": "scales"})
+
     alpha: float
     scales: np.ndarray
     num_dead: int
     estimate: tails.TailEstimate
     warnings: tuple[str, ...]
+
+    def _variables(self) -> dict[str, Any]:
+        found = {name: value for name, value in super()._variables().items() if name != "estimate"}
+        return found | {"alpha_ci95": self.estimate.interval}
 
 
 def draw_batches(num_examples: int, batch_size: int, num_batches: int, seed: int | Sequence[int] = 0) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import Losses
 
 Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
@@ -26,7 +27,7 @@ _ENDS = {"largest": "LA", "smallest": "SA"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HessianPairs:
+class HessianPairs(Labelled):
     """Eigenvalues at one end of a Hessian's spectrum.
 
     Attributes:
@@ -35,13 +36,15 @@ class HessianPairs:
         residuals: (k,), |H v - value v|, by which each value can be off at most.
     """
 
+    _dims = along({"eigenvalue": "values residuals", "parameter eigenvalue": "vectors"})
+
     values: Float[np.ndarray, " k"]
     vectors: Float[np.ndarray, "d k"]
     residuals: Float[np.ndarray, " k"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HessianTrace:
+class HessianTrace(Labelled):
     """Hutchinson's estimates, each with its standard error.
 
     Attributes:
@@ -60,7 +63,7 @@ class HessianTrace:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NoiseAlignment:
+class NoiseAlignment(Labelled):
     """How gradient noise of covariance C lies to a Hessian H.
 
     Attributes:
@@ -73,6 +76,8 @@ class NoiseAlignment:
         shares: (k,), part of the noise's power along each given direction.
     """
 
+    _dims = along({"direction": "shares"})
+
     curvature: float
     curvature_error: float
     power: float
@@ -82,7 +87,7 @@ class NoiseAlignment:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LossAlong:
+class LossAlong(Labelled):
     """Losses on both sides of a point.
 
     Attributes:
@@ -91,6 +96,8 @@ class LossAlong:
         ahead: (k, m), the loss at distance t along each direction.
         behind: (k, m), the same against it.
     """
+
+    _dims = along({"distances": "distances", "direction distances": "ahead behind"})
 
     distances: Float[np.ndarray, " m"]
     centre: float

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import cast, positive, pytree
+from levyjax.datasets import Labelled, along
 from levyjax.dynamics import AdamState
 from levyjax.random import Counter, first_counter, run_key
 from levyjax.training.noise_models import FlatLoss, NoisyGradient
@@ -62,13 +63,15 @@ class Descent:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Excursions:
+class Excursions(Labelled):
     """How far lanes are from the minimum at steps 10, 20, ... (`EVERY`).
 
     Attributes:
         distance: |x - x*|, (looks, lanes).
         excess: F(x) - F(x*) of all examples, (looks, lanes).
     """
+
+    _dims = along({"look lane": "distance excess"})
 
     distance: Float[np.ndarray, "looks lanes"]
     excess: Float[np.ndarray, "looks lanes"]

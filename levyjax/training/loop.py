@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from levyjax.datasets import Labelled, along
 from levyjax.training import data as datasets
 from levyjax.training.applied import AppliedNoise, applied_noise
 from levyjax.training.capture import GradientNoise, batch_gradient, draw_batches, gradient_noise, padded
@@ -35,7 +36,7 @@ _MEASURES = ("iteration", "train_loss", "train_accuracy", "test_loss", "test_acc
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainResult:
+class TrainResult(Labelled):
     """A training run.
 
     Attributes:
@@ -57,6 +58,10 @@ class TrainResult:
         iterations_per_second: of the updates alone; nan if there was one call only.
     """
 
+    _dims = along(
+        {"iterations": "iterations train_loss train_accuracy test_loss test_accuracy", "parameter": "parameters"}
+    )
+
     config: TrainConfig
     iterations: np.ndarray
     train_loss: np.ndarray
@@ -72,6 +77,12 @@ class TrainResult:
     seconds: float
     seconds_updates: float
     iterations_per_second: float
+
+    def _variables(self) -> dict[str, Any]:
+        """Without what has a dataset of its own: the captures of noise."""
+        apart = ("config", "model", "noise", "statistics", "applied", "kept")
+        found = {name: value for name, value in super()._variables().items() if name not in apart}
+        return {**found, "parameters": np.asarray(self.parameters), "config": dataclasses.asdict(self.config)}
 
 
 def train(

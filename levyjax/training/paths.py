@@ -10,13 +10,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.curvature import Loss
 
 _PIECES = 4  # of a stretch between two images, on whose ends the loss is looked at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LossPath:
+class LossPath(Labelled):
     """The loss on the way from one point to another.
 
     Attributes:
@@ -29,6 +30,8 @@ class LossPath:
             way of that barrier exists, so that the least barrier of all ways is at most this.
         residual: length of the largest force across the band; 0 for a line.
     """
+
+    _dims = along({"point parameter": "points", "point": "places losses"})
 
     points: Float[np.ndarray, "n d"]
     places: Float[np.ndarray, " n"]

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import GradientNoise, Losses, check_finite, checked_batches, full_gradient, padded
 
 _VALUES = 1 << 22  # numbers of a chunk of gradients
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ExampleMoments:
+class ExampleMoments(Labelled):
     """Second moments of the gradient noise of single examples.
 
     Drawn with replacement, a mini-batch of S has them divided by S; without, times (N - S)/(N - 1), too.
@@ -24,6 +25,8 @@ class ExampleMoments:
         covariance: float64 (num_parameters, num_parameters) of the noise about 0; None if not asked for.
         num_examples: measured.
     """
+
+    _dims = along({"parameter": "second_moment", "layer": "layers", "parameter other_parameter": "covariance"})
 
     second_moment: np.ndarray
     layers: dict[str, float]

@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import GradientNoise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class QuadraticModel:
+class QuadraticModel(Labelled):
     """F(x) = sum_j curvature_j x_j^2/2 in some coordinates of a network, and a level around the minimum.
 
     Attributes:
@@ -17,6 +18,8 @@ class QuadraticModel:
         curvature: (k,) of each.
         height: of the level, over F at the minimum.
     """
+
+    _dims = along({"coordinates": "coordinates curvature"})
 
     coordinates: Int[np.ndarray, " k"]
     curvature: Float[np.ndarray, " k"]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, pytree, static
+from levyjax.datasets import Labelled, along
 from levyjax.dynamics import AdamState
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.random import Counter, Stream, first_counter, run_key
@@ -97,7 +98,7 @@ def _count(counter: Counter, dtype: Any) -> Float[Array, " lanes"]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Curves:
+class Curves(Labelled):
     """Training curves of many seeds.
 
     Attributes:
@@ -105,6 +106,8 @@ class Curves:
         train_loss, test_loss: mean cross-entropy in nats, (records, seeds).
         train_accuracy, test_accuracy: in [0, 1], (records, seeds).
     """
+
+    _dims = along({"iterations": "iterations", "iterations seed": "train_loss train_accuracy test_loss test_accuracy"})
 
     iterations: np.ndarray
     train_loss: np.ndarray
@@ -188,7 +191,7 @@ def _accuracy(logits: Float[Array, "n classes"], labels: Array) -> Float[Array, 
 
 
 @dataclasses.dataclass(frozen=True)
-class LawDistance:
+class LawDistance(Labelled):
     """How far two samples' laws are apart.
 
     Attributes:

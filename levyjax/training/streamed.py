@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from levyjax.datasets import Labelled, along
 from levyjax.training.capture import Losses, batch_gradient, check_finite, checked_batches, full_gradient, padded
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
@@ -22,7 +23,7 @@ Layers = tuple[tuple[str, int, int], ...]  # name, start, stop
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BlockLogs:
+class BlockLogs(Labelled):
     """Mean logs of one layer's noise and of sums of its neighbours, for the block log-moment estimator.
 
     Attributes:
@@ -31,6 +32,8 @@ class BlockLogs:
         count: (m,) how many were not zero.
         single_log: (m,) of |coordinate|, over the arrays that are long enough for blocks of this length.
     """
+
+    _dims = along({"lengths": "lengths mean_log count single_log"})
 
     lengths: Int[np.ndarray, " m"]
     mean_log: Float[np.ndarray, " m"]
@@ -48,7 +51,7 @@ class BlockLogs:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NoiseStatistics:
+class NoiseStatistics(Labelled):
     """What gradient noise at one point of a run looks like, without the noise itself.
 
     Attributes:
@@ -64,6 +67,10 @@ class NoiseStatistics:
         batch_size: examples of a mini-batch.
     """
 
+    _dims = along(
+        {"parameter": "full_gradient second_moment mean_log zeros", "mini_batch": "norms", "drawn": "sample sampled"}
+    )
+
     full_gradient: Float[np.ndarray, " d"]
     second_moment: Float[np.ndarray, " d"]
     mean_log: Float[np.ndarray, " d"]
@@ -74,6 +81,9 @@ class NoiseStatistics:
     sampled: Int[np.ndarray, " sampled"]
     iteration: int
     batch_size: int
+
+    def _variables(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._variables().items() if name != "layers"}  # they have their own
 
     def sample_of_one_scale(self) -> Float[np.ndarray, " living"]:
         """The sample over exp(mean_log) of its coordinates, without those that were ever zero.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax import stable, tails
+from levyjax.datasets import Labelled, along
 from levyjax.tails.aggregation import batch_size_scaling
 from levyjax.training.capture import GradientNoise, Losses, gradient_noise
 
@@ -20,7 +21,7 @@ _REPLACED = 4  # stream of random numbers beside the seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LayerTail:
+class LayerTail(Labelled):
     """The tails of one layer's noise at one point of a run.
 
     Attributes:
@@ -36,6 +37,8 @@ class LayerTail:
         reasons: its sentences.
     """
 
+    _dims = along({"method": "alpha interval gaussian stable"})
+
     iteration: int
     layer: str
     shape: tuple[int, int]
@@ -46,9 +49,13 @@ class LayerTail:
     verdict: str
     reasons: tuple[str, ...]
 
+    def _variables(self) -> dict[str, Any]:
+        found = {name: value for name, value in super()._variables().items() if name != "shape"}
+        return {**found, "num_batches": self.shape[0], "num_coordinates": self.shape[1]}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BatchSizeStudy:
+class BatchSizeStudy(Labelled):
     """One layer's noise at several batch sizes, at fixed parameters.
 
     Attributes:
@@ -65,6 +72,8 @@ class BatchSizeStudy:
         coordinate: batch size -> median over coordinates of their own block log-moment estimates.
         sweep: batch size -> which law the block-length sweep of the pooled noise prefers.
     """
+
+    _dims = along({"batch_sizes": "batch_sizes scale spread verdicts published coordinate sweep"})
 
     iteration: int
     layer: str
