@@ -88,28 +88,31 @@ def write_array(path: PathLike, array: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def output_directory(path: PathLike) -> Path:
+def output_directory(path: PathLike, option: str = "--out") -> Path:
     """Makes a folder for results, if need be, and tries that it can be written, before any work is done.
 
     Args:
         path: the folder; its parents are made too.
+        option: what gave it, for the message.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: if it is a file, cannot be made or cannot be written.
+        ValueError: if it is empty or a file, cannot be made or cannot be written.
     """
+    if not os.fspath(path):
+        raise ValueError(f'{option} is empty. Give a folder; "." is the current one.')
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"--out {_shortened(path)} is a file or lies below one. Give a folder.") from None
+        raise ValueError(f"{option} {_shortened(path)} is a file or lies below one. Give a folder.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"--out {_shortened(path)} cannot be written ({reason}). Give another folder.") from None
+        raise ValueError(f"{option} {_shortened(path)} cannot be written ({reason}). Give another folder.") from None
     return folder
 
 

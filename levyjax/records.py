@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from levyjax.input import read_bounded
 from levyjax.output import PathLike, write_json
 
 SCHEMA_VERSION = 1
@@ -56,9 +57,7 @@ def read_record(path: PathLike, keys: Iterable[str] = ()) -> Record:
 
 def _load(path: Path) -> Record:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_bounded(path, _MAX_BYTES))
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):

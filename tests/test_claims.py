@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from levyjax.claims import CLAIMS, Claim, Outcome, reproduce
+from levyjax.claims.base import Settings
 from levyjax.claims.matched_progress import Setting, boundary_ratio, log_ratio, matched_ratio, sde_pair
 from levyjax.cli import main
 from levyjax.escape import predict
@@ -76,3 +77,12 @@ class TestResume:
     def test_the_list_runs_nothing(self, capsys):
         assert main(["reproduce", "--list", "--json"]) == 0
         assert [row["id"] for row in json.loads(capsys.readouterr().out)["claims"]] == [claim.id for claim in CLAIMS]
+
+
+def test_sizes_grow_from_quick_over_default_to_full():
+    """Trials grow at every size; what does not average out stays at its default."""
+    assert [Settings(quick=True).trials(10, 100), Settings().trials(10, 100)] == [10, 100]
+    assert Settings(full=True).trials(10, 100) > 100
+    assert Settings(full=True).size(10, 100) == 100
+    with pytest.raises(ValueError, match="exclude"):
+        Settings(quick=True, full=True)

@@ -68,7 +68,7 @@ class TestParse:
             ({"training": {"widths": 3}}, r"\[training\] widths = 3 is refused: give a list"),
             ({"training": {"widths": [3, "a"]}}, r"\[training\] widths\[1\]"),
             ({"training": {"learning_rate": "fast"}}, "without quotes"),
-            ({"training": {"learning_rate": float("nan")}}, "no step size"),
+            ({"training": {"learning_rate": float("nan")}}, "learning_rate = nan is refused: give a finite number"),
             ({"training": {"bias": 1}}, "true or false"),
             ({"training": {"data": ""}}, "a text in quotes"),
             ({"training": {"optimizer": "lion"}}, r"\[training\] optimizer 'lion' is unknown"),

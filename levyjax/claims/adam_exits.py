@@ -42,7 +42,7 @@ def mean_steps(learning_rate: float, sde: bool, count: int, seed: int) -> Expone
 
 def exit_steps(settings: Settings) -> Outcome:
     """Mean exit steps of Adam and of equation 5 against the learning rate."""
-    count, rates = settings.size(256, 4096), np.array(_LEARNING_RATES)
+    count, rates = settings.trials(256, 4096), np.array(_LEARNING_RATES)
     fits = [
         [
             mean_steps(eta, model, count, settings.seed * 1000 + 130 + 10 * model + place)

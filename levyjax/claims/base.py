@@ -14,6 +14,8 @@ T = TypeVar("T")
 Verdict = Literal["confirmed", "refuted", "holds_within_limits", "undecided", "not_testable"]
 Interval = tuple[float, float]
 
+_FULL = 16  # the statistical error is then a quarter
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -22,14 +24,27 @@ class Settings:
     Attributes:
         quick: small experiments, for a few minutes on two cores.
         seed: of the whole report; each claim adds its own place in the list.
+        full: 16 times as many independent trajectories as by default, for an accelerator.
+
+    Raises:
+        ValueError: quick and full at once.
     """
 
     quick: bool = False
     seed: int = 0
+    full: bool = False
 
-    def size(self, quick: int, full: int) -> int:
-        """A number of trajectories or draws."""
-        return quick if self.quick else full
+    def __post_init__(self) -> None:
+        if self.quick and self.full:
+            raise ValueError("quick and full exclude each other.")
+
+    def size(self, quick: int, default: int) -> int:
+        """How large a part is that does not grow beyond its default size: a network, a grid, a training."""
+        return quick if self.quick else default
+
+    def trials(self, quick: int, default: int) -> int:
+        """A number of independent trajectories."""
+        return default * _FULL if self.full else self.size(quick, default)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,7 +74,7 @@ def _cell(noise: str, changes: dict[str, float], settings: Settings, seed: int) 
     one, jumps = problem(noise, **changes), noise == "jumps"
     law = known(predict(one).mean_exit_time)
     solver: Any = JumpAdapted() if jumps else Euler(settings.size(8, 1) * 0.001)
-    count = settings.size(16_000, 40_000) if jumps else settings.size(400, 1000)
+    count = settings.trials(16_000, 40_000) if jumps else settings.trials(400, 1000)
     horizon = law if settings.quick else math.inf  # an exponential law needs no more
     samples = simulate(one, Plan(solver, count, horizon), seed)
     return exponential_fit(samples.exit_time, samples.exited), law

@@ -30,7 +30,7 @@ def sgd_against_adam(settings: Settings) -> Outcome:
     for place, level in enumerate((0.01, 0.05)):
         # N = 10,000 for each; Adam leaves sooner, and its time scale is that of its faster coordinate.
         problems = [EscapeProblem(landscape, basin, noise, dynamics, level) for dynamics in (SGD(), adam)]
-        count = settings.size(4000, 10_000)
+        count = settings.trials(4000, 10_000)
         samples = [
             simulate(problem, Plan(Euler(0.1), count), settings.seed * 1000 + 20 + 2 * place + which)
             for which, problem in enumerate(problems)
@@ -60,7 +60,7 @@ def _over(row: tuple[float, float, float, Interval]) -> Interval:
 def volume(settings: Settings) -> Outcome:
     """E Gamma of a long thin box, nine times as large, over that of a square."""
     boxes = {"0.3 x 30": ([-0.3, -30.0], [0.3, 30.0]), "1 x 1": ([-1.0, -1.0], [1.0, 1.0])}
-    count = settings.size(4000, 20_000)
+    count = settings.trials(4000, 20_000)
     problems = [
         EscapeProblem(Quadratic([1.0, 1.0]), Box(*bounds), Independent(_ALPHA, [1.0, 1.0]), SGD(), 0.005)
         for bounds in boxes.values()

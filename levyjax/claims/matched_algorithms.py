@@ -103,7 +103,7 @@ def _race_cell(setting: Setting, settings: Settings, seed: int) -> Measured:
     adam = race.matched_adam(settings.size(1000, 10_000), seed)
     if adam is None:
         return Measured(setting, math.nan, None, None, None, None)
-    count, longest = settings.size(128, 512), _LONGEST // (4 if settings.quick else 1)
+    count, longest = settings.trials(128, 512), _LONGEST // (4 if settings.quick else 1)
     late, soon = race.exits(adam, count, longest, seed + 1), race.exits(race.sgd, 4 * count, _LONGEST, seed + 2)
     ratio = float(race.sgd.learning_rate) * race.level / float(adam.learning_rate)
     return Measured(setting, ratio, None, *quotient(late, soon, 1.0))
@@ -120,10 +120,10 @@ class _Faster(NamedTuple):
 
 def _faster(setting: Setting, settings: Settings, seed: int) -> list[_Faster]:
     race, rows = _Race.at(setting), []
-    soon = race.exits(race.sgd, settings.size(512, 4096), _LONGEST, seed)
+    soon = race.exits(race.sgd, settings.trials(512, 4096), _LONGEST, seed)
     for place, reach in enumerate((0.5, 1.0, 2.0) if settings.quick else (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0, 8.0)):
         adam = Adam(reach / _SPIKE)
-        late = race.exits(adam, settings.size(128, 512), _LONGEST // (4 if settings.quick else 1), seed + 1 + place)
+        late = race.exits(adam, settings.trials(128, 512), _LONGEST // (4 if settings.quick else 1), seed + 1 + place)
         value, low, high = quotient(late, soon, 1.0)
         rows.append(_Faster(reach, value, known(low), high))
     return rows

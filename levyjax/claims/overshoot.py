@@ -98,7 +98,7 @@ def measure(make: Callable[[float], EscapeProblem], settings: Settings, seed: in
     rows = []
     for place, damping in enumerate(_DAMPING):
         problem = make(damping)
-        plan = Plan(JumpAdapted(), settings.size(16_000, 400_000))
+        plan = Plan(JumpAdapted(), settings.trials(16_000, 400_000))
         samples = simulate(problem, plan, settings.seed * 1000 + seed + place)
         fit = exponential_fit(samples.exit_time, samples.exited)
         row = []

@@ -42,7 +42,7 @@ def _exits(alpha: float, noise_level: float, count: int, seed: int) -> tuple[Esc
 
 def slope(settings: Settings) -> Outcome:
     """Slope of the log mean exit time against log epsilon, for three tail indices."""
-    count = settings.size(1500, 20_000)
+    count = settings.trials(1500, 20_000)
     rows: list[dict[str, Any]] = []
     fits = []
     for alpha in _ALPHAS:
@@ -93,7 +93,7 @@ def slope(settings: Settings) -> Outcome:
 
 def exponential_law(settings: Settings) -> Outcome:
     """The Laplace transform of rate times exit time against 1/(1 + u), and a test of exponentiality."""
-    count = settings.size(4000, 40_000)
+    count = settings.trials(4000, 40_000)
     alpha = 1.5
     problem, samples = _exits(alpha, _KAPPA ** (-1 / alpha) / 4, count, settings.seed + 1)
     rate = known(predict(problem).rate)
@@ -124,7 +124,7 @@ def exponential_law(settings: Settings) -> Outcome:
 
 def constant(settings: Settings) -> Outcome:
     """E Gamma times the paper's literal rate m(W) (2/alpha) epsilon^alpha, which should be 1."""
-    count = settings.size(4000, 40_000)
+    count = settings.trials(4000, 40_000)
     products, intervals = [], []
     for place, alpha in enumerate(_ALPHAS):
         level = _KAPPA ** (-1 / alpha) / 2

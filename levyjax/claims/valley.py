@@ -124,7 +124,7 @@ def _draw(ratios: np.ndarray, table: dict[float, list[Side]]) -> Any:
 def flat_side(settings: Settings) -> Outcome:
     """P(flat side) against the ratio of curvatures, for jumps and Gaussian noise."""
     ratios, alphas = _RATIOS[:: settings.size(2, 1)], _ALPHAS[:: settings.size(3, 1)]
-    count = settings.size(20_000, 100_000)
+    count = settings.trials(20_000, 100_000)
     table = {
         alpha: [
             side(alpha, float(ratio), count, settings.seed * 1000 + 200 + 10 * row + place)

@@ -11,7 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="the folder for report.html and results.json")
     parser.add_argument("--list", action="store_true", help="say which claims there are, and run nothing")
     parser.add_argument("--resume", action="store_true", help="keep what the folder already has of the same run")
-    parser.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
+    size.add_argument("--full", action="store_true", help="16 times as many trajectories, for an accelerator")
     parser.add_argument("--only", metavar="ID", nargs="+", help="run these claims only")
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     parser.add_argument(
@@ -43,6 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return reproduce(
             folder,
             quick=args.quick,
+            full=args.full,
             seed=args.seed,
             only=args.only,
             jobs=_default_jobs(args.quick) if args.jobs is None else args.jobs,

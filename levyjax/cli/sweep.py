@@ -5,6 +5,7 @@ from typing import Any
 
 HELP = "simulate a grid of cells in chunks, with many workers, and go on where it stopped"
 _ACTIONS = ("status", "collect")
+_MOST_WORKERS = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +32,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return _status(args.target[1]) if args.target[0] == "status" else _collect(args.target[1], args.to)
     if len(args.target) != 1:
         raise ValueError(f"{' '.join(args.target)[:80]!r} is not understood. Give a file, status DIR or collect DIR.")
-    if args.to:
+    if args.to is not None:
         raise ValueError("--to goes with `levyjax sweep collect DIR`.")
-    ways = [name for name in ("workers", "scheduler", "shard", "distributed") if getattr(args, name)]
+    names = ("workers", "scheduler", "shard", "distributed")
+    ways = [name for name in names if getattr(args, name) not in (None, False)]
     if len(ways) > 1 and set(ways) not in ({"workers", "scheduler"}, {"workers", "shard"}):
         raise ValueError(f"--{ways[0]} and --{ways[1]} do not go together. Take one of them.")
-    if args.workers is not None and args.workers < 1:
-        raise ValueError(f"--workers {args.workers} is refused: give 1 or more.")
+    if args.workers is not None and not 1 <= args.workers <= _MOST_WORKERS:
+        raise ValueError(f"--workers {args.workers} is refused: give 1 to {_MOST_WORKERS}.")
+    if args.scheduler == "":
+        raise ValueError('--scheduler is empty. Give an address, or "local".')
     shard = _shard(args.shard)
     from levyjax.config.grid import load_sweep
 
@@ -87,7 +91,7 @@ def _shard(text: str | None) -> tuple[int, int]:
     if text is None:
         return 0, 1
     index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count) <= 10**6):
+    if not (slash and index.isdecimal() and count.isdecimal() and len(text) < 20 and int(index) < int(count) <= 10**6):
         raise ValueError(f"--shard {text[:40]!r} is refused: give i/N with i from 0 to N - 1, such as 0/8.")
     return int(index), int(count)
 
@@ -129,7 +133,7 @@ def _compute(store: Any, args: argparse.Namespace, shard: tuple[int, int], place
 
         if place is not None:
             run_distributed(store.folder, *place, on_done=done)
-        elif args.scheduler:
+        elif args.scheduler is not None:
             with _client(args.scheduler, args.workers) as client:
                 run_sweep(store.folder, client.get_executor(retries=3), on_done=done)
         elif args.workers:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.seed < 0:
         raise ValueError(f"--seed {args.seed} is negative. Give 0 or more.")
     files = dict(_batch_size(text) for text in args.batch_size)
-    folder = output_directory(args.out) if args.out else None
+    folder = None if args.out is None else output_directory(args.out)
     from levyjax import tails
 
     data, center = tails.load(args.data), not args.no_center
@@ -69,7 +69,7 @@ def _warnings(estimates: dict[str, Any]) -> list[str]:
 
 def _batch_size(text: str) -> tuple[int, str]:
     size, _, name = text.partition("=")
-    if not size.isdigit() or int(size) < 1 or not name:
+    if not (size.isdecimal() and size.isascii() and len(size) < 10) or int(size) < 1 or not name:
         raise ValueError(f"--batch-size {text[:60]!r} is no batch size and file. Give S=FILE, as 100=noise.npy.")
     return int(size), name
 

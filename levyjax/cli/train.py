@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Trains, captures, and writes the record."""
     from levyjax.output import output_directory, progress
 
-    folder = output_directory(args.out) if args.out else None
+    folder = None if args.out is None else output_directory(args.out)
     plan = _plan(args)
     from levyjax.training import train  # imports jax
 
@@ -123,7 +123,7 @@ def _plan(args: argparse.Namespace) -> Any:
     from levyjax.config.training import load_training, parse_training
 
     given = {name: value for name, value in vars(args).items() if name not in _NOT_KEYS and value is not None}
-    return load_training(args.config, given) if args.config else parse_training({"training": given})
+    return load_training(args.config, given) if args.config is not None else parse_training({"training": given})
 
 
 def _record(result: Any, monitors: Any, folder: Path | None) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from levyjax.config.checks import ConfigError, integer, listing, nearest, refuse, show
-from levyjax.config.load import beside, naming, parse, read_toml
+from levyjax.config.load import bare, beside, naming, parse, read_toml
 from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import MAX_CELLS, Cell, cells, coordinates
 from levyjax.config.tables import TABLES
 
 CHUNK_SIZE = 65_536
+MAX_CHUNKS = 1_000_000  # each is a file
 _KEYS = ("chunk_size", "axes", "zip")
 _TABLES = (*TABLES, "sweep")
 
@@ -83,6 +84,7 @@ def load_sweep(path: str | os.PathLike[str]) -> SweepConfig:
         noises = tables.get("noise")
         for noise in noises if isinstance(noises, list) else [noises]:
             beside(path, noise, "file")
+        _files_beside(path, tables)
         return parse_sweep(tables)
 
 
@@ -110,15 +112,19 @@ def parse_sweep(tables: Mapping[str, Any]) -> SweepConfig:
         >>> len(sweep.cells), sweep.cells[-1].coordinates["dynamics"], sweep.cells[-1].coordinates["basin.radius"]
         (8, 'momentum', 2.0)
     """
+    if not isinstance(tables, Mapping):
+        raise ConfigError(f"A sweep is a mapping of tables, not {show(tables)}. Give {listing(_TABLES)}.")
     for name in tables:
         if name not in _TABLES:
-            raise ConfigError(f"[{name}] is unknown: {nearest(name, _TABLES)}The tables are {listing(_TABLES)}.")
+            raise ConfigError(f"[{bare(name)}] is unknown: {nearest(name, _TABLES)}The tables are {listing(_TABLES)}.")
     settings = tables.get("sweep", {})
     if not isinstance(settings, Mapping):
         raise ConfigError(f"sweep = {show(settings)} is not a table. Write [sweep] and its keys below it.")
     for name in settings:
         if name not in _KEYS:
-            raise ConfigError(f"[sweep] {name} is unknown: {nearest(name, _KEYS)}The keys here are {listing(_KEYS)}.")
+            raise ConfigError(
+                f"[sweep] {bare(name)} is unknown: {nearest(name, _KEYS)}The keys here are {listing(_KEYS)}."
+            )
     chunk_size = integer(1, 2**31 - 1)(settings.get("chunk_size", CHUNK_SIZE), "[sweep] chunk_size")
     axes = {**_alternatives(tables), **_axes(settings.get("axes", {}))}
     found: list[SweepCell] = []
@@ -128,7 +134,28 @@ def parse_sweep(tables: Mapping[str, Any]) -> SweepConfig:
         found += [SweepCell({**named, **coordinates(config, cell)}, config, cell) for cell in cells(config)]
         if len(found) > MAX_CELLS:
             raise ConfigError(f"[sweep] makes more than {MAX_CELLS} cells. Give shorter lists, or pair them with zip.")
-    return SweepConfig(dict(tables), tuple(found), chunk_size)
+    sweep = SweepConfig(dict(tables), tuple(found), chunk_size)
+    chunks = sum(map(sweep.num_chunks, range(len(found))))
+    if chunks > MAX_CHUNKS:
+        raise ConfigError(
+            f"[sweep] chunk_size = {chunk_size} makes {chunks} chunks, more than {MAX_CHUNKS}. Give a larger one."
+        )
+    return sweep
+
+
+def _files_beside(path: str | os.PathLike[str], tables: dict[str, Any]) -> None:
+    """Takes the relative paths of an axis of files from the folder of the sweep's file."""
+    sweep = tables.get("sweep")
+    axes = sweep.get("axes") if isinstance(sweep, dict) else None
+    if not isinstance(axes, dict):
+        return
+    inner = axes.get("noise")
+    for table, key in ((axes, "noise.file"), (inner if isinstance(inner, dict) else {}, "file")):
+        if isinstance(table.get(key), list):
+            items = [{"file": item} for item in table[key]]
+            for item in items:
+                beside(path, item, "file")
+            table[key] = [item["file"] for item in items]
 
 
 def _alternatives(tables: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -175,7 +202,7 @@ def _groups(given: Any, axes: Mapping[str, Sequence[Any]]) -> list[list[str]]:
         raise refuse(given, "[sweep] zip", 'a list of lists of axes, such as [["basin", "run.dt"]]')
     taken: list[str] = []
     for name in itertools.chain.from_iterable(given):
-        if name not in axes or name in taken:
+        if not isinstance(name, str) or name not in axes or name in taken:
             known = f"The axes are {listing(axes)}." if axes else "There are no axes."
             raise ConfigError(f"[sweep] zip names {show(name)} {'twice' if name in taken else 'unknown'}. {known}")
         taken.append(name)

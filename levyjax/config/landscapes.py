@@ -193,7 +193,7 @@ class MultiWellConfig:
         row = [point for pair in zip(wells, tops, strict=False) for point in pair] + wells[-1:]
         pieces = []
         for (x0, f0, k0), (x1, f1, k1) in itertools.pairwise(row):
-            first, last = k0 * (x1 - x0) ** 2, k1 * (x1 - x0) ** 2
+            first, last = k0 * _square(x1 - x0), k1 * _square(x1 - x0)
             c = -30.0 * (f1 - f0) + 2.5 * (first - last)
             pieces.append((x0, x1 - x0, f0, first, -(first + last) - c, c))
         return pieces
@@ -206,12 +206,12 @@ class MultiWellConfig:
         heights = self.heights or (0.0,) * len(self.minima)
         (y,), base = x, heights[self.well]
         if y <= self.minima[0]:
-            return heights[0] - base + 0.5 * self.curvatures[0] * (y - self.minima[0]) ** 2
+            return heights[0] - base + 0.5 * self.curvatures[0] * _square(y - self.minima[0])
         for start, length, height, a, b, c in self._pieces():
             if y <= start + length:
                 t = (y - start) / length
                 return height - base + t * t * (a / 2 + t * ((b - a) / 3 + t * ((c - b) / 4 - t * c / 5)))
-        return heights[-1] - base + 0.5 * self.curvatures[-1] * (y - self.minima[-1]) ** 2
+        return heights[-1] - base + 0.5 * self.curvatures[-1] * _square(y - self.minima[-1])
 
     def same_valley(self, x: Point, height: float) -> bool:
         level = (self.heights or (0.0,) * len(self.minima))[self.well] + height
@@ -244,9 +244,14 @@ class WangOhRheeConfig:
 
 
 def _wang_oh_rhee(x: float) -> float:
-    wells = (x + 1.6) * ((x + 1.3) * (x - 0.2) * (x - 0.7)) ** 2 * (x - 1.6) * (0.05 * abs(1.65 - x)) ** 0.6
-    sharp = (1 + 1 / (0.01 + 4 * (x - 0.5) ** 2)) * (1 + 1 / (0.1 + 4 * (x + 1.5) ** 2))
-    return wells * sharp * (1 - math.exp(-5 * (x + 0.8) ** 2) / 4)
+    wells = (x + 1.6) * _square((x + 1.3) * (x - 0.2) * (x - 0.7)) * (x - 1.6) * (0.05 * abs(1.65 - x)) ** 0.6
+    sharp = (1 + 1 / (0.01 + 4 * _square(x - 0.5))) * (1 + 1 / (0.1 + 4 * _square(x + 1.5)))
+    return wells * sharp * (1 - math.exp(-5 * _square(x + 0.8)) / 4)
+
+
+def _square(y: float) -> float:
+    """y y, which is inf where y ** 2 would raise OverflowError."""
+    return y * y
 
 
 def difference(x: Sequence[float], y: Sequence[float]) -> Point:

@@ -45,7 +45,10 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 def beside(path: str | os.PathLike[str], table: Any, key: str) -> None:
     """Takes a relative path in a table from the folder of its file."""
     if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
-        table[key] = str(Path(path).parent / Path(table[key]).expanduser())
+        try:
+            table[key] = str(Path(path).parent / Path(table[key]).expanduser())
+        except RuntimeError:
+            raise ConfigError(f"{key} = {show(table[key])} names a user without a home. Give the whole path.") from None
 
 
 def parse(mapping: Mapping[str, Any]) -> RunConfig:
@@ -75,7 +78,7 @@ def parse(mapping: Mapping[str, Any]) -> RunConfig:
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, or a `ConfigError` that says why there are none."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError("there is no such file. Check the path.") from None
@@ -87,6 +90,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise ConfigError(f"the file is larger than {MAX_BYTES // 2**20} MiB. Give a short TOML file.")
     return _decode(data)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to is empty, where `open` would wait for ever."""
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(file, True)
+    return file
 
 
 def _decode(data: bytes) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def _check_table_name(name: Any, value: Any) -> None:
     if name not in TABLES and not isinstance(value, Mapping):
         raise ConfigError(f"{show(name)} = {show(value)} stands outside the tables. {_home(name)}")
     if name not in TABLES:
-        raise ConfigError(f"[{_bare(name)}] is unknown: {nearest(name, TABLES)}The tables are {_tables(TABLES)}.")
+        raise ConfigError(f"[{bare(name)}] is unknown: {nearest(name, TABLES)}The tables are {_tables(TABLES)}.")
     if not isinstance(value, Mapping):
         raise ConfigError(f"{name} = {show(value)} is not a table. Write [{name}] and its keys below it.")
 
@@ -141,7 +152,7 @@ def _class_of(name: str, values: dict[Any, Any]) -> type:
 def _unknown_key(name: str, key: Any, cls: type) -> ConfigError:
     names = keys_of(cls)
     return ConfigError(
-        f"[{name}] {_bare(key)} is unknown{_of_kind(cls)}: {nearest(key, names) or _home(key) + ' '}"
+        f"[{name}] {bare(key)} is unknown{_of_kind(cls)}: {nearest(key, names) or _home(key) + ' '}"
         f"The keys here are {listing(names) or 'none but kind'}."
     )
 
@@ -161,7 +172,7 @@ def _of_kind(cls: type) -> str:
     return f' (kind = "{kind}")' if kind else ""
 
 
-def _bare(name: Any) -> str:
+def bare(name: Any) -> str:
     """A key or table name, quoted only where TOML would need it."""
     return name if isinstance(name, str) and name.replace("_", "").isalnum() and len(name) <= 60 else show(name)
 

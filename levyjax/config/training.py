@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from levyjax.config.checks import Check, ConfigError, boolean, integer, listing, nearest, real, refuse, show, text
-from levyjax.config.load import beside, naming, read_toml
+from levyjax.config.checks import Check, ConfigError, boolean, finite, integer, listing, nearest, refuse, show, text
+from levyjax.config.load import bare, beside, naming, read_toml
 from levyjax.config.tables import key, keys_of, table
 
 if TYPE_CHECKING:
     from levyjax.training import TrainConfig
 
 _EVERY = "capture_every"
+_MOST_CAPTURES = 100_000
 _TABLES = ("training", "monitors")
 
 
@@ -77,13 +78,15 @@ def parse_training(tables: Mapping[str, Any], changes: Mapping[str, Any] | None 
     """
     from levyjax.training import TrainConfig  # imports jax
 
+    if not isinstance(tables, Mapping):
+        raise ConfigError(f"A training run is a mapping of tables, not {show(tables)}. Give {listing(_TABLES)}.")
     for name, value in tables.items():
         if name not in _TABLES:
             raise ConfigError(
-                f"[{name}] is unknown: {nearest(name, _TABLES)}A training run has [training], [monitors]."
+                f"[{bare(name)}] is unknown: {nearest(name, _TABLES)}A training run has [training], [monitors]."
             )
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} = {show(value)} is not a table. Write [{name}] and its keys below it.")
+            raise ConfigError(f"{bare(name)} = {show(value)} is not a table. Write [{name}] and its keys below it.")
     if "training" not in tables:
         raise ConfigError('[training] is missing. Add it, with for example data = "digits" below it.')
     changes = dict(changes or {})
@@ -112,6 +115,11 @@ def _typed(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("[training] capture_at and capture_every say the same thing twice. Leave one of them out.")
     iterations = values.get("iterations", cls.iterations)
     every = integer(1, 2**31 - 1)(given[_EVERY], f"[training] {_EVERY}") if _EVERY in given else None
+    if every and iterations // every > _MOST_CAPTURES:
+        raise ConfigError(
+            f"[training] {_EVERY} = {every} makes {iterations // every} captures, and {_MOST_CAPTURES} are allowed. "
+            "Give a larger one."
+        )
     defaults = {
         "capture_at": tuple(range(0, iterations + 1, every)) if every else (iterations,),
         "record_every": max(1, iterations // 10),
@@ -124,13 +132,13 @@ def _check_names(table_name: str, given: Mapping[str, Any], names: tuple[str, ..
     for name in given:
         if name not in names:
             raise ConfigError(
-                f"[{table_name}] {name} is unknown: {nearest(name, names)}The keys here are {listing(names)}."
+                f"[{table_name}] {bare(name)} is unknown: {nearest(name, names)}The keys here are {listing(names)}."
             )
 
 
 def _check_of(hint: Any) -> Check:
     """What takes a value of this type; `TrainConfig` itself says which of them make sense."""
-    simple: dict[Any, Check] = {bool: boolean, int: _whole, float: real("a number", lambda number: True), str: text}
+    simple: dict[Any, Check] = {bool: boolean, int: _whole, float: finite, str: text}
     return simple.get(hint) or (_wholes if typing.get_origin(hint) is tuple else text)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int32, UInt64
 
 from levyjax.arrays import jit
 from levyjax.engine import lanes as loop
-from levyjax.engine.lanes import STEPS_PER_BLOCK, ExitCode, Lanes, Process, Slots, Work, idle_lanes
+from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Slots, Work, idle_lanes
 from levyjax.random import MAX_STEPS, run_key
 
 LANE_MULTIPLE = 64  # lanes come in multiples of this, so that every one of them runs in the same vector loop
@@ -28,10 +28,12 @@ class _Limits(NamedTuple):
     least: int
     most: int
     chunk: int
+    block: Block  # where trajectories have many steps
 
 
-_CPU = _Limits(1, 1 << 13, 1 << 18)  # one core: its vector units are full with the fewest lanes, its cache is small
-_ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22)
+# One core: its vector units are full with the fewest lanes, its cache is small.
+_CPU = _Limits(1, 1 << 13, 1 << 18, Block())
+_ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(32, 8))
 _CHUNK_ENTRIES = 1 << 25
 
 
@@ -54,6 +56,10 @@ class State(NamedTuple):
     slots: Slots
 
 
+def _limits(mesh: Mesh) -> _Limits:
+    return _CPU if mesh.devices.flat[0].platform == "cpu" else _ACCELERATOR
+
+
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
@@ -62,7 +68,7 @@ def _widths(
     num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None, narrowing: bool
 ) -> tuple[list[int], int]:
     """Lanes a device, in the order in which the end of a chunk narrows them, and slots a device."""
-    limits = _CPU if mesh.devices.flat[0].platform == "cpu" else _ACCELERATOR
+    limits = _limits(mesh)
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
     slots = _round_up(-(-chunk // mesh.size), LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
@@ -82,8 +88,17 @@ def _mesh(devices: tuple[Any, ...]) -> Mesh:
     return jax.make_mesh((len(devices),), ("lanes",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-@partial(jit, static_argnames=("mesh", "narrower"))
-def _advance(process: Process, key: Any, state: State, max_blocks: Any, *, mesh: Mesh, narrower: tuple[int, ...]):
+@partial(jit, static_argnames=("mesh", "narrower", "block"))
+def _advance(
+    process: Process,
+    key: Any,
+    state: State,
+    max_blocks: Any,
+    *,
+    mesh: Mesh,
+    narrower: tuple[int, ...],
+    block: Block = Block(),  # noqa: B008 (a constant)
+):
     """`lanes.advance` on every device for its own lanes; the loops do not talk to each other.
 
     Returns blocks times lanes and the trajectories that run, for each device, and the state. The state that came in
@@ -92,7 +107,9 @@ def _advance(process: Process, key: Any, state: State, max_blocks: Any, *, mesh:
 
     def local(process: Process, key: Any, max_blocks: Any, state: State):
         alone = jax.tree.map(lambda leaf: leaf[0], state.work)
-        spent, work, lanes, slots = loop.advance(process, key, alone, state.lanes, state.slots, max_blocks, narrower)
+        spent, work, lanes, slots = loop.advance(
+            process, key, alone, state.lanes, state.slots, max_blocks, narrower, block
+        )
         running = (lanes.code == ExitCode.RUNNING).sum(dtype=jnp.int32)
         spent, running, work = jax.tree.map(lambda leaf: leaf[None], (spent, running, work))
         return spent, running, State(work, lanes, slots)
@@ -168,14 +185,15 @@ def run_chunks(
     rows = jax.eval_shape(lambda process: process.record(process.start()), process).shape[0]
     widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size, narrowing)
     words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
-    advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]))
+    block = _limits(mesh).block if narrowing else Block()
+    advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]), block=block)
     on_progress, ends = on_progress or (lambda _: None), None
     for first in range(0, num_trajectories, num_slots * mesh.size):
         count = min(num_trajectories - first, num_slots * mesh.size)
         work = _work(first_id + first, count, num_slots, mesh.size, max_steps)
         try:
             state = _start(process, work, widths[0], num_slots, mesh)
-            ends = _run_chunk(process, advance, state, count, on_progress, keep_partial)
+            ends = _run_chunk(process, advance, state, count, block.steps, on_progress, keep_partial)
         except KeyboardInterrupt:
             if ends is None or not keep_partial:
                 raise
@@ -196,15 +214,16 @@ def _run_chunk(
     advance: Callable,
     state: State,
     count: int,
+    block_steps: int,
     on_progress: Callable[[int], None],
     keep_partial: bool,
 ) -> Ends:
     state = jax.block_until_ready(advance(state, jnp.int32(0))[2])  # compiles, starts
     began = time.perf_counter()
-    state, lane_steps, interrupted = _finish(advance, state, count, on_progress, keep_partial)
+    state, lane_blocks, interrupted = _finish(advance, state, count, on_progress, keep_partial)
     seconds = time.perf_counter() - began
     slots = _censor(process, state) if interrupted else state.slots
-    ends = _ends(slots, seconds, lane_steps, interrupted)
+    ends = _ends(slots, seconds, lane_blocks * block_steps, interrupted)
     if len(ends.code) == 0:
         raise KeyboardInterrupt
     return ends
@@ -213,8 +232,8 @@ def _run_chunk(
 def _finish(
     advance: Callable, state: State, count: int, on_progress: Callable[[int], None], keep_partial: bool
 ) -> tuple[State, int, bool]:
-    """Call the compiled loop, for a fraction of a second at a time, until the chunk is done."""
-    blocks, ended, lane_steps = 4, 0, 0
+    """Call the compiled loop, a fraction of a second at a time, until the chunk is done; counts blocks times lanes."""
+    blocks, ended, lane_blocks = 4, 0, 0
     most = (1 << 31) // state.lanes.code.shape[0] - 1  # the loop counts blocks times lanes in 32 bits
     try:
         while ended < count:
@@ -222,7 +241,7 @@ def _finish(
             spent, running, moved = advance(state, jnp.int32(min(blocks, most)))
             ended_now = int((np.asarray(moved.work.next) - np.asarray(running)).sum())
             state = moved
-            lane_steps += sum(np.asarray(spent).tolist()) * STEPS_PER_BLOCK
+            lane_blocks += sum(np.asarray(spent).tolist())
             if time.perf_counter() - began < _SECONDS_PER_CALL:
                 blocks = min(2 * blocks, most)
             ended_before, ended = ended, ended_now
@@ -230,8 +249,8 @@ def _finish(
     except KeyboardInterrupt:
         if not keep_partial:
             raise
-        return state, lane_steps, True
-    return state, lane_steps, False
+        return state, lane_blocks, True
+    return state, lane_blocks, False
 
 
 def _censor(process: Process, state: State) -> Slots:
@@ -250,7 +269,11 @@ def _censor(process: Process, state: State) -> Slots:
 
 def _ends(slots: Slots, seconds: float, lane_steps: int, interrupted: bool) -> Ends:
     """The slots that hold a trajectory, without those that pad."""
-    kept = np.asarray(slots.code) != ExitCode.RUNNING
-    low, high, code, record = (np.asarray(leaf)[..., kept] for leaf in slots)
-    step = (high.astype(np.uint64) << np.uint64(32)) | low
+    low, high, code, record = map(np.asarray, slots)
+    kept = code != ExitCode.RUNNING
+    if not kept.all():
+        low, high, code, record = (leaf[..., kept] for leaf in (low, high, code, record))
+    step = low.astype(np.uint64)
+    if high.any():
+        step |= high.astype(np.uint64) << np.uint64(32)
     return Ends(step, code, record.T, seconds, lane_steps, interrupted)

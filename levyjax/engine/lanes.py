@@ -18,8 +18,18 @@ from jaxtyping import Array, Float, Int32, UInt32
 
 from levyjax.random import Counter, trajectory_key
 
-STEPS_PER_BLOCK = 8
 REFILL_STEPS = 2  # what a refill costs, in steps of all lanes
+
+
+class Block(NamedTuple):
+    """How many steps lanes take between two looks at them, and how many of them are compiled side by side.
+
+    An accelerator starts a program for every step of a loop, and asks the host whether a loop goes on; both take about
+    10 microseconds. Steps compiled side by side need neither, and their compilation takes that many times as long.
+    """
+
+    steps: int = 8
+    unroll: int = 1
 
 
 class ExitCode(IntEnum):
@@ -95,12 +105,13 @@ def _steps_left(work: Work, counter: Counter, at_most: int) -> Int32[Array, " la
     return jnp.where(high > 0, at_most, jnp.minimum(difference, jnp.uint32(at_most)).astype(jnp.int32))
 
 
-def _run_block(process: Process, work: Work, lanes: Lanes) -> tuple[Lanes, Int32[Array, ""]]:
+def _run_block(process: Process, work: Work, lanes: Lanes, block: Block) -> tuple[Lanes, Int32[Array, ""]]:
     """Take up to a block of steps in every running lane, and count the steps that lanes stood idle."""
-    left = _steps_left(work, lanes.counter, STEPS_PER_BLOCK + 1)
+    left = _steps_left(work, lanes.counter, block.steps + 1)
 
     def step(index: Array, carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, code, taken = carry
+        # A running lane has taken whole blocks only: within one the low word cannot run over.
         counter = lanes.counter._replace(low=lanes.counter.low + index.astype(jnp.uint32))
         running = code == ExitCode.RUNNING
         moved = process.step(state, counter)
@@ -111,11 +122,12 @@ def _run_block(process: Process, work: Work, lanes: Lanes) -> tuple[Lanes, Int32
         code = jnp.where(running, jnp.where(status == ExitCode.RUNNING, at_limit, status), code)
         return state, code, taken
 
-    state, code, taken = lax.fori_loop(0, STEPS_PER_BLOCK, step, (lanes.state, lanes.code, jnp.zeros_like(lanes.code)))
+    start = (lanes.state, lanes.code, jnp.zeros_like(lanes.code))
+    state, code, taken = lax.fori_loop(0, block.steps, step, start, unroll=block.unroll)
     finite = jnp.isfinite(process.record(state)).all(axis=0)
     code = jnp.where((lanes.code == ExitCode.RUNNING) & ~finite, jnp.int32(ExitCode.NONFINITE), code)
     low, high = _add(lanes.counter.low, lanes.counter.high, taken)
-    idle = (STEPS_PER_BLOCK - taken).sum(dtype=jnp.int32)
+    idle = (block.steps - taken).sum(dtype=jnp.int32)
     return Lanes(state, lanes.slot, lanes.counter._replace(low=low, high=high), code), idle
 
 
@@ -155,36 +167,42 @@ def _running(lanes: Lanes) -> Int32[Array, ""]:
 
 
 def _fill(
-    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, floor: int
+    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, floor: int, block: Block
 ) -> tuple[Array, Work, Lanes, Slots]:
     """Run blocks and refill until no trajectory is left to start and at most `floor` still run."""
     dear = REFILL_STEPS * lanes.code.shape[0]
 
     def goes_on(carry: tuple[Array, Work, Lanes, Slots]) -> Array:
-        block, work, lanes, _ = carry
-        return (block < max_blocks) & ((work.next < work.total) | (_running(lanes) > floor))
+        done, work, lanes, _ = carry
+        return (done < max_blocks) & ((work.next < work.total) | (_running(lanes) > floor))
 
     def until_dear(carry: tuple[Array, Work, Lanes, Slots]) -> tuple[Array, Work, Lanes, Slots]:
-        block, work, lanes, slots = carry
+        done, work, lanes, slots = carry
         waiting = work.next < work.total
 
         def goes_on(carry: tuple[Array, Array, Lanes]) -> Array:
-            block, idle, lanes = carry
-            return (block < max_blocks) & jnp.where(waiting, idle < dear, _running(lanes) > floor)
+            done, idle, lanes = carry
+            return (done < max_blocks) & jnp.where(waiting, idle < dear, _running(lanes) > floor)
 
         def block_of(carry: tuple[Array, Array, Lanes]) -> tuple[Array, Array, Lanes]:
-            block, idle, lanes = carry
-            lanes, more = _run_block(process, work, lanes)
-            return block + 1, jnp.where(waiting, idle + more, 0), lanes
+            done, idle, lanes = carry
+            lanes, more = _run_block(process, work, lanes, block)
+            return done + 1, jnp.where(waiting, idle + more, 0), lanes
 
-        block, _, lanes = lax.while_loop(goes_on, block_of, (block, jnp.int32(0), lanes))
-        return block, *_refill(process, key, work, lanes, slots)
+        done, _, lanes = lax.while_loop(goes_on, block_of, (done, jnp.int32(0), lanes))
+        return done, *_refill(process, key, work, lanes, slots)
 
     return lax.while_loop(goes_on, until_dear, (jnp.int32(0), work, lanes, slots))
 
 
 def _drain(
-    process: Process, work: Work, lanes: Lanes, spent: tuple[Array, Array], max_blocks: Array, widths: tuple[int, ...]
+    process: Process,
+    work: Work,
+    lanes: Lanes,
+    spent: tuple[Array, Array],
+    max_blocks: Array,
+    widths: tuple[int, ...],
+    block: Block,
 ) -> tuple[tuple[Array, Array], Lanes]:
     """Run what still runs, moved together into `widths[0]` lanes, then into `widths[1]`, ...
 
@@ -202,24 +220,32 @@ def _drain(
     def goes_on(carry: tuple[Array, Lanes]) -> Array:
         return (carry[0] < max_blocks) & (_running(carry[1]) > floor)
 
-    block, part = lax.while_loop(
-        goes_on, lambda carry: (carry[0] + 1, _run_block(process, work, carry[1])[0]), (spent[0], part)
+    done, part = lax.while_loop(
+        goes_on, lambda carry: (carry[0] + 1, _run_block(process, work, carry[1], block)[0]), (spent[0], part)
     )
-    spent = block, spent[1] + (block - spent[0]) * width
-    spent, part = _drain(process, work, part, spent, max_blocks, widths[1:])
+    spent = done, spent[1] + (done - spent[0]) * width
+    spent, part = _drain(process, work, part, spent, max_blocks, widths[1:], block)
     return spent, jax.tree.map(lambda *both: jnp.concatenate(both, axis=-1), part, rest)
 
 
 def advance(
-    process: Process, key: Any, work: Work, lanes: Lanes, slots: Slots, max_blocks: Array, narrower: tuple[int, ...]
+    process: Process,
+    key: Any,
+    work: Work,
+    lanes: Lanes,
+    slots: Slots,
+    max_blocks: Array,
+    narrower: tuple[int, ...],
+    block: Block = Block(),  # noqa: B008 (a constant)
 ) -> tuple[Array, Work, Lanes, Slots]:
     """Run blocks until every trajectory of the chunk has ended or `max_blocks` are done; then write and start others.
 
     Returns blocks times lanes, and what is left to do.
     """
-    block, work, lanes, slots = _fill(process, key, work, lanes, slots, max_blocks, (*narrower, 0)[0])
-    spent = block, block * lanes.code.shape[0]
-    spent, lanes = _drain(process, work, lanes, spent, max_blocks, narrower)
+    floor = (*narrower, 0)[0]
+    done, work, lanes, slots = _fill(process, key, work, lanes, slots, max_blocks, floor, block)
+    spent = done, done * lanes.code.shape[0]
+    spent, lanes = _drain(process, work, lanes, spent, max_blocks, narrower, block)
     return spent[1], *_refill(process, key, work, lanes, slots)
 
 

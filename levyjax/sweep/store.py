@@ -20,12 +20,15 @@ from typing import Any
 import numpy as np
 
 from levyjax.config.grid import SweepConfig, parse_sweep
+from levyjax.input import DamagedArchive, file_size, read_npz
 from levyjax.output import to_json, write_bytes
 from levyjax.records import read_record, write_record
 
 _DIGEST = 64  # hexadecimal digits of SHA-256
 _PLAN = "sweep.json"
 _LEFT_BEHIND = 3600.0  # seconds
+_TEXTS = ("label", "file", "noise.file")  # keys whose values are never numbers
+_NUMBERS = ("cell", "chunk", "seconds", "wall_seconds")  # of the journal
 
 
 class DamagedChunk(ValueError):
@@ -54,6 +57,8 @@ class ChunkStore:
         """
         tables = _without_infinity(config.tables, True)
         plan = {"digest": _digest(tables, config), "tables": tables}
+        # Looked at before the plan: of many processes that begin together one may write it in between.
+        holds_files = any(not item.name.startswith(".") for item in folder.iterdir())
         if (folder / _PLAN).exists():
             store = cls.open(folder)
             if store.digest != plan["digest"]:
@@ -61,7 +66,7 @@ class ChunkStore:
                     f"{_short(folder)} holds another sweep. Give an empty folder, or the file it began with."
                 )
             return store
-        if any(not item.name.startswith(".") for item in folder.iterdir()):
+        if holds_files:
             raise ValueError(f"{_short(folder)} is not empty and holds no sweep. Give an empty folder.")
         write_record(folder / _PLAN, plan)
         return cls.open(folder)
@@ -108,12 +113,15 @@ class ChunkStore:
             DamagedChunk: it is not what was written.
         """
         path = self.path(cell, chunk)
+        file_size(path)
         data = path.read_bytes()
         if len(data) < 2 * _DIGEST or hashlib.sha256(data[:-_DIGEST]).hexdigest().encode() != data[-_DIGEST:]:
             raise DamagedChunk(f"{path.name} of cell {cell} is damaged: its checksum differs.")
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if str(arrays.pop("identity")) != self._identity(cell, chunk):
+        try:
+            arrays = read_npz(io.BytesIO(data))
+        except DamagedArchive as error:
+            raise DamagedChunk(f"{path.name} of cell {cell} {error}.") from None
+        if str(arrays.pop("identity", None)) != self._identity(cell, chunk):
             raise DamagedChunk(f"{path.name} of cell {cell} belongs to another sweep or place.")
         return arrays
 
@@ -134,12 +142,12 @@ class ChunkStore:
             file.write(json.dumps(json.loads(to_json(entry))) + "\n")
 
     def journal(self) -> Iterator[dict[str, Any]]:
-        """What all processes have noted; a line that was cut off is left out."""
+        """What all processes have noted; a line that was cut off or is no entry is left out."""
         for path in sorted((self.folder / "journal").glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     entry = json.loads(line)
-                    if isinstance(entry, dict):
+                    if isinstance(entry, dict) and all(_is_number(entry.get(name, 0)) for name in _NUMBERS):
                         yield entry
 
     def tidy(self) -> None:
@@ -164,20 +172,25 @@ def _digest(tables: Any, config: SweepConfig) -> str:
     text = json.dumps(tables, sort_keys=True)
     files = sorted({cell.config.noise.file for cell in config.cells if hasattr(cell.config.noise, "file")})  # type: ignore[attr-defined]
     for file in files:
+        file_size(file)
         with open(file, "rb") as content:
             text += hashlib.file_digest(content, "sha256").hexdigest()
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _without_infinity(value: Any, writing: bool) -> Any:
-    """Tables with infinity as a text, which JSON can hold, or back."""
+    """Tables with infinity as a text, which JSON can hold, or back; labels and files are texts and stay so."""
     if isinstance(value, dict):
-        return {name: _without_infinity(item, writing) for name, item in value.items()}
+        return {name: item if name in _TEXTS else _without_infinity(item, writing) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_infinity(item, writing) for item in value]
     if writing:
-        return "inf" if isinstance(value, float) and value == math.inf else value
-    return math.inf if value == "inf" else value
+        return str(value) if isinstance(value, float) and math.isinf(value) else value
+    return float(value) if value in ("inf", "-inf") else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < 2**53
 
 
 def _short(path: Path) -> str:

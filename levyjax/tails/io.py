@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from levyjax.input import MOST_BYTES, DamagedArchive, check_unpacked, file_size, npz_members, read_member
 from levyjax.tails.large import LARGE
 from levyjax.tails.values import check_shape, check_values
 
@@ -31,7 +32,8 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises:
         ValueError: one sentence on what was given, what is allowed and what to do: the file is missing, a folder, of
-            another kind, empty, truncated, pickled, or does not hold real, finite numbers that vary.
+            another kind, empty, truncated, pickled, an archive of more than 2 GiB, or does not hold real, finite
+            numbers that vary.
 
     Example:
         >>> import tempfile
@@ -43,14 +45,14 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
     name = _shortened(path)
     path = Path(path)
     try:
-        empty = path.stat().st_size == 0
+        size = file_size(path)
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a folder. Give one file: {', '.join(_SUFFIXES)}.") from None
     except OSError as error:
         raise ValueError(f"{name} cannot be read ({error.strerror}). Give an existing file.") from None
-    if path.is_dir():
-        raise ValueError(f"{name} is a folder. Give one file: {', '.join(_SUFFIXES)}.")
     if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{name} has no known suffix. Give one of {', '.join(_SUFFIXES)}.")
-    if empty:
+    if size == 0:
         raise ValueError(f"{name} is empty. Give a file with numbers.")
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".parquet": _read_parquet}
     try:
@@ -75,10 +77,12 @@ def _read_npy(path: Path, name: str) -> np.ndarray:
 def _read_npz(path: Path, name: str) -> np.ndarray:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{name} is truncated or no .npz file. Write it again with numpy.savez.")
-    with _refusing_damage(name), np.load(path, allow_pickle=False) as archive:
-        names = archive.files
+    with _refusing_damage(name), zipfile.ZipFile(path) as archive:
+        check_unpacked(archive)
+        members = npz_members(archive)
+        names = list(members)
         chosen = names[0] if len(names) == 1 else _PREFERRED
-        array = archive[chosen] if chosen in names else None
+        array = read_member(archive, members[chosen]) if chosen in members else None
     if not names:
         raise ValueError(f"{name} holds no array. Save one.")
     if array is None:
@@ -98,6 +102,8 @@ def _refusing_damage(name: str) -> Iterator[None]:
             yield
     except (OSError, MemoryError):
         raise
+    except DamagedArchive as error:
+        raise ValueError(f"{name} {error}. Save numbers with numpy.save, or numpy.savez.") from None
     except Exception as error:
         if "allow_pickle" in str(error) or "bject" in str(error):
             raise ValueError(f"{name} holds pickled objects, which are never loaded. Save numbers.") from None
@@ -105,6 +111,8 @@ def _refusing_damage(name: str) -> Iterator[None]:
 
 
 def _read_csv(path: Path, name: str) -> np.ndarray:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{name} is larger than {MOST_BYTES // 2**30} GiB. Save an .npy, which is read in pieces.")
     try:
         lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip() and line.lstrip()[0] != "#"]
     except UnicodeDecodeError:
@@ -128,6 +136,11 @@ def _read_parquet(path: Path, name: str) -> np.ndarray:
     except ImportError:
         raise ValueError(f'{name} needs pyarrow. Install it with pip install "levyjax[io]", or save an .npy.') from None
     try:
+        about = parquet.read_metadata(path)
+        if about.num_rows * about.num_columns * 8 > MOST_BYTES:
+            raise ValueError(
+                f"{name} holds more than {MOST_BYTES // 2**30} GiB. Save an .npy, which is read in pieces."
+            )
         table = parquet.read_table(path)
         columns = [column.to_numpy() for column in table.columns]
     except pyarrow.ArrowException as error:

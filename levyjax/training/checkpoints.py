@@ -1,14 +1,17 @@
 """Where a training run stands, kept on disk, so that a killed one goes on and ends with the same bits."""
 
+import contextlib
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from levyjax.input import read_bounded, read_npz
 from levyjax.output import output_directory, to_json, write_arrays, write_text
 from levyjax.training.applied import AppliedNoise
 from levyjax.training.capture import GradientNoise
@@ -28,27 +31,29 @@ class Checkpoints:
         config: of the run, a dataclass of plain values.
 
     Raises:
-        ValueError: the folder holds a run of another configuration.
+        ValueError: the folder holds a run of another configuration; here and when it is read: something is damaged.
     """
 
     def __init__(self, folder: Path, config: Any):
-        self.folder = output_directory(folder).resolve()
+        self.folder = output_directory(folder, "--checkpoint").resolve()
         text = to_json(dataclasses.asdict(config)) + "\n"
         path = self.folder / _CONFIG
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
+        if path.is_file() and read_bounded(path) != text.encode("utf-8"):
             raise ValueError(f"{folder} holds a run of another configuration. Give it an empty folder, or that one.")
         write_text(path, text)
-        self.manager = _manager(self.folder / "states")
+        with self._refusing_damage("states"):
+            self.manager = _manager(self.folder / "states")
 
     def restore(self, tree: Any) -> tuple[int, Any]:
         """The iteration of the last checkpoint and its tree; (-1, tree) where there is none."""
         from orbax.checkpoint import args
 
-        step = self.manager.latest_step()
-        if step is None:
-            return -1, tree
-        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-        return step, self.manager.restore(step, args=args.StandardRestore(abstract))
+        with self._refusing_damage("states"):
+            step = self.manager.latest_step()
+            if step is None:
+                return -1, tree
+            abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+            return step, self.manager.restore(step, args=args.StandardRestore(abstract))
 
     def save(self, iteration: int, tree: Any) -> None:
         """Writes a checkpoint; the one before the last is dropped."""
@@ -59,9 +64,10 @@ class Checkpoints:
     def metrics(self, up_to: int) -> list[dict[str, Any]]:
         """The lines of metrics of iterations up to this one, the others being dropped."""
         path = self.folder / _METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = [json.loads(line) for line in lines]
-        kept = [row for row in rows if row["iteration"] <= up_to]
+        with self._refusing_damage(_METRICS):
+            lines = read_bounded(path).decode("utf-8").splitlines() if path.is_file() else []
+            rows = [json.loads(line) for line in lines]
+            kept = [row for row in rows if row["iteration"] <= up_to]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         return kept
 
@@ -76,7 +82,9 @@ class Checkpoints:
 
     def noise(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> GradientNoise:
         """Reads a capture."""
-        with np.load(self._noise(iteration)) as arrays:
+        path = self._noise(iteration)
+        with self._refusing_damage(path.name):
+            arrays = read_npz(path)
             return GradientNoise(arrays["samples"], arrays["full_gradient"], iteration, batch_size, slices)
 
     def save_applied(self, noise: AppliedNoise) -> None:
@@ -88,7 +96,9 @@ class Checkpoints:
 
     def applied(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> AppliedNoise:
         """Reads it."""
-        with np.load(self._applied(iteration)) as arrays:
+        path = self._applied(iteration)
+        with self._refusing_damage(path.name):
+            arrays = read_npz(path)
             raw, applied = (
                 GradientNoise(arrays[f"{name}_samples"], arrays[f"{name}_full_gradient"], iteration, batch_size, slices)
                 for name in ("raw", "applied")
@@ -104,16 +114,17 @@ class Checkpoints:
 
     def statistics(self, iteration: int) -> NoiseStatistics:
         """Reads them."""
-        with np.load(self._statistics(iteration)) as file:
-            arrays: dict[str, Any] = dict(file)
-        layers = {}
-        while (place := f"layer_{len(layers)}") + "_name" in arrays:
-            name = str(arrays.pop(f"{place}_name"))
-            parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count", "single_log")}
-            layers[name] = BlockLogs(**parts)
-        for name in ("iteration", "batch_size"):
-            arrays[name] = int(arrays[name])
-        return NoiseStatistics(**arrays, layers=layers)
+        path = self._statistics(iteration)
+        with self._refusing_damage(path.name):
+            arrays = read_npz(path)
+            layers = {}
+            while (place := f"layer_{len(layers)}") + "_name" in arrays:
+                name = str(arrays.pop(f"{place}_name"))
+                parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count", "single_log")}
+                layers[name] = BlockLogs(**parts)
+            for name in ("iteration", "batch_size"):
+                arrays[name] = int(arrays[name])
+            return NoiseStatistics(**arrays, layers=layers)
 
     def save_parameters(self, iteration: int, parameters: np.ndarray) -> None:
         """Writes the parameters of an iteration to keep."""
@@ -121,8 +132,22 @@ class Checkpoints:
 
     def parameters(self, iteration: int) -> np.ndarray:
         """Reads them."""
-        with np.load(self._parameters(iteration)) as arrays:
-            return arrays["parameters"]
+        path = self._parameters(iteration)
+        with self._refusing_damage(path.name):
+            return read_npz(path)["parameters"]
+
+    @contextlib.contextmanager
+    def _refusing_damage(self, name: str) -> Iterator[None]:
+        """Whatever is wrong in the folder is one sentence; nothing there is changed."""
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:  # orbax, tensorstore, zipfile and JSON each have their own
+            raise ValueError(
+                f"--checkpoint {self.folder}: {name} is missing or damaged ({type(error).__name__}). Take the folder "
+                "away to begin anew."
+            ) from error
 
     def _noise(self, iteration: int) -> Path:
         return self.folder / f"noise_{iteration:06d}.npz"
