@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.list:
         kinds = [{"kind": kind, "result": result.source, "shows": result.about[kind]} for kind in result.kinds]
         return {"kinds": kinds}
-    if path is None:
+    if args.kind is None or path is None:
         raise ValueError(f"--kind is missing. This result of {result.source} has {', '.join(result.kinds) or 'none'}.")
     choice = Choice(tuple(args.cell), args.x, args.y, where)
     axes = result.draw(args.kind, choice)
