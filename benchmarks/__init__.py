@@ -15,5 +15,6 @@ TOPICS = {
     "tail_estimators": "tail-index estimators: bias, error, coverage and time beside the Cramér-Rao bound",
     "network_escapes": "exits of real networks beside those under models of their noise",
     "tail_verdicts": "the verdict of the audit on laws whose answer is known",
+    "long_run": "ten billion trajectory-steps in one process: peak memory, and the law of the first and last exits",
     "tail_counts": "the far tail of the float32 sampler, counted",
 }
