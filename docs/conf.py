@@ -41,6 +41,8 @@ napoleon_use_rtype = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 100
 
+smartquotes = False
+
 html_theme = "furo"
 html_title = f"levyjax {release}"
 html_static_path = ["_static"]
