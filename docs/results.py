@@ -104,8 +104,8 @@ def _measured(path: Path, topics: Mapping[str, str]) -> str:
     result = json.loads(path.read_text(encoding="utf-8"))
     topic, _, backend = path.stem.rpartition("_")
     parts = [f"## {topic.replace('_', ' ')}, {backend}"]
-    if topic in topics:
-        parts.append(topics[topic][0].upper() + topics[topic][1:] + ".")
+    if about := result.get("about", topics.get(topic)):
+        parts.append(plain(about[0].upper() + about[1:]) + ".")
     size = " A quick run, of small sizes." if result.get("quick") else ""
     if "environment" in result:
         parts.append(environment_line(result["environment"]) + size)
