@@ -425,7 +425,7 @@ class TestPrediction:
 
     @pytest.mark.parametrize("alpha", [1.9999, 1.9999999, 1.9999999999])
     def test_bias_constant_tends_to_four(self, alpha):
-        """The integral diverges at both ends as the constant before it vanishes; plain quadrature gave 1 at 2 - 1e-7."""
+        """The integral diverges at both ends as the constant before it vanishes; plain quadrature gave 1."""
         assert bias_constant(alpha) == pytest.approx(4, abs=10 * (2 - alpha))
 
     def test_validity_is_a_statement_about_kappa(self):
