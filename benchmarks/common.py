@@ -16,6 +16,11 @@ from .rivals import Run, Work
 T = TypeVar("T")
 
 
+def on_accelerator() -> bool:
+    """Whether sizes have to fill an accelerator."""
+    return jax.default_backend() != "cpu"
+
+
 def seconds_of(run: Callable[[], Any]) -> float:
     """Wall-clock seconds of one call, until its result is there."""
     began = time.perf_counter()

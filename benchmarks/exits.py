@@ -14,16 +14,17 @@ import numpy as np
 from levyjax.engine import run as run_lanes
 from levyjax.escape import predict
 
+from .common import on_accelerator
 from .rivals import Work, jax_scan, levyjax_engine
 
 WORK = Work(dimension=2, noise_level=0.2, lanes=4096)
-PER_LANE = 64  # trajectories a lane of the rival
+PER_LANE, PER_LANE_ACCELERATOR = 64, 1024  # trajectories for each lane of the rival
 
 
 def run(quick: bool) -> dict[str, Any]:
     """Both on the same problem; the mean exit times have to agree within their errors."""
     lanes, batches = WORK.lanes, 2 if quick else 16
-    count = lanes * PER_LANE // (4 if quick else 1)
+    count = lanes * (PER_LANE_ACCELERATOR if on_accelerator() else PER_LANE) // (4 if quick else 1)
     rows = [engine_row(count, 2 if quick else 5), while_row(batches)]
     difference = rows[0]["mean_steps"] - rows[1]["mean_steps"]
     sigma = np.hypot(rows[0]["mean_steps_error"], rows[1]["mean_steps_error"])

@@ -1,5 +1,6 @@
-"""Increments a second: levyjax and its rivals on 4096 trajectories of SGD, the noise too weak to exit.
+"""Increments a second: levyjax and its rivals on trajectories of SGD, the noise too weak to exit.
 
+There are 4096 of them, 2^20 on an accelerator.
 The first case is the common ground of all rivals; the others change the dtype, the noise or the gradient. Two columns
 tell whether the numbers are right: the last points against their exact law (`law_error`, in standard deviations), and
 the draws beyond a far level over their expected number (`far_tail`).
@@ -13,7 +14,7 @@ import numpy as np
 
 from levyjax import stable
 
-from .common import interleaved, law_error
+from .common import interleaved, law_error, on_accelerator
 from .rivals import Run, Unavailable, Work, rivals
 
 CASES: dict[str, dict[str, str]] = {
@@ -28,10 +29,10 @@ CASES: dict[str, dict[str, str]] = {
 
 def run(quick: bool) -> dict[str, Any]:
     """Every case by every rival that can run it."""
-    work = Work(steps=128 if quick else 1024)
+    work = Work(lanes=1 << 20, steps=128) if on_accelerator() else Work(steps=128 if quick else 1024)
     rows = []
     for case, changes in CASES.items():
-        rows += compare(case, dataclasses.replace(work, **changes), 3 if quick else 9)
+        rows += compare(case, dataclasses.replace(work, **changes), 3 if quick or on_accelerator() else 9)
     tails = {module.NAME: far_tail(module, quick) for module in rivals()}
     for row in rows:
         row["far_tail"] = tails[row["name"]] if row["case"] == "float32" else None

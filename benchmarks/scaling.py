@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Any
 
-from .common import interleaved
+from .common import interleaved, on_accelerator
 from .rivals import Work, jax_scan, levyjax_engine
 
 DIMENSIONS = (1, 2, 5, 10, 30, 100, 300, 1000)
 LANES = (64, 256, 1024, 4096, 16384, 65536, 262144)
+ACCELERATOR_DIMENSIONS, ACCELERATOR_LANES = (1, 10, 100, 1000), (4096, 65536, 1 << 20)
 LEAST_STEPS, MOST_STEPS = 32, 4096  # multiples of 32, the engine's blocks
 
 
@@ -15,7 +16,10 @@ def run(quick: bool) -> dict[str, Any]:
     """Both sweeps, about the same number of increments at every point."""
     increments, repeats = (1 << 20, 2) if quick else (1 << 24, 5)
     dimensions, lanes = (DIMENSIONS[:7:3], LANES[:6:2]) if quick else (DIMENSIONS, LANES)
-    points = [("dimension", Work(dimension=dimension)) for dimension in dimensions]
+    if on_accelerator():  # fewer points, for every one of them is compiled; more work, for it takes microseconds a step
+        increments, repeats, dimensions, lanes = 1 << 29, 3, ACCELERATOR_DIMENSIONS, ACCELERATOR_LANES
+    sizes = {"lanes": 65536} if on_accelerator() else {}
+    points = [("dimension", Work(dimension=dimension, **sizes)) for dimension in dimensions]
     points += [("trajectories", Work(lanes=count)) for count in lanes]
     rows = []
     for sweep, work in points:

@@ -135,6 +135,21 @@ def total(rows: Float[Array, "rows *batch"]) -> Float[Array, "*batch"]:
     return sum(rows[1:], rows[0]) if rows.shape[0] <= _UNROLL else rows.sum(axis=0)
 
 
+def add_to(high: Array, low: Array, amount: Array) -> tuple[Array, Array]:
+    """A running sum in two parts, `high` being the whole sum as rounded: small amounts add up beside a large sum.
+
+    In float32 a sum of n equal amounts drifts by a part of about n/10^8 with one part, and stands still from n = 2^24.
+
+    Source:
+        Knuth's two-sum for what rounding takes away, Dekker's fast two-sum for the parts; Dekker 1971.
+    """
+    total = high + amount
+    part = total - high
+    low = low + ((high - (total - part)) + (amount - part))
+    high = total + low
+    return high, low - (high - total)
+
+
 def as_matrix(operator: Any) -> Array:
     """The matrix (d, d) of a linear map held as its diagonal or as a matrix."""
     return jnp.diag(jnp.asarray(operator)) if operator.ndim == 1 else jnp.asarray(operator)

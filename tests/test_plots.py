@@ -60,6 +60,13 @@ FIGURES = {
     "landscape": lambda **kw: plots.landscape(
         Quadratic([1.0, 0.2]), [-2, -2], [2, 2], basin=HalfSpace([1.0, 0.5], 1.0), paths=[np.zeros((2, 4))], **kw
     ),
+    "phase_diagram": lambda **kw: plots.phase_diagram(
+        plots.PhaseGrid((1.2, 1.8), ("a", "b"), np.array([[1.0, 2.0], [np.nan, 0.5]])), xlabel="α", ylabel="ε", **kw
+    ),
+    "escape_sets": lambda **kw: plots.escape_sets(
+        HalfSpace([1.0, 0.5], 1.0), [0, 0], {"SGD": [1, 1], "Adam": [1.0, 3.0]}, directions=np.eye(2),
+        landscape=Quadratic([1.0, 0.2]), **kw,
+    ),
     "sooner_map": lambda **kw: plots.sooner_map(
         [1, 10, 100], [-1, 1], np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
         [plots.MeasuredCell(10, 1, 1.9), plots.MeasuredCell(10, -1, None), plots.MeasuredCell(1, 1, 2.0, bound=True)],
@@ -214,6 +221,16 @@ class TestExits:
             hits = int(np.sum([row[at] for row in inside]))
             assert stats.binomtest(hits, 500, 0.95).pvalue > 1e-4 / 3
 
+    def test_jumps_are_parted_from_the_walk(self):
+        track = np.array([[0.0, 0.1, 2.0, 2.1], [0.0, 0.0, 0.0, 0.1]])
+        walked, jumped = exits.split_jumps(track, 1.0)
+        np.testing.assert_array_equal(walked[0], [0.0, 0.1, np.nan, 2.0, 2.1])
+        np.testing.assert_array_equal(jumped[0], [0.1, 2.0, np.nan])
+        walked, jumped = exits.split_jumps(track, 5.0)
+        np.testing.assert_array_equal(walked, track)
+        assert np.isnan(jumped).all()
+        assert exits.jump_length(np.array([[-1.0, 1.0], [-4.0, 4.0]])) == pytest.approx(0.2)
+
     def test_refusals(self):
         for times, rate in [([], None), ([np.nan], None), ([-1.0], None), ([0.0], None), ([1.0], 0.0)]:
             with pytest.raises(ValueError, match=r"exit times|rate"):
@@ -298,6 +315,57 @@ class TestTails:
         ]:
             with pytest.raises(ValueError, match=r"."):
                 call()
+
+
+class TestPhase:
+    ROWS = tuple(
+        {"dynamics": name, "alpha": alpha, "noise_level": level, "ratio": ratio, "rate": ratio / alpha}
+        for name, alpha, level, ratio in [
+            ("sgd", 1.8, 0.1, 1.5), ("sgd", 1.2, 0.1, 1.0), ("sgd", 1.2, 0.2, 0.5), ("sgd", 1.8, 0.2, 2.0),
+            ("adam", 1.2, 0.1, 4.0), ("adam", 1.8, 0.1, 3.0), ("adam", 1.2, 0.2, 1.0), ("adam", 1.8, 0.2, 1.0),
+        ]
+    )  # fmt: skip
+
+    def test_numbers_come_to_their_places_in_order(self):
+        grid = plots.phase_grid(self.ROWS[:3], "alpha", "noise_level")
+        assert (grid.x, grid.y) == ((1.2, 1.8), (0.1, 0.2))
+        np.testing.assert_array_equal(grid.ratio, [[1.0, 1.5], [0.5, np.nan]])
+
+    def test_one_of_two_over_the_other(self):
+        grid = plots.contest_grid(self.ROWS, "alpha", "noise_level")
+        np.testing.assert_allclose(grid.ratio, [[1.0 / 4.0, 1.5 / 3.0], [0.5, 2.0]])
+
+    def test_cells_of_no_data_are_hatched_and_the_others_have_numbers(self):
+        axes = FIGURES["phase_diagram"]()
+        assert [text.get_text() for text in axes.texts] == ["1", "2", "0.5"]
+        assert [patch.get_hatch() for patch in axes.patches] == ["////"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["no data"]
+
+    def test_refused(self):
+        with pytest.raises(ValueError, match="hold the other axes"):
+            plots.phase_grid(self.ROWS, "alpha", "noise_level")
+        with pytest.raises(ValueError, match="between two"):
+            plots.contest_grid(self.ROWS[:3], "alpha", "noise_level")
+        with pytest.raises(ValueError, match="not run at the same values"):
+            plots.contest_grid(self.ROWS[:3] + self.ROWS[4:5], "alpha", "noise_level")
+
+
+class TestEscapeSets:
+    def test_lengths_are_those_of_the_basin_through_the_map(self):
+        """Along the axes of a box a jump has to be half a side over the map's entry; a quarter turn is a quarter."""
+        lengths = plots.escape_lengths(Box([-1, -2], [1, 2]), [0, 0], [1.0, 0.5])
+        quarter = lengths.size // 4
+        assert lengths[::quarter].tolist() == pytest.approx([1.0, 4.0, 1.0, 4.0], rel=1e-6)
+
+    def test_directions_that_never_leave_are_infinite(self):
+        lengths = plots.escape_lengths(HalfSpace([1.0, 0.0], 1.0), [0, 0], [1.0, 1.0])
+        assert np.isinf(lengths).mean() == pytest.approx(0.5, abs=0.01)
+
+    def test_refused(self):
+        with pytest.raises(ValueError, match="of the plane"):
+            plots.escape_lengths(Box([-1], [1]), [0.0], [1.0])
+        with pytest.raises(ValueError, match="one or more maps"):
+            plots.escape_sets(Box([-1, -1], [1, 1]), [0.0, 0.0], {})
 
 
 class TestLandscape:

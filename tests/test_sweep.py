@@ -203,6 +203,19 @@ def test_another_sweep_or_other_files_are_refused(finished, tmp_path):
         ChunkStore.open(tmp_path)
 
 
+def test_processes_that_begin_together_all_find_the_sweep(tmp_path, monkeypatch):
+    folder, look = tmp_path / "sweep", Path.iterdir
+
+    def late(path):  # another process writes the plan just before this one looks
+        monkeypatch.undo()
+        ChunkStore.create(folder, parse_sweep(TABLES))
+        return look(path)
+
+    folder.mkdir()
+    monkeypatch.setattr(Path, "iterdir", late)
+    assert ChunkStore.create(folder, parse_sweep(TABLES)).config.cells == parse_sweep(TABLES).cells
+
+
 def test_a_data_file_that_changed_is_refused(tmp_path):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).normal(size=(50, 1)))
     noise = {"kind": "empirical", "file": str(tmp_path / "noise.npy")}

@@ -419,7 +419,7 @@ class TestAudit:
     def test_json_is_plain_and_has_no_nan(self):
         for values in (np.random.default_rng(58).random(2_000), np.random.default_rng(58).choice([-1.0, 1.0], 600)):
             result = tails.audit(values).to_json()
-            assert set(result) == {"estimates", "tests", "verdict", "reasons"}
+            assert set(result) == {"schema_version", "estimates", "tests", "verdict", "reasons"}
             assert json.loads(json.dumps(result, allow_nan=False)) == result
             assert result["verdict"] in VERDICTS
             low, high = result["estimates"]["block_log_moment"]["interval"]
@@ -621,10 +621,10 @@ class TestCommand:
         assert main(["tails", str(tmp_path / "noise.npy"), "--json", "--out", str(tmp_path / "out")]) == 0
         result = json.loads(capsys.readouterr().out)
         assert result == json.loads((tmp_path / "out" / "tails.json").read_text())
-        assert set(result) == {"estimates", "tests", "verdict", "reasons"}
+        assert set(result) == {"schema_version", "estimates", "tests", "verdict", "reasons"}
         assert result["verdict"] == "finite_variance"
         figures = {path.name for path in (tmp_path / "out").glob("*.png")}
-        names = ("hill", "ccdf", "qq", "block_length", "characteristic_function", "aggregation")
+        names = ("hill", "ccdf", "qq", "block_length", "characteristic_function", "aggregation", "estimates")
         assert figures == {f"{name}.png" for name in names}
 
     def test_batch_sizes(self, tmp_path, capsys):

@@ -39,7 +39,7 @@ from levyjax.output import write_bytes, write_text
 from levyjax.plots import style
 from levyjax.records import read_record, write_record
 
-CLAIMS: tuple[Claim, ...] = (
+CLAIMS: tuple[Claim, ...] = (  # every claim, in the order of the report
     *theorem1.CLAIMS,
     *geometry.CLAIMS,
     *matched_progress.CLAIMS,

@@ -23,7 +23,7 @@ from levyjax.output import to_json
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("predict", "escape", "sweep", "replay", "tails", "train", "reproduce", "bench", "doctor")
+COMMANDS = ("predict", "escape", "sweep", "replay", "tails", "train", "plot", "reproduce", "bench", "doctor")
 
 _OPTIONS = ("--help", "-h", "--version")
 _LINES, _WIDTH = 4, 118

@@ -1,13 +1,14 @@
 """What `levyjax train` looks at once a run has ended: tails by layer, the way between two points, curvature."""
 
+import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax.numpy as jnp
 
 from levyjax import plots
 from levyjax.config.training import MonitorSettings
+from levyjax.plots.results.training import alpha_by_layer
 from levyjax.training import (
     LayerTail,
     LossPath,
@@ -68,16 +69,10 @@ def _training_loss(result: TrainResult) -> Loss:
 
 def _tail_figures(tails: list[LayerTail]) -> Figures:
     """The estimates of the paper's code, where there are two captures or more."""
-    iterations = sorted({found.iteration for found in tails})
-    if len(iterations) < 2:
+    lines = alpha_by_layer([dataclasses.asdict(found) for found in tails])
+    if len(lines[0]) < 2:
         return []
-    alpha = {found.layer: [math.nan] * len(iterations) for found in tails}
-    gaussian = {layer: list(row) for layer, row in alpha.items()}
-    for found in tails:
-        place = iterations.index(found.iteration)
-        alpha[found.layer][place] = found.alpha["as_published"]
-        gaussian[found.layer][place] = found.gaussian["as_published"]
-    return [("alpha", lambda ax: plots.alpha_along_training(iterations, alpha, gaussian, ax=ax))]
+    return [("alpha", lambda ax: plots.alpha_along_training(*lines, ax=ax))]
 
 
 def _draw_ways(ways: dict[str, LossPath], ax: Any) -> Any:

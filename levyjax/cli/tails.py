@@ -6,9 +6,6 @@ from typing import Any
 
 HELP = "audit the tails of noise in a file: stable, heavy-tailed, of finite variance, or undecided"
 
-_CURVES = 4
-_UNIT = "medians of $|X|$"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
@@ -78,80 +75,20 @@ def _batch_size(text: str) -> tuple[int, str]:
 
 
 def _write_figures(folder: Path, data: Any, result: dict[str, Any], center: bool, seed: int) -> None:
-    """One PNG for each test, of the pooled values that the laws were fitted to."""
+    """The pooled values that the laws were fitted to, and one PNG for each test of them."""
     import matplotlib
 
     matplotlib.use("Agg")
     from levyjax import plots, tails
     from levyjax.cli.figures import write_figure
+    from levyjax.output import write_array
+    from levyjax.plots.results import Choice
+    from levyjax.plots.results.tails import VALUES, figures_of
     from levyjax.tails.large import part_of
     from levyjax.tails.values import check_values
 
     values = tails.pool(check_values(part_of(data)[0]), center=center, seed=seed).values
-    tests = result["tests"]
+    write_array(folder / VALUES, values)
     with plots.style():
-        for name, axes in _figures(values, result["estimates"], tests):
-            write_figure(folder / f"{name}.png", axes)
-
-
-def _figures(values: Any, estimates: dict[str, Any], tests: dict[str, Any]) -> Any:
-    """(name, axes) of every figure that the audit has the numbers for."""
-    import numpy as np
-
-    from levyjax import plots, tails
-
-    hill = tails.hill_plot(values, center=False)
-    chosen = tests.get("far_tail", {}).get("num_tail")
-    yield "hill", plots.hill_plot(hill.num_tail, hill.alpha, hill.interval, hill.moment, chosen=chosen)
-    median = float(np.median(np.abs(values)))
-    if fits := _best_laws(tests, median):
-        x = values / median
-        sizes = np.geomspace(np.quantile(np.abs(x), 0.1) + 1e-300, 2 * np.abs(x).max(), 300)
-        curves = {name: (sizes, tails.tail_probability(fit, sizes)) for name, fit in fits.items()}
-        yield "ccdf", plots.ccdf_with_laws(x - fits[next(iter(fits))].location, curves, unit=_UNIT)
-        levels = plots.plotted_levels(x.size)
-        quantiles = {name: tails.law_quantiles(fit, levels) for name, fit in list(fits.items())[:2]}
-        yield "qq", plots.quantile_plot(x, quantiles, unit=_UNIT)
-    sweep, sums = tests.get("block_length_sweep", {}), tests.get("aggregation", {})
-    if _finite(sweep):
-        yield "block_length", plots.block_length_sweep(
-            sweep["block_lengths"], sweep["alpha"], sweep["interval"],
-            alpha=sweep["stable_alpha"], deficit=sweep["log_excess"],
-        )  # fmt: skip
-    if found := estimates.get("characteristic_function"):
-        yield "characteristic_function", plots.characteristic_plot(values, found["alpha"], found["settings"]["scale"])
-    if _finite(sums):
-        yield "aggregation", plots.aggregation_plot(sums["num_summed"], sums["alpha"], sums["interval"])
-
-
-def _finite(test: dict[str, Any]) -> bool:
-    """Whether a test has estimates over a ladder, all of them and their intervals finite."""
-    return bool(test) and None not in [*test["alpha"], *(end for ends in test["interval"] for end in ends)]
-
-
-def _best_laws(tests: dict[str, Any], unit: float) -> dict[str, Any]:
-    """Legend entry -> fit of the best law and the best ones of other kinds, in order, to values in another unit."""
-    from levyjax.tails.laws import LawFit
-
-    laws = sorted(tests.get("laws", {}).values(), key=lambda law: -law["score"])
-    fits, kinds = {}, set()
-    for law in laws:
-        kind = law["name"].split("_")[0] + law["name"][-6:] * law["name"].endswith(("_heavy", "_finite"))
-        if kind not in kinds and len(fits) < _CURVES:
-            kinds.add(kind)
-            place = {"location": law["location"] / unit, "scale": law["scale"] / unit}
-            fit = LawFit(**{key: value for key, value in law.items() if key != "score"} | place)
-            fits[_label(fit)] = fit
-    return fits
-
-
-def _label(fit: Any) -> str:
-    """The law in the few words that a legend has room for."""
-    name = fit.name.removesuffix("_heavy").removesuffix("_finite")
-    if name in ("gaussian", "gaussian_mixture"):
-        return {"gaussian": "Gaussian", "gaussian_mixture": "Gaussian mixture"}[name]
-    if name == "generalised_t":
-        return f"generalised t, index {fit.shape[1]:.2f}"
-    symbol = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}[name]
-    title = {"student_t": "Student t"}.get(name, name.replace("_", " "))
-    return f"{title}, {symbol} = {fit.shape:.3g}"
+        for kind, draw in figures_of(result["estimates"], result["tests"], values).items():
+            write_figure(folder / f"{kind.replace('-', '_')}.png", draw(Choice()))

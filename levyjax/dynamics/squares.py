@@ -54,6 +54,7 @@ def squared_gradient(gradient: Array, kick: Kick, gradient_noise: str, learning_
     if gradient_noise == "frozen":
         return gradient**2 + column(second_moment(kick.noise), gradient)
     every = jnp.maximum(jnp.round(learning_rate / kick.dt), 1).astype(jnp.uint32)
+    # At every 2^32nd step a new draw begins, whether or not the one before has lasted a learning rate.
     counter = kick.counter._replace(low=kick.counter.low // every)
     if gradient_noise == "gaussian":
         scale = kick.noise.scale

@@ -111,6 +111,7 @@ def _run_block(process: Process, work: Work, lanes: Lanes, block: Block) -> tupl
 
     def step(index: Array, carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, code, taken = carry
+        # A running lane has taken whole blocks only: within one the low word cannot run over.
         counter = lanes.counter._replace(low=lanes.counter.low + index.astype(jnp.uint32))
         running = code == ExitCode.RUNNING
         moved = process.step(state, counter)

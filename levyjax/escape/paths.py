@@ -1,6 +1,7 @@
 """Whole paths of a few trajectories, for the eye."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -41,7 +42,9 @@ class ExitPaths(Labelled):
         return [x[:, : step + 1] for x, step in zip(self.x, self.exit_step, strict=True)]
 
 
-def simulate_paths(problem: EscapeProblem, plan: Plan, num_steps: int, key: Any) -> ExitPaths:
+def simulate_paths(
+    problem: EscapeProblem, plan: Plan, num_steps: int, key: Any, *, trajectories: Sequence[int] | None = None
+) -> ExitPaths:
     """The first steps of a few trajectories; path i has the random numbers of trajectory i of `simulate`.
 
     All points are kept, so this is for figures; exit times of many trajectories are `simulate`'s.
@@ -51,6 +54,7 @@ def simulate_paths(problem: EscapeProblem, plan: Plan, num_steps: int, key: Any)
         plan: the solver, the number of paths and the dtype; the other fields as in `simulate`, if they matter.
         num_steps: of the solver, at most.
         key: an integer seed or a `jax.random.key`.
+        trajectories: the ids of the paths, below 2^32; default those from 0 on.
 
     Raises:
         ValueError: num_steps below 1, or more than 2^26 numbers to hold.
@@ -66,22 +70,23 @@ def simulate_paths(problem: EscapeProblem, plan: Plan, num_steps: int, key: Any)
         >>> paths.x.shape, float(abs(paths.tracks()[0][0, -1])) > 1
         ((3, 1, 201), True)
     """
-    if num_steps < 1 or num_steps * plan.num_trajectories * problem.dimension > _MOST:
+    ids = np.arange(plan.num_trajectories) if trajectories is None else np.asarray(trajectories)
+    if num_steps < 1 or num_steps * ids.size * problem.dimension > _MOST:
         raise ValueError(
-            f"num_steps must be at least 1, and paths x steps x dimensions at most 2^26, got {plan.num_trajectories} "
+            f"num_steps must be at least 1, and paths x steps x dimensions at most 2^26, got {ids.size} "
             f"paths of {num_steps} steps in {problem.dimension} dimensions."
         )
     with jax.enable_x64(True):
         solver = plan.solver.prepare(problem, plan.max_time)
     with jax.enable_x64(plan.dtype == "float64"):
         process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
-        x, steps, code = _run(process, run_key(key), plan.num_trajectories, num_steps)
+        x, steps, code = _run(process, run_key(key), jnp.asarray(ids, jnp.uint32), num_steps)
         return ExitPaths(np.asarray(x).transpose(2, 1, 0), np.asarray(steps), np.asarray(code))
 
 
-@partial(jax.jit, static_argnames=("count", "num_steps"))
-def _run(process: ExitProcess, key: Any, count: int, num_steps: int) -> tuple[Array, Array, Array]:
-    first = first_counter(key, jnp.arange(count, dtype=jnp.uint32))
+@partial(jax.jit, static_argnames=("num_steps",))
+def _run(process: ExitProcess, key: Any, ids: Array, num_steps: int) -> tuple[Array, Array, Array]:
+    first, count = first_counter(key, ids), ids.size
     state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), process.start())
 
     def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[tuple[Any, Array, Array], Array]:

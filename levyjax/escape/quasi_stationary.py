@@ -28,7 +28,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import cast, column, jit, pytree
+from levyjax.arrays import add_to, cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.datasets import Labelled
 from levyjax.dynamics import SGD
@@ -99,10 +99,10 @@ class Particles(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What each particle adds up."""
+    """What each particle adds up; the first two in two parts each, as `add_to` does."""
 
-    measure: Array  # exit measure times time
-    time: Array  # lived
+    measure: Any  # exit measure times time
+    time: Any  # lived
     counted: Array  # exits that the measure leaves out
     overshoots: Array  # jumps after which the flow would have left, had they come at rest; once it is over
     exits: Array  # all of them
@@ -260,9 +260,12 @@ def _step(system: System, particles: Particles, tally: Tally, before: Lookout) -
     resolved = jnp.where(over, pending, 0)
     pending = pending - resolved + (alive & _is_overshoot(system, leg)).astype(jnp.int32)
     resolved, pending = resolved + jnp.where(exits, pending, 0), jnp.where(exits, 0, pending)
-    events = (counted, resolved, exits, alive)
-    more = (jnp.where(alive, measure, 0), jnp.where(alive, leg.time, 0), *(event.astype(jnp.int32) for event in events))
-    tally = Tally(*(total + part for total, part in zip(tally, more, strict=True)))
+    events = zip(tally[2:], (counted, resolved, exits, alive), strict=True)
+    tally = Tally(
+        add_to(tally.measure[0], tally.measure[1], jnp.where(alive, measure, 0)),
+        add_to(tally.time[0], tally.time[1], jnp.where(alive, leg.time, 0)),
+        *(total + event.astype(jnp.int32) for total, event in events),
+    )
     return Particles(state, counter, alive & ~exits, pending), tally, seen
 
 
@@ -289,7 +292,9 @@ def _batch(system: System, particles: Particles, num_blocks: Any) -> tuple[Parti
         particles, tally, seen = lax.fori_loop(0, _STEPS_PER_BLOCK, step, (*carry, Lookout(carry[0].state, clock)))
         return _fill(particles, seen), tally
 
-    return lax.fori_loop(0, num_blocks, block, (particles, Tally(clock, clock, count, count, count, count)))
+    return lax.fori_loop(
+        0, num_blocks, block, (particles, Tally((clock, clock), (clock, clock), count, count, count, count))
+    )
 
 
 def _start(system: System, key: Any, num_particles: int) -> Particles:
@@ -312,7 +317,7 @@ class _Ledger:
 
     def add(self, tally: Tally, settled: bool) -> Tally:
         """Two neighbours become one batch where there are many: the longer, the more independent."""
-        row = np.array([np.asarray(leaf, np.float64).sum() for leaf in tally])
+        row = np.array([sum(np.asarray(leaf, np.float64).sum() for leaf in jax.tree.leaves(part)) for part in tally])
         (self.rows if settled else self.burn_in).append(row)
         if len(self.rows) == 4 * _LEAST_BATCHES:
             self.rows = [one + other for one, other in zip(self.rows[::2], self.rows[1::2], strict=True)]

@@ -11,6 +11,8 @@ from scipy import stats
 from levyjax.escape.statistics import SurvivalCurve, kaplan_meier
 from levyjax.plots.style import BAND, BLUE, GREY, INK, legend, panel
 
+_BAND_NAME = "95% of Exp(1)"
+_JUMP = 0.1  # of a basin's narrower side: longer steps are drawn as jumps
 _MOST_POINTS = 1500  # of a curve; more are thinned, far below what the eye resolves
 
 
@@ -107,9 +109,10 @@ def exponential_qq(
     """
     points = exponential_quantiles(times, rate)
     with panel(ax) as axes:
-        axes.fill_between(
-            points.expected, points.low, points.high, color=GREY, alpha=BAND, linewidth=0, label="95% of Exp(1)"
-        )
+        if _BAND_NAME not in axes.get_legend_handles_labels()[1]:
+            axes.fill_between(
+                points.expected, points.low, points.high, color=GREY, alpha=BAND, linewidth=0, label=_BAND_NAME
+            )
         ends = [0, points.expected[-1]]
         axes.plot(ends, ends, "--", color=INK, linewidth=1.0)
         axes.plot(points.expected, points.observed, "o", markersize=2.6, markeredgewidth=0, label=label)
@@ -128,7 +131,7 @@ def basin_with_paths(
     minimum: ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Paths in a two-dimensional basin; the last step of each, out of the basin, ends in a ring.
+    """Paths in a two-dimensional basin, their jumps dashed chords; the last point of each, out of it, is a ring.
 
     Args:
         paths: arrays of shape (2, number of steps + 1), coordinates first.
@@ -154,9 +157,11 @@ def basin_with_paths(
             axes.contour(*(np.asarray(a) for a in loss), levels=8, colors=GREY, linewidths=0.5, alpha=0.6)
         axes.fill(*outline, facecolor=BLUE, alpha=0.07, edgecolor="none")
         axes.plot(*np.c_[outline, outline[:, :1]], color=BLUE, linewidth=1.2)
+        longest = jump_length(outline)
         for track in tracks:
-            (line,) = axes.plot(*track[:, :-1], linewidth=0.7, alpha=0.9)
-            axes.plot(*track[:, -2:], ":", color=line.get_color(), linewidth=1.1)
+            walked, jumped = split_jumps(track, longest)
+            (line,) = axes.plot(*walked, linewidth=0.7, alpha=0.9)
+            axes.plot(*jumped, linestyle=(0, (3, 1.6)), color=line.get_color(), linewidth=0.9)
             axes.plot(*track[:, -1], "o", color=line.get_color(), markerfacecolor="white", markersize=4)
         if minimum is not None:
             axes.plot(*np.asarray(minimum, dtype=float), "+", color=INK, markersize=7)
@@ -198,6 +203,19 @@ def exponential_quantiles(times: ArrayLike, rate: float | None = None) -> Quanti
     rank = n + 1 - from_top[::-1]  # 1 is the smallest time
     low, high = (stats.expon.ppf(stats.beta.ppf(q, rank, n + 1 - rank)) for q in (0.025, 0.975))
     return Quantiles(stats.expon.isf((n - rank + 0.5) / n), scale * ordered[rank - 1], low, high)
+
+
+def jump_length(boundary: NDArray[np.float64]) -> float:
+    """What counts as a jump in a basin: a step longer than a tenth of its narrower side."""
+    return _JUMP * float(np.ptp(boundary, axis=1).min())
+
+
+def split_jumps(track: NDArray[np.float64], longest: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A path (2, m) without its jumps, and its jumps alone; NaN parts the pieces, so that each is drawn as one line."""
+    jumps = np.linalg.norm(np.diff(track, axis=1), axis=0) > longest
+    walked = np.insert(track, np.flatnonzero(jumps) + 1, np.nan, axis=1)
+    chords = [np.c_[track[:, at : at + 2], [np.nan, np.nan]] for at in np.flatnonzero(jumps)]
+    return walked, np.concatenate(chords, axis=1) if chords else np.full((2, 1), np.nan)
 
 
 def planar(points: ArrayLike) -> NDArray[np.float64]:

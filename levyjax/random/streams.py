@@ -11,7 +11,7 @@ from jaxtyping import Array, UInt32
 from levyjax.random.threefry import threefry2x32
 
 _COORDINATE_BITS, _STREAM_BITS = 22, 3
-MAX_COORDINATES = 1 << _COORDINATE_BITS
+MAX_COORDINATES = 1 << _COORDINATE_BITS  # that a step can draw for
 MAX_STEPS = 1 << 39  # 32 bits in the first counter word, 7 in the second
 _LOW_WORDS = 4  # streams 4 to 7 hold the low halves of the words of streams 0 to 3 (float64)
 

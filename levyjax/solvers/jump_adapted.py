@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, settled
+from levyjax.arrays import add_to, apply, column, concrete, freeze, parameter, pytree, settled
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
@@ -25,7 +25,10 @@ _EVENT, _AIM = Stream.RADIUS, Stream.GRADIENT
 
 
 class JumpState(NamedTuple):
-    """A trajectory between two jumps: the optimizer's state, and the time in two parts, (1, lanes) each."""
+    """A trajectory between two jumps: the optimizer's state, and the time in two parts, (1, lanes) each.
+
+    `time` is the whole time as rounded, `time_low` what rounding has taken away.
+    """
 
     inner: Any
     time: Float[Array, "1 lanes"]
@@ -172,9 +175,10 @@ class JumpAdapted:
         return outreach(problem, offset) if ends is None else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
 
     def step(self, problem: Any, state: JumpState, counter: Counter) -> JumpState:
-        leg = self.advance(problem, state.inner, counter, self.layout.max_time - state.time[0])
+        left = (self.layout.max_time - state.time[0]) - state.time_low[0]
+        leg = self.advance(problem, state.inner, counter, left)
         inner = jax.tree.map(lambda after, before: jnp.where(leg.jumps, after, before), leg.jumped, leg.moved)
-        return JumpState(inner, *_add(state.time, state.time_low, leg.time))
+        return JumpState(inner, *add_to(state.time, state.time_low, leg.time))
 
     def step_time(self, problem: Any) -> None:
         return None
@@ -235,10 +239,3 @@ def _least_depth(problem: Any) -> float:
     rest = problem.dynamics.rest(jnp.asarray(problem.landscape.minimum), problem.noise)
     moved = problem.dynamics.displace(rest, jnp.ones_like(rest.x))
     return _LEAST_DEPTH if bool((moved.x != rest.x).any()) else _LEAST_DEPTH_OF_A_PUSH
-
-
-def _add(time: Array, low: Array, amount: Array) -> tuple[Array, Array]:
-    """A sum in two parts, without the rounding error of small steps at late times (Knuth's two-sum)."""
-    total = time + amount
-    part = total - time
-    return total, low + ((time - (total - part)) + (amount - part))

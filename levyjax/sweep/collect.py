@@ -12,7 +12,7 @@ import numpy as np
 from levyjax.config.build import build_plan, build_problem
 from levyjax.escape import ExitSamples, QuasiStationaryRate, predict
 from levyjax.escape.simulate import joined
-from levyjax.records import write_record
+from levyjax.records import read_record, write_record
 from levyjax.sweep.rows import exits_row, rate_row, slopes
 from levyjax.sweep.run import Build, from_arrays, nonfinite
 from levyjax.sweep.store import ChunkStore, DamagedChunk
@@ -105,6 +105,21 @@ def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dic
     record = write_record(Path(folder) / "cells.json", result)
     store.tidy()
     return record
+
+
+def rows_so_far(folder: str | os.PathLike[str], build: Build = build_problem) -> list[dict[str, Any]]:
+    """The rows of all cells of a sweep, finished or not; a cell with a chunk missing has its axes alone."""
+    store = ChunkStore.open(folder)
+    finished = Path(folder) / "cells.json"
+    if finished.is_file():
+        return read_record(finished, ("cells",))["cells"]
+    rows = []
+    for index, place in enumerate(store.config.cells):
+        try:
+            rows.append(_row(store, index, 0.0, build))
+        except ValueError:
+            rows.append(dict(place.coordinates))
+    return rows
 
 
 def _row(store: ChunkStore, index: int, seconds: float, build: Build) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class ChunkStore:
         """
         tables = _without_infinity(config.tables, True)
         plan = {"digest": _digest(tables, config), "tables": tables}
+        # Looked at before the plan: of many processes that begin together one may write it in between.
+        holds_files = any(not item.name.startswith(".") for item in folder.iterdir())
         if (folder / _PLAN).exists():
             store = cls.open(folder)
             if store.digest != plan["digest"]:
@@ -64,7 +66,7 @@ class ChunkStore:
                     f"{_short(folder)} holds another sweep. Give an empty folder, or the file it began with."
                 )
             return store
-        if any(not item.name.startswith(".") for item in folder.iterdir()):
+        if holds_files:
             raise ValueError(f"{_short(folder)} is not empty and holds no sweep. Give an empty folder.")
         write_record(folder / _PLAN, plan)
         return cls.open(folder)

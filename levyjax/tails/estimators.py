@@ -16,7 +16,7 @@ from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import characteristic_function, fractional_moment, koutrouvelis, log_moment, mcculloch
 from levyjax.tails.values import TailEstimate, centred, check_values
 
-METHODS: dict[str, Callable[..., TailEstimate]] = {
+METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be asked for
     "block_log_moment": block_log_moment,
     "block_log_moment_as_published": block_log_moment_as_published,
     "log_moment": log_moment,
@@ -36,7 +36,7 @@ _BY_COLUMN = {  # method -> its formula over columns
     "hill": "hill",
     "moment": "moment",
 }
-COLUMN_METHODS = ("block_log_moment", *_BY_COLUMN)
+COLUMN_METHODS = ("block_log_moment", *_BY_COLUMN)  # what `estimate_columns` can be asked for
 _GROUPS = 50  # of rows left out in turn
 _FEWEST_ROWS = 8
 _CHUNK = 2**22  # values handled at a time by JAX

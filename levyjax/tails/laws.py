@@ -120,7 +120,7 @@ _LAWS = {
     "generalised_normal": _law(_generalised_normal, 1.3, 0.2, 12.0),
     "lognormal_scales": _law(_lognormal_scales, 0.5, 0.01, 3.0),
 }  # fmt: skip
-LAWS = (
+LAWS = (  # what `fit_law` can fit
     "stable",
     "student_t",
     "generalised_t",

@@ -10,7 +10,7 @@ from scipy import stats
 from levyjax.tails import columns
 from levyjax.tails.values import TailEstimate, check_shape, log_abs
 
-STREAMED = ("log_moment", "block_log_moment", "characteristic_function")
+STREAMED = ("log_moment", "block_log_moment", "characteristic_function")  # methods of which a few sums are enough
 _NAMES = {"log_moment": (), "block_log_moment": ("block_length",), "characteristic_function": ("scale",)}
 
 

@@ -1,0 +1,67 @@
+"""Figures of results on disk: what is in a folder or a file, and the kinds of figure that can be made of it."""
+
+import os
+from pathlib import Path
+
+from levyjax.plots.results import benchmarks, exits, tails, training
+from levyjax.plots.results.base import Choice, Figures
+from levyjax.records import read_record
+
+__all__ = ["KINDS", "Choice", "Figures", "open_result"]
+
+KINDS = {
+    "levyjax escape --out, levyjax sweep": exits.KINDS,
+    "levyjax tails --out, or its JSON (estimates, block-length and aggregation alone)": tails.KINDS,
+    "levyjax train --out": training.KINDS,
+    "levyjax bench --out": benchmarks.KINDS,
+}
+"""The kinds of figure by the command whose results they are of: name -> what it shows."""
+
+_FILES = (  # in a folder
+    ("sweep.json", exits.of_sweep),
+    ("tails.json", tails.of_folder),
+)
+_RECORDS = (  # a key of a JSON file
+    ("cells", exits.of_record),
+    ("metrics", training.of_record),
+    ("verdict", tails.of_record),
+    ("topic", benchmarks.of_record),
+)
+
+
+def open_result(path: str | os.PathLike[str]) -> Figures:
+    """The figures that a result has.
+
+    Args:
+        path: the folder that `levyjax escape`, `sweep`, `tails`, `train` or `bench` wrote, or a JSON file of it.
+
+    Returns:
+        Where it is from, and a function of a `Choice` and of axes for each kind.
+
+    Raises:
+        ValueError: nothing is there, it is damaged, or it is no result.
+    """
+    place = Path(path)
+    if place.is_dir():
+        for name, reader in _FILES:
+            if (place / name).is_file():
+                return reader(place)
+        if (place / "record.json").is_file():
+            return _of_file(place / "record.json")
+        if found := benchmarks.of_folder(place):
+            return found
+        raise ValueError(f"{place.name[:60]} holds no result: no record.json, sweep.json, tails.json or benchmark.")
+    if not place.is_file():
+        raise ValueError(f"{str(path)[-60:]!r} is no file or folder. Give what a levyjax command wrote.")
+    return _of_file(place)
+
+
+def _of_file(path: Path) -> Figures:
+    record = read_record(path)
+    for key, reader in _RECORDS:
+        if key in record:
+            try:
+                return reader(path, record)
+            except (KeyError, TypeError, IndexError, AttributeError):
+                raise ValueError(f"{path.name[:60]} is damaged: a part of the record is missing.") from None
+    raise ValueError(f"{path.name[:60]} is no result that has figures.")

@@ -1,0 +1,398 @@
+"""Figures of what `levyjax escape --out` and `levyjax sweep` write."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from levyjax.config import RunConfig, cells, parse
+from levyjax.config.build import build_plan, build_problem
+from levyjax.config.sweeps import Cell
+from levyjax.dynamics import SGD, Adam
+from levyjax.engine import ExitCode
+from levyjax.escape import EscapeProblem, simulate_paths
+from levyjax.plots.comparisons import Interval, exit_time_scaling, ratio_forest
+from levyjax.plots.escape_sets import escape_sets
+from levyjax.plots.exits import exponential_qq, survival
+from levyjax.plots.landscapes import landscape, outline
+from levyjax.plots.phase import contest_grid, phase_diagram, phase_grid
+from levyjax.plots.results.base import Choice, Figures, offered
+from levyjax.plots.style import legend_above, style
+from levyjax.sweep import ChunkStore
+from levyjax.sweep.collect import cell_samples, rows_so_far
+
+KINDS = {
+    "scaling": "mean exit times against the noise level, with theory, and censored cells as bounds",
+    "survival": "survival curves of cells, in units of their mean exit times",
+    "exponential-qq": "exit times against the quantiles of Exp(1)",
+    "ratio": "simulated over predicted, a row for each cell",
+    "phase": "simulated over predicted over two swept axes (--x, --y)",
+    "phase-optimizers": "the exit time of one of two optimizers over the other's, over two swept axes",
+    "paths": "a basin of the plane with trajectories, their jumps dashed",
+    "escape-sets": "jumps that leave a basin of the plane under SGD and under Adam",
+}
+_SYMBOLS = {"alpha": "α", "noise_level": "ε", "learning_rate": "η"}
+_NAMES = {"alpha": "tail index α", "noise_level": "noise level ε", "learning_rate": "learning rate η"}
+_MOST_CURVES, _MOST_PATHS, _MOST_STEPS, _MOST_ROWS = 6, 5, 4000, 30
+_FEW_CURVES = 3  # that leave room for a legend among them
+_MARGIN = 0.4  # of the basin's width, around it
+Row = Mapping[str, Any]
+
+
+class Exits(NamedTuple):
+    """The ends of a cell's trajectories in the order of their ids: times, codes and steps, (n,)."""
+
+    time: NDArray[np.float64]
+    code: NDArray[Any]
+    step: NDArray[Any]
+
+    @property
+    def exited(self) -> NDArray[np.bool_]:
+        """(n,) whether it left."""
+        return self.code == ExitCode.EXITED
+
+    def finite(self) -> "Exits":
+        """Without the trajectories that left the finite numbers."""
+        return Exits(*(part[self.code != ExitCode.NONFINITE] for part in self))
+
+
+@dataclass(frozen=True)
+class ExitResult:
+    """The cells of a run or a sweep.
+
+    Attributes:
+        rows: of all cells; one that has not been run has its axes alone.
+        axes: the names of a row that say which cell it is.
+        exits: the exits of a cell; None for rates without times.
+        places: the run and the cell of each row.
+    """
+
+    rows: Sequence[Row]
+    axes: tuple[str, ...]
+    exits: Callable[[int], Exits] | None
+    places: Sequence[tuple[RunConfig, Cell]]
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The axes that have several values."""
+        return tuple(name for name in self.axes if len({repr(row[name]) for row in self.rows}) > 1)
+
+    def done(self) -> list[int]:
+        """The cells that were run."""
+        return [index for index, row in enumerate(self.rows) if "rate" in row]
+
+
+def of_record(path: Path, record: dict[str, Any]) -> Figures:
+    """The figures of `levyjax escape --out`; `path` is its record."""
+    config = parse(_without_null(record["config"]))
+    axes = ("alpha", "noise_level", "learning_rate")
+    rows = [{**dict.fromkeys(axes), **row} for row in record["cells"]]
+    sampled = (path.parent / "samples_0000.npz").is_file()
+    places = [(config, cell) for cell in cells(config)]
+    result = ExitResult(rows, axes, (lambda index: _stored(path.parent, index)) if sampled else None, places)
+    return Figures("levyjax escape", KINDS, kinds_of(result))
+
+
+def of_sweep(folder: Path) -> Figures:
+    """The figures of a sweep, finished or not."""
+    store = ChunkStore.open(folder)
+    axes = tuple(dict.fromkeys(name for place in store.config.cells for name in place.coordinates))
+    rows = [{**dict.fromkeys(axes), **row} for row in rows_so_far(folder)]
+    timed = any(place.config.run.method != "quasi_stationary" for place in store.config.cells)
+    places = [(place.config, place.cell) for place in store.config.cells]
+    result = ExitResult(rows, axes, (lambda index: _chunked(store, index)) if timed else None, places)
+    return Figures("levyjax sweep", KINDS, kinds_of(result))
+
+
+def kinds_of(result: ExitResult) -> dict[str, Any]:
+    """What can be drawn of the cells."""
+    rows, done = result.rows, result.done()
+    exited = result.exits is not None and any(rows[index]["exited"] for index in done)
+    planar = bool(result.places) and result.places[0][0].dimension == 2
+    others = [name for name in result.varying if name != "dynamics"]
+    optimizers = len({repr(row.get("dynamics")) for row in rows}) == 2
+    return offered(
+        {
+            "scaling": (any(True for _ in scaling_series(result)), lambda choice: scaling(result)),
+            "survival": (exited, lambda choice: survivals(result, choice)),
+            "exponential-qq": (exited and bool(_uncensored(result)), lambda choice: _quantiles(result, choice)),
+            "ratio": (any(rows[index].get("ratio") for index in done), lambda choice: _ratios(result, choice)),
+            "phase": (len(result.varying) > 1, lambda choice: _phase(result, choice)),
+            "phase-optimizers": (optimizers and len(others) > 1, lambda choice: _contest(result, choice)),
+            "paths": (planar and result.exits is not None, lambda choice: _paths(result, choice)),
+            "escape-sets": (planar, lambda choice: _escape_sets(result, choice)),
+        }
+    )
+
+
+class Series(NamedTuple):
+    """The cells of one line of `exit_time_scaling`: its label, and what the function takes."""
+
+    label: str
+    noise_levels: list[float]
+    means: list[float | None]
+    intervals: list[Interval]
+    predicted: list[float | None]
+
+
+def scaling_series(result: ExitResult) -> Iterator[Series]:
+    """A line for each combination of the other axes that has two noise levels or more.
+
+    Means are 1/rate, so that rates without times count too; a cell without an exit has the bound of its rate.
+    """
+    names = [name for name in result.axes if name != "noise_level"]
+    shown = [name for name in names if name in result.varying]
+    groups: dict[str, list[Row]] = {}
+    for index in result.done():
+        row = result.rows[index]
+        if row["rate"] or (row["rate_ci95"] and row["rate_ci95"][1]):
+            groups.setdefault(repr([row[name] for name in names]), []).append(row)
+    for members in groups.values():
+        if len({row["noise_level"] for row in members}) > 1:
+            yield Series(
+                _label(members[0], shown or ["alpha"]),
+                [row["noise_level"] for row in members],
+                [1 / row["rate"] if row["rate"] else None for row in members],
+                [_inverse(row["rate_ci95"]) for row in members],
+                [1 / row["predicted_rate"] if row["predicted_rate"] else None for row in members],
+            )
+
+
+def scaling(result: ExitResult) -> Axes:
+    """The figure of the exit times against the noise level."""
+    axes = None
+    with style():
+        for line in itertools.islice(scaling_series(result), _MOST_CURVES):
+            data = line.noise_levels, line.means, line.intervals, line.predicted
+            axes = exit_time_scaling(*data, label=line.label, ax=axes)
+        assert axes is not None
+        if len(axes.containers) > _FEW_CURVES:
+            legend_above(axes, columns=2)
+    return axes
+
+
+def survivals(result: ExitResult, choice: Choice) -> Axes:
+    """Survival curves of some cells, each in units of its mean exit time."""
+    assert result.exits is not None
+    axes = None
+    with style():
+        for index in _chosen(result, choice, [i for i in result.done() if result.rows[i]["exited"]], _MOST_CURVES):
+            row, exits = result.rows[index], result.exits(index).finite()
+            scaled = exits.time / row["mean_exit_time"]
+            axes = survival(scaled, exits.exited, label=_label(row, result.varying), unit="mean exit times", ax=axes)
+    assert axes is not None
+    return axes
+
+
+def _quantiles(result: ExitResult, choice: Choice) -> Axes:
+    assert result.exits is not None
+    axes = None
+    with style():
+        for index in _chosen(result, choice, _uncensored(result), 3):
+            label = _label(result.rows[index], result.varying)
+            axes = exponential_qq(result.exits(index).time, label=label or None, ax=axes)
+    assert axes is not None
+    return axes
+
+
+def ratio_rows(result: ExitResult, cells: Sequence[int]) -> tuple[list[str], list[float | None], list[Interval]]:
+    """Labels, ratios of simulated and predicted, and their intervals, of the cells that have a prediction.
+
+    The ratio is that of mean exit times; of rates where there are no times.
+    """
+    labels, ratios, intervals = [], [], []
+    for index in cells:
+        row = result.rows[index]
+        if row["predicted_rate"] and row["rate_ci95"]:
+            low, high = row["rate_ci95"]
+            times = row["mean_exit_time"] is not None or row["rate"] is None
+            ends = _inverse((low, high)) if times else (low, high)
+            scale = row["predicted_rate"] if times else 1 / row["predicted_rate"]
+            labels.append(_label(row, result.varying) or "the cell")
+            ratios.append(row["ratio"])
+            intervals.append(None if ends is None else tuple(None if end is None else end * scale for end in ends))
+    return labels, ratios, intervals
+
+
+def _ratios(result: ExitResult, choice: Choice) -> Axes:
+    able = [
+        index for index in result.done() if result.rows[index]["predicted_rate"] and result.rows[index]["rate_ci95"]
+    ]
+    chosen = _chosen(result, choice, able, _MOST_ROWS)
+    some = "" if len(chosen) == len(choice.cells or able) else f" ({len(chosen)} of {len(able)} cells)"
+    with style():
+        return ratio_forest(*ratio_rows(result, chosen), xlabel=f"simulated / predicted{some}")
+
+
+def _phase(result: ExitResult, choice: Choice) -> Axes:
+    x, y = _two_axes(result.varying, choice)
+    rows, held = _held(result, [x, y], choice)
+    with style():
+        axes = phase_diagram(phase_grid(rows, x, y), xlabel=_name(x), ylabel=_name(y))
+        axes.set_title(held, fontsize=7.5, loc="right")
+    return axes
+
+
+def _contest(result: ExitResult, choice: Choice) -> Axes:
+    x, y = _two_axes([name for name in result.varying if name != "dynamics"], choice)
+    rows, held = _held(result, [x, y, "dynamics"], choice)
+    first, second = dict.fromkeys(row["dynamics"] for row in rows)
+    label = f"exit time of {second} / of {first}"
+    with style():
+        axes = phase_diagram(contest_grid(rows, x, y), xlabel=_name(x), ylabel=_name(y), label=label)
+        axes.set_title(held, fontsize=7.5, loc="right")
+    return axes
+
+
+def _two_axes(names: Sequence[str], choice: Choice) -> tuple[str, str]:
+    for given in (choice.x, choice.y):
+        if given is not None and given not in names:
+            raise ValueError(f"axis {given[:40]!r} is not among those that vary: {', '.join(names)}.")
+    free = [name for name in sorted(names, key=lambda name: name not in _NAMES) if name not in (choice.x, choice.y)]
+    x = choice.x or free.pop(0)
+    y = choice.y or (free.pop(0) if free else x)
+    if x == y:
+        raise ValueError(f"A phase diagram is over two axes, and both are {x}. The axes are {', '.join(names)}.")
+    return x, y
+
+
+def _held(result: ExitResult, free: Sequence[str], choice: Choice) -> tuple[list[Row], str]:
+    """The rows at one value of every axis that is not free, and what these values are."""
+    fixed = {name: result.rows[0][name] for name in result.varying if name not in free}
+    for name, text in choice.where.items():
+        values = {_show(row[name]): row[name] for row in result.rows} if name in fixed else {}
+        if text not in values:
+            allowed = f"{name} = {', '.join(values)}" if values else f"the axes {', '.join(fixed) or '(none)'}"
+            raise ValueError(f"--where {name[:40]}={text[:40]} does not fit: there are {allowed}.")
+        fixed[name] = values[text]
+    rows = [row for row in result.rows if all(row[name] == value for name, value in fixed.items())]
+    return rows, _label(fixed, list(fixed))
+
+
+def _paths(result: ExitResult, choice: Choice) -> Axes:
+    """Trajectories with the random numbers that they had, those that left within 4000 steps first."""
+    (index,) = _chosen(result, choice, result.done(), 1)
+    config, cell = result.places[index]
+    assert result.exits is not None
+    problem, exits = build_problem(config, cell), result.exits(index)
+    soon = np.flatnonzero(exits.exited & (exits.step <= _MOST_STEPS))
+    ids = (soon if soon.size else np.arange(exits.step.size))[:_MOST_PATHS]
+    steps = int(min(exits.step[ids].max(), _MOST_STEPS))
+    paths = simulate_paths(problem, build_plan(config), max(steps, 1), config.run.seed, trajectories=ids.tolist())
+    low, high = basin_view(problem)
+    with style(figure_figsize=(3.6, 3.4)):
+        axes = landscape(problem.landscape, low, high, basin=problem.basin, paths=paths.tracks())
+        axes.set_title(_label(result.rows[index], [*_SYMBOLS]), fontsize=7.5)
+    return axes
+
+
+def _escape_sets(result: ExitResult, choice: Choice) -> Axes:
+    (index,) = _chosen(result, choice, range(len(result.rows)), 1)
+    problem = build_problem(*result.places[index])
+    with style(figure_figsize=(3.6, 3.6)):
+        return escape_sets(
+            problem.basin, problem.landscape.minimum, optimizer_maps(problem), directions=_jumps(problem),
+            landscape=problem.landscape,
+        )  # fmt: skip
+
+
+def optimizer_maps(problem: EscapeProblem) -> dict[str, NDArray[np.float64]]:
+    """What multiplies a jump of the noise under SGD and under Adam: the problem's own Adam, or the paper's.
+
+    Samples of a random preconditioner are brought to their median.
+    """
+    own = problem.dynamics if isinstance(problem.dynamics, Adam) else Adam()
+    maps = {"SGD": SGD().jump_maps(problem.noise), "Adam": own.jump_maps(problem.noise)}
+    return {name: np.median(np.asarray(map, dtype=float), axis=0) for name, map in maps.items()}
+
+
+def basin_view(problem: EscapeProblem) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners of a view of a basin in the plane; where it is open, four times as far as its boundary is near."""
+    minimum = np.asarray(problem.landscape.minimum, dtype=float)
+    away = np.linalg.norm(outline(problem.basin, minimum, 1e9) - minimum[:, None], axis=0)
+    far = away[away < 1e8].max() if (away < 1e8).all() else 4 * away.min()
+    line = outline(problem.basin, minimum, far)
+    low, high = line.min(axis=1), line.max(axis=1)
+    half = (0.5 + _MARGIN) * np.maximum(high - low, 0.7 * (high - low).max())  # no narrow strip
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+def _jumps(problem: EscapeProblem) -> NDArray[np.float64] | None:
+    """(2, m), the lines along which the noise jumps, if they are few."""
+    measure: Any = problem.noise.spectral_measure() if hasattr(problem.noise, "spectral_measure") else None
+    if measure is None or measure.directions.shape[1] > 8:
+        return None
+    return np.asarray(measure.directions, dtype=float)
+
+
+def _stored(folder: Path, index: int) -> Exits:
+    path = folder / f"samples_{index:04d}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Exits(arrays["exit_time"], arrays["exit_code"], arrays["exit_step"])
+    except FileNotFoundError:
+        raise ValueError(f"{path.name} is not there.") from None
+    except Exception:
+        raise ValueError(f"{path.name} is damaged.") from None
+
+
+def _chunked(store: ChunkStore, index: int) -> Exits:
+    samples = cell_samples(store, index)
+    return Exits(samples.exit_time, samples.exit_code, samples.exit_step)
+
+
+def _uncensored(result: ExitResult) -> list[int]:
+    """The cells in which all have left."""
+    done = [(index, result.rows[index]) for index in result.done()]
+    return [i for i, row in done if row["exited"] and not row["censored"] and not row["nonfinite"]]
+
+
+def _chosen(result: ExitResult, choice: Choice, able: Sequence[int], most: int) -> list[int]:
+    """The cells to draw: those that were asked for, or the first that there is room for."""
+    for index in choice.cells:
+        if index not in able:
+            raise ValueError(f"--cell {index} cannot be drawn so: the cells that can are {_some(able)}.")
+    return list(choice.cells or able)[:most]
+
+
+def _some(able: Sequence[int]) -> str:
+    return ", ".join(map(str, list(able)[:8])) + (", ..." if len(able) > 8 else "") if len(able) else "none"
+
+
+def _inverse(interval: Any) -> Interval:
+    """The interval of a mean from that of its rate."""
+    low, high = interval
+    return (1 / high if high else None, 1 / low if low else None)
+
+
+def _label(row: Row, names: Sequence[str]) -> str:
+    parts = [(name, row[name]) for name in names if row.get(name) is not None]
+    return ", ".join(_part(name, value) for name, value in parts)
+
+
+def _part(axis: str, value: Any) -> str:
+    """A text, such as an optimizer's name, says itself what it is."""
+    return value if isinstance(value, str) else f"{_SYMBOLS.get(axis, axis.split('.')[-1])} = {_show(value)}"
+
+
+def _name(axis: str) -> str:
+    return _NAMES.get(axis, axis.replace("_", " "))
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(_show, value))})"
+    return f"{value:g}" if isinstance(value, (int, float)) and math.isfinite(value) else str(value)
+
+
+def _without_null(tables: Any) -> Any:
+    """Tables without what JSON has as null: keys at their default."""
+    if isinstance(tables, Mapping):
+        return {name: _without_null(value) for name, value in tables.items() if value is not None}
+    return tables
