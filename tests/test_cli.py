@@ -4,11 +4,9 @@ import dataclasses
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -191,35 +189,6 @@ def test_tables_of_results():
     text = escape.render({"cells": [cell], "slopes": [{"alpha": 1.5, "slope": -1.5, "slope_ci95": [-1.6, -1.4]}]})
     assert "[1, 2]" in text
     assert "slope_ci95" in text
-
-
-def test_doctor(capsys):
-    status = main(["doctor", "--json"])
-    result = json.loads(capsys.readouterr().out)
-    assert (status, result["ok"]) == (0, True), result
-    assert {"python", "jax", "jaxlib", "numpy", "flax", "optax", "devices", "denormals"} <= {
-        check["name"] for check in result["checks"]
-    }
-
-
-def test_doctor_says_what_is_wrong(monkeypatch, capsys):
-    monkeypatch.setattr(doctor.metadata, "version", lambda name: "0.10.2" if name == "jax" else "99.0")
-    monkeypatch.setattr(doctor, "_NUMERIC", {"sum": lambda: 1 / 0})
-    assert main(["doctor"]) == 2
-    captured = capsys.readouterr()
-    assert "ZeroDivisionError" in captured.out
-    assert "see jax, sum in the result" in captured.err
-    assert 1 <= len(captured.err.splitlines()) <= 4
-
-
-def test_doctor_knows_the_requirements():
-    """The versions it checks are those the package asks for."""
-    project = tomllib.loads((Path(levyjax.__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    asked = {re.split("[><=!]", line)[0]: line for line in project["dependencies"]}
-    for name, version in doctor.MINIMUM.items():
-        assert f">={version}" in asked[name].split(",")[0]
-    for name in ("jax", "jaxlib"):
-        assert set(re.findall(r"!=([\d.]+)", asked[name])) == set(doctor.HOLES)
 
 
 PRESENT = [command for command in COMMANDS if importlib.util.find_spec(f"levyjax.cli.{command}")]
