@@ -133,7 +133,8 @@ class _Panel:
         axes.contour(*grid, depths, levels=rim * np.array([0.2, 0.4, 0.6, 0.8]), colors="white", linewidths=0.7)
         self.chords: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.gone = axes.scatter([], [], s=7, color=ORANGE, alpha=_GONE, linewidths=0)
-        self.lines = axes.add_collection(LineCollection([], linewidths=1.0, linestyles=[(0, (3, 1.5))]))
+        self.lines = LineCollection([], linewidths=1.0, linestyles=[(0, (3, 1.5))])
+        axes.add_collection(self.lines)
         self.inside = axes.scatter([], [], s=9, color=BLUE, alpha=0.75, linewidths=0)
         self.count = axes.set_title("", fontsize=9.5, color=INK)
         axes.set(
@@ -146,7 +147,8 @@ class _Panel:
 
     def show(self, step: int, before: int) -> None:
         frame = frame_of(self.well, step, before)
-        self.chords = [(age + 1, *rest) for age, *rest in self.chords if age + 1 < _FADE] if step else []
+        younger = [chords for chords in self.chords if chords[0] + 1 < _FADE] if step else []
+        self.chords = [(age + 1, chords, leaving) for age, chords, leaving in younger]
         self.chords.append((0, frame.chords, frame.leaving))
         self.lines.set_segments(np.concatenate([chords for _, chords, _ in self.chords]))
         self.lines.set_color([_faded(out, age) for age, _, leaving in self.chords for out in leaving])
