@@ -220,6 +220,15 @@ def test_command(kind, folder, capsys):
     assert len(through(kind, 5, folder, capsys)) == 5
 
 
+def test_few_different_values(folder, capsys):
+    """The regression on the characteristic function has a slope below 0 there, of which no law has a variance."""
+    values = "1.5\n2\n-3e5\n" * 4 + "1.5\n2\n-1.5\n25\n" + "1.5\n2\n-3e5\n" * 4 + "1.5\n2\n-33e5\n1.5\n2\n-3e5\n"
+    (folder / "few.csv").write_text(values)
+    text, status = command(["tails", "few.csv", "--json"], folder, capsys)
+    assert status == 0
+    json.loads(text, parse_constant=no_constant)
+
+
 @pytest.mark.slow
 def test_command_at_scale(folder, capsys):
     """More than 200 commands."""
