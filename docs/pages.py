@@ -22,11 +22,18 @@ def write_all(docs: Path) -> None:
     """Writes every generated page below `docs`; git ignores them."""
     for folder in ("api", "notebooks"):
         shutil.rmtree(docs / folder, ignore_errors=True)
-    for name, text in {**api_pages(), "command.md": command_page(), **result_pages(docs)}.items():
+    for name, text in _made(docs).items():
         _write(docs / name, text)
     for notebook in sorted((docs.parent / "notebooks").glob("*.ipynb")):
         (docs / "notebooks").mkdir(exist_ok=True)
         shutil.copy(notebook, docs / "notebooks")
+
+
+def _made(docs: Path) -> dict[str, str]:
+    """Name -> text of every page that is made, but the notebooks."""
+    import runfile
+
+    return {**api_pages(), "command.md": command_page(), "runfile.md": runfile.runfile_page(), **result_pages(docs)}
 
 
 def _write(path: Path, text: str) -> None:
