@@ -150,7 +150,7 @@ class _Panel:
         younger = [chords for chords in self.chords if chords[0] + 1 < _FADE] if step else []
         self.chords = [(age + 1, chords, leaving) for age, chords, leaving in younger]
         self.chords.append((0, frame.chords, frame.leaving))
-        self.lines.set_segments(np.concatenate([chords for _, chords, _ in self.chords]))
+        self.lines.set_segments([chord for _, chords, _ in self.chords for chord in chords])
         self.lines.set_color([_faded(out, age) for age, _, leaving in self.chords for out in leaving])
         self.inside.set_offsets(frame.points.T[~frame.outside])
         self.gone.set_offsets(frame.points.T[frame.outside])
