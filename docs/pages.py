@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import itertools
 import json
 import pkgutil
 import re
@@ -21,11 +22,18 @@ def write_all(docs: Path) -> None:
     """Writes every generated page below `docs`; git ignores them."""
     for folder in ("api", "notebooks"):
         shutil.rmtree(docs / folder, ignore_errors=True)
-    for name, text in {**api_pages(), "command.md": command_page(), **result_pages(docs)}.items():
+    for name, text in _made(docs).items():
         _write(docs / name, text)
     for notebook in sorted((docs.parent / "notebooks").glob("*.ipynb")):
         (docs / "notebooks").mkdir(exist_ok=True)
         shutil.copy(notebook, docs / "notebooks")
+
+
+def _made(docs: Path) -> dict[str, str]:
+    """Name -> text of every page that is made, but the notebooks."""
+    import runfile
+
+    return {**api_pages(), "command.md": command_page(), "runfile.md": runfile.runfile_page(), **result_pages(docs)}
 
 
 def _write(path: Path, text: str) -> None:
@@ -164,7 +172,28 @@ def _as_written(paragraph: str) -> str:
     lines = paragraph.split("\n")
     if ">>>" in paragraph or re.match(r"\d\.|-|\\\*", lines[0]) or not any(line.startswith(" ") for line in lines):
         return paragraph
-    return "\n".join(f"| {line}" for line in lines)
+    joined = [lines[0]]
+    for before, line in itertools.pairwise(lines):
+        if _indent(before) == _indent(line) and not before.endswith((":", ";", ".")):
+            joined[-1] += " " + line.strip()
+        else:
+            joined.append(line)
+    return "\n".join(f"| {line}" for line in joined)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def plain_signature(
+    app: Any, what: str, name: str, thing: Any, options: Any, arguments: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """Signatures without the annotation Any, which says nothing."""
+    return (
+        None
+        if arguments is None
+        else (re.sub(r": (~?typing\.)?Any\b", "", arguments), None if result == "Any" else result)
+    )
 
 
 def skip_member(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:

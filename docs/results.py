@@ -31,11 +31,11 @@ def claims_page(results: Mapping[str, Any]) -> str:
         [
             {
                 "id": f"[{claim.id}](#{_anchor(claim.id)})",
+                "verdict": _verdict(rows[claim.id]),
                 "statement": claim.statement,
                 "exact law": rows[claim.id]["expected"],
                 "measured": rows[claim.id]["measured"],
                 "95% interval": rows[claim.id]["ci95"],
-                "verdict": _verdict(rows[claim.id]),
             }
             for claim in order
         ]
@@ -104,8 +104,8 @@ def _measured(path: Path, topics: Mapping[str, str]) -> str:
     result = json.loads(path.read_text(encoding="utf-8"))
     topic, _, backend = path.stem.rpartition("_")
     parts = [f"## {topic.replace('_', ' ')}, {backend}"]
-    if topic in topics:
-        parts.append(topics[topic][0].upper() + topics[topic][1:] + ".")
+    if about := result.get("about", topics.get(topic)):
+        parts.append(plain(about[0].upper() + about[1:]) + ".")
     size = " A quick run, of small sizes." if result.get("quick") else ""
     if "environment" in result:
         parts.append(environment_line(result["environment"]) + size)
@@ -138,7 +138,7 @@ def flat_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _fits(value: Any) -> bool:
     if isinstance(value, list):
-        return 0 < len(value) <= 2 and all(isinstance(item, int | float | str) for item in value)
+        return all(isinstance(item, str) or (len(value) == 2 and isinstance(item, int | float)) for item in value)
     return value is not None and not isinstance(value, dict)
 
 
@@ -161,7 +161,8 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else "infinite"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(cell, value))}]" if value else "–"
+        texts = all(isinstance(item, str) for item in value)
+        return ", ".join(map(cell, value)) if texts else f"[{', '.join(map(cell, value))}]"
     return value if value.startswith("[") else plain(value)
 
 

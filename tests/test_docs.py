@@ -12,13 +12,14 @@ import pytest
 from levyjax.cli import _parser
 from levyjax.config import parse
 from levyjax.config.grid import parse_sweep
+from levyjax.config.training import parse_training
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page
     for pattern in ("*.md", "concepts/*.md", "howto/*.md")
     for page in (ROOT / "docs").glob(pattern)
-    if page.name not in ("claims.md", "measured.md", "command.md")
+    if page.name not in ("claims.md", "measured.md", "command.md", "runfile.md")
 )
 RUN = [page for page in PAGES if page.parent.name != "docs" or page.name == "start.md"]
 
@@ -54,7 +55,9 @@ def test_snippets_run_and_say_what_is_printed(page, tmp_path, monkeypatch):
 def test_run_files_are_read(page):
     for _, code in fenced(page, "toml"):
         tables = tomllib.loads(code)
-        if "run" in tables:
+        if "training" in tables:
+            parse_training(tables)
+        elif "run" in tables:
             (parse_sweep if "sweep" in tables else parse)(tables)
 
 

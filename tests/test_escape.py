@@ -423,6 +423,11 @@ class TestPrediction:
         assert bias_constant(1.5) == pytest.approx(1.615, abs=2e-3)
         assert bias_constant(1.8) == pytest.approx(2.93, abs=0.02)
 
+    @pytest.mark.parametrize("alpha", [1.9999, 1.9999999, 1.9999999999])
+    def test_bias_constant_tends_to_four(self, alpha):
+        """The integral diverges at both ends as the constant before it vanishes; plain quadrature gave 1."""
+        assert bias_constant(alpha) == pytest.approx(4, abs=10 * (2 - alpha))
+
     def test_validity_is_a_statement_about_kappa(self):
         needed = bias_constant(1.5) / 0.02
         below, above = (predict(interval(1.5, (needed * f) ** (-1 / 1.5))) for f in (0.99, 1.01))

@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from levyjax.output import output_directory, progress
 
     folder = None if args.out is None else output_directory(args.out)
+    if args.checkpoint == "":
+        raise ValueError("--checkpoint is empty. Give a folder.")
     plan = _plan(args)
     from levyjax.training import train  # imports jax
 

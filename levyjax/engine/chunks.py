@@ -33,7 +33,7 @@ class _Limits(NamedTuple):
 
 # One core: its vector units are full with the fewest lanes, its cache is small.
 _CPU = _Limits(1, 1 << 13, 1 << 18, Block())
-_ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(32, 4))
+_ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(8, 8))
 _CHUNK_ENTRIES = 1 << 25
 
 

@@ -101,7 +101,7 @@ class ExitSamples(Labelled):
 def _max_steps(max_time: float, step_time: float | None) -> int | None:
     if math.isinf(max_time) or step_time is None:
         return None
-    steps = math.floor(max_time / step_time * (1 + 1e-12))
+    steps = math.floor(min(max_time / step_time * (1 + 1e-12), 2.0**62))  # more than the engine counts
     if steps < 1:
         raise ValueError(f"max_time = {max_time} is shorter than one step of {step_time}.")
     return steps

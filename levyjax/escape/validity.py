@@ -33,17 +33,21 @@ def bias_constant(alpha: float) -> float:
         1.615
     """
 
-    def excess(s: float) -> float:
-        g = (1 - s) ** -alpha + (1 + s) ** -alpha - 2
-        if s < 1e-3:  # its series, where the three terms cancel
-            g = alpha * (alpha + 1) * s**2 * (1 + (alpha + 2) * (alpha + 3) * s**2 / 12)
-        return g * (s**-alpha - 1) / s
+    def lower(
+        s: float,
+    ) -> float:  # without the factor s^(1-alpha) that the weight below holds, as near 1 (1-s)^(1-alpha)
+        if s < 1e-3:  # the series of g, where its three terms cancel
+            return alpha * (alpha + 1) * (1 + (alpha + 2) * (alpha + 3) * s**2 / 12) * (1 - s**alpha)
+        return ((1 - s) ** -alpha + (1 + s) ** -alpha - 2) * (1 - s**alpha) / s**2
 
-    def tamed(s: float) -> float:  # without the factor (1-s)^(1-alpha) that the weight below holds
-        return excess(s) * (1 - s) ** (alpha - 1) if s < 1 - 1e-9 else alpha
+    def upper(s: float) -> float:
+        return lower(s) * s ** (1 - alpha) * (1 - s) ** (alpha - 1) if s < 1 - 1e-9 else alpha
 
-    upper = quad(tamed, 0.5, 1, weight="alg", wvar=(0, 1 - alpha), limit=200)[0]
-    return float(tail_constant(alpha) / alpha * (quad(excess, 0, 0.5, limit=200)[0] + upper))
+    parts = (
+        quad(lower, 0, 0.5, weight="alg", wvar=(1 - alpha, 0)),
+        quad(upper, 0.5, 1, weight="alg", wvar=(0, 1 - alpha)),
+    )
+    return float(tail_constant(alpha) / alpha * sum(value for value, _ in parts))
 
 
 def adam_noise_level_limit(

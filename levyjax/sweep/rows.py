@@ -45,18 +45,24 @@ DESCRIPTIONS = {
 
 
 def check_work(problem: EscapeProblem, plan: Plan, prediction: Prediction, cell: Cell) -> None:
-    """Refuse what would not end: no exits at all, or more steps than anyone can wait for."""
-    if np.isfinite(plan.max_time):
-        return
-    advice = "Give max_time, or a larger noise_level."
-    if prediction.rate == 0:
+    """Refuse what would not end: no exits at all, or more steps than anyone can wait for.
+
+    Raises:
+        ValueError: how many steps it would take, and what to do.
+    """
+    limited = bool(np.isfinite(plan.max_time))
+    advice = "Give a shorter max_time or longer steps." if limited else "Give max_time, or a larger noise_level."
+    if prediction.rate == 0 and not limited:
         raise ValueError(f"noise_level = {cell.noise_level}: no path can leave this basin. {advice}")
-    if prediction.mean_exit_steps is None:
+    steps = np.inf if prediction.rate == 0 else prediction.mean_exit_steps
+    step_time = plan.solver.step_time(problem)
+    if steps is None or step_time is None:
         return
-    increments = prediction.mean_exit_steps * plan.num_trajectories * problem.dimension
+    steps = min(steps, plan.max_time / float(step_time))
+    increments = steps * plan.num_trajectories * problem.dimension
     if increments > _MAX_INCREMENTS:
         raise ValueError(
-            f"noise_level = {cell.noise_level}: about {prediction.mean_exit_steps:.1e} steps an exit, "
+            f"noise_level = {cell.noise_level}: about {steps:.1e} steps an exit, "
             f"{increments:.0e} increments in all, would not end. {advice}"
         )
 

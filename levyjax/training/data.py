@@ -74,7 +74,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         ((1437, 64), (360,), 10, (8, 8, 1))
     """
     if name not in NAMES:
-        raise ValueError(f"data set {name!r} is unknown. Give one of {', '.join(NAMES)}.")
+        raise ValueError(f"data set {str(name)[:60]!r} is unknown. Give one of {', '.join(NAMES)}.")
     return _LOADERS[name]() if name in _LOADERS else _from_files(name, root)
 
 

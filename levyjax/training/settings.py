@@ -69,7 +69,7 @@ class TrainConfig:
         choices = {"data": datasets.NAMES, "network": NETWORKS, "activation": ACTIVATIONS, "loss": LOSSES}
         for name, allowed in (choices | {"optimizer": OPTIMIZERS, "capture": CAPTURES}).items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} {getattr(self, name)!r} is unknown. Give one of {', '.join(allowed)}.")
+                raise ValueError(f"{name} {_short(getattr(self, name))} is unknown. Give one of {', '.join(allowed)}.")
         for name in ("batch_size", "iterations", "record_every", "num_batches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is too small. Give 1 or more.")
@@ -78,11 +78,16 @@ class TrainConfig:
         if not 0 <= self.momentum < 1 or (self.momentum and self.optimizer != "sgd"):
             raise ValueError(f"momentum {self.momentum} does not fit {self.optimizer}. Give one in [0, 1), with sgd.")
         if any(width < 1 for width in self.widths):
-            raise ValueError(f"widths {self.widths} make no network. Give hidden layers of width 1 or more.")
+            raise ValueError(f"widths {_short(self.widths)} make no network. Give hidden layers of width 1 or more.")
         for name in ("capture_at", "keep_at"):
             if any(not 0 <= iteration <= self.iterations for iteration in getattr(self, name)):
                 raise ValueError(
-                    f"{name} {getattr(self, name)} leaves the run. Give iterations in [0, {self.iterations}]."
+                    f"{name} {_short(getattr(self, name))} leaves the run. Give iterations in [0, {self.iterations}]."
                 )
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative. Give 0 or more.")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
