@@ -25,9 +25,13 @@ figure { margin: .8rem 0; background: #fff; border-radius: 6px; padding: .6rem; 
 code { background: var(--card); padding: .1rem .3rem; border-radius: 3px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .5rem 0; }
 dt { color: var(--soft); }
-dd { margin: 0; } @media (max-width: 40rem) {
-  th:nth-child(3), td:nth-child(3), th:nth-child(4), td:nth-child(4) { display: none; } }
-@media print { section { break-inside: avoid; } }
+dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  body { padding: 1rem; } table { font-size: .9rem; } th, td { padding-right: .5rem; }
+  th:nth-child(3), td:nth-child(3), th:nth-child(4), td:nth-child(4) { display: none; }
+  td .verdict { white-space: normal; display: inline-block; font-size: .8rem; line-height: 1.25; }
+  dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+@media print { section { break-inside: avoid; } a { color: inherit; } }
 """
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,10 @@ _PILOTS = 4  # programs that are tried; others count as their mean
 def cost(config: SweepConfig) -> dict[str, Any]:
     """Cells, chunks, trajectory-steps, seconds on this machine, and bytes.
 
-    Steps are those of the theory's mean exit time, or of max_time where that comes first; a cell of which neither is
-    known, or a quasi-stationary one, is not counted. Seconds are steps over the speed of a short pilot of the first
-    cell of each kind of run, without compilation.
+    Steps are those of the theory's mean exit time, or of max_time where that comes first; jump_adapted takes about as
+    many at every noise level, which a pilot counts. A cell of which none of these is known, or a quasi-stationary one,
+    is not counted. Seconds are steps over the speed of a short pilot of the first cell of each kind of run, without
+    compilation.
 
     Returns:
         "cells", "chunks", "trajectories", "trajectory_steps", "cells_of_unknown_cost", "pilot_steps_per_second",
@@ -31,12 +32,16 @@ def cost(config: SweepConfig) -> dict[str, Any]:
         kinds.setdefault(_kind(place), []).append(index)
     firsts = [members[0] for members in kinds.values()]
     tried = [index for index in firsts if config.cells[index].config.run.method != "quasi_stationary"]
-    speeds = {index: _speed(config.cells[index]) for index in tried[:_PILOTS]}
-    mean = float(np.mean(list(speeds.values()))) if speeds else None
+    pilots = {index: _pilot(config.cells[index]) for index in tried[:_PILOTS]}
+    mean = float(np.mean([pilot.speed for pilot in pilots.values()])) if pilots else None
     seconds = 0.0
     for members in kinds.values():
+        pilot = pilots.get(members[0])
+        for index in members:
+            if steps[index] is None and pilot is not None and pilot.steps is not None:
+                steps[index] = pilot.steps * config.cells[index].config.run.num_trajectories
         known = sum(steps[index] or 0.0 for index in members)
-        seconds += known / (speeds.get(members[0]) or mean or math.inf)
+        seconds += known / (pilot.speed if pilot is not None else mean or math.inf)
     sizes = [_bytes(place) for place in config.cells]
     return {
         "cells": len(config.cells),
@@ -71,14 +76,21 @@ def _steps(place: SweepCell) -> float | None:
     return steps * plan.num_trajectories if math.isfinite(steps) else None
 
 
-def _speed(place: SweepCell) -> float:
-    """Trajectory-steps a second of a short run."""
+class _Pilot(NamedTuple):
+    """Trajectory-steps a second of a short run, and the mean steps to an exit where its length does not set them."""
+
+    speed: float
+    steps: float | None
+
+
+def _pilot(place: SweepCell) -> _Pilot:
     problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
     step_time = plan.solver.step_time(problem)
     most = plan.max_time if step_time is None else min(plan.max_time, _PILOT_STEPS * float(step_time))
     plan = dataclasses.replace(plan, num_trajectories=_PILOT_TRAJECTORIES, max_time=most)
     samples = simulate(problem, plan, place.config.run.seed)
-    return float(samples.exit_step.sum(dtype=np.float64)) / samples.seconds
+    steps = samples.exit_step.astype(np.float64)
+    return _Pilot(float(steps.sum()) / samples.seconds, float(steps.mean()) if step_time is None else None)
 
 
 def _bytes(place: SweepCell) -> int:

@@ -114,7 +114,7 @@ def regression(x: Any, xp: Any, step: float, count: int) -> tuple[Any, Any, Any]
 def slope_variance(alpha: Any, xp: Any, step: float, weights: list[float]) -> Any:
     """n times the variance of the slope under the symmetric stable law of scale 1, alpha (columns,)."""
     t = (step * np.arange(1, len(weights) + 1))[:, None]
-    index = xp.minimum(xp.asarray(alpha), 2.0)
+    index = xp.clip(xp.asarray(alpha), 1e-3, 2.0)  # a slope below 0 is that of no law
     far, near, place = (xp.asarray(part[..., None], dtype=index.dtype) for part in (t + t.T, np.abs(t - t.T), t[:, 0]))
     power = place**index
     phi = xp.exp(-power)
