@@ -99,6 +99,17 @@ def test_style_is_local_and_refuses_unknown_settings():
         pass
 
 
+def test_a_notebooks_backend_that_is_loaded_inside_the_style_stays_interactive():
+    """It turns interactive mode on with the first figure; turned off again, no later figure is shown."""
+    assert not matplotlib.is_interactive()
+    try:
+        with plots.style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(False)
+
+
 def test_palette_differs_in_lightness_and_hue():
     colors = np.array([matplotlib.colors.to_rgb(color) for color in plots.PALETTE])
     apart = np.abs(colors[:, None] - colors[None]).sum(-1) + np.eye(len(colors))
