@@ -64,10 +64,10 @@ for name, data in samples.items():
 # sample stays where it is; the others rise towards 2.
 
 # %%
-axes = None
-for name, data in samples.items():
+_, panels = plt.subplots(1, 3, figsize=(10, 3), layout="constrained", sharey=True)
+for axes, (name, data) in zip(panels, samples.items(), strict=True):
     sweep = tails.block_length_sweep(data)
-    axes = plots.block_length_sweep(sweep.block_lengths, sweep.alpha, sweep.interval, label=name, ax=axes)
+    plots.block_length_sweep(sweep.block_lengths, sweep.alpha, sweep.interval, label=name, ax=axes)
 
 # %% [markdown]
 # ## Look at the tail itself

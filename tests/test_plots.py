@@ -13,10 +13,14 @@ from matplotlib.colors import to_hex
 from scipy import stats
 
 from levyjax import plots
-from levyjax.basins import Box, HalfSpace
+from levyjax.basins import Ball, Box, HalfSpace
+from levyjax.dynamics import SGD
+from levyjax.engine import ExitCode
+from levyjax.escape import EscapeProblem, ExitPaths
 from levyjax.escape.statistics import kaplan_meier
 from levyjax.landscapes import DoubleWell, Quadratic
-from levyjax.plots import comparisons, exits, landscapes, tails
+from levyjax.noise import Independent
+from levyjax.plots import animation, comparisons, exits, landscapes, tails
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +101,17 @@ def test_style_is_local_and_refuses_unknown_settings():
         assert matplotlib.rcParams["lines.linewidth"] == 3
     with pytest.raises(ValueError, match="no matplotlib setting"), plots.style(no_such=1):
         pass
+
+
+def test_a_notebooks_backend_that_is_loaded_inside_the_style_stays_interactive():
+    """It turns interactive mode on with the first figure; turned off again, no later figure is shown."""
+    assert not matplotlib.is_interactive()
+    try:
+        with plots.style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(False)
 
 
 def test_palette_differs_in_lightness_and_hue():
@@ -348,6 +363,40 @@ class TestPhase:
             plots.contest_grid(self.ROWS[:3], "alpha", "noise_level")
         with pytest.raises(ValueError, match="not run at the same values"):
             plots.contest_grid(self.ROWS[:3] + self.ROWS[4:5], "alpha", "noise_level")
+
+
+class TestAnimation:
+    """Two particles in a ball of radius 1: one goes a short way, one jumps inside at step 1 and out at step 3."""
+
+    X = np.array([[[0.0, 0.1, 0.1, 0.2], [0.0, 0.0, 0.0, 0.0]], [[0.0, 0.5, 0.5, 3.0], [0.0, 0.0, 0.1, 0.0]]])
+    PATHS = ExitPaths(X, np.array([3, 3]), np.array([ExitCode.CENSORED, ExitCode.EXITED]))
+    PROBLEM = EscapeProblem(Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Independent(1.5, [1.0] * 2), SGD(), 0.1)
+
+    def test_frames_have_places_jumps_and_who_has_left(self):
+        well = plots.Well("well", self.PROBLEM, self.PATHS, 0.5)
+        first, last = animation.frame_of(well, 1, 0), animation.frame_of(well, 3, 1)
+        assert first.outside.tolist() == [False, False]
+        assert first.chords.tolist() == [[[0.0, 0.0], [0.5, 0.0]]]
+        assert first.leaving.tolist() == [False]
+        assert last.outside.tolist() == [False, True]
+        assert last.points.tolist() == [[0.2, 3.0], [0.0, 0.0]]
+        assert last.chords.tolist() == [[[0.5, 0.1], [3.0, 0.0]]]
+        assert last.leaving.tolist() == [True]
+        assert animation.part_inside(well).tolist() == [1.0, 1.0, 1.0, 0.5]
+
+    def test_it_is_drawn_with_counters(self, tmp_path):
+        wells = [plots.Well(name, self.PROBLEM, self.PATHS, 0.5, rate) for name, rate in (("one", 0.3), ("two", None))]
+        film = plots.animate_exits(wells, reach=2.0, title="both", num_frames=3)
+        film.save(tmp_path / "film.gif", writer="pillow", dpi=40)
+        titles = [axes.get_title() for axes in plt.gcf().axes]
+        assert titles == ["one: 1 of 2 have left", "two: 1 of 2 have left", ""]
+        assert (tmp_path / "film.gif").read_bytes()[:4] == b"GIF8"
+
+    def test_refused(self):
+        well = plots.Well("well", self.PROBLEM, self.PATHS, 0.5)
+        for wells, frames in [([], 3), ([well], 5), ([well], 1)]:
+            with pytest.raises(ValueError, match="wells of the plane"):
+                plots.animate_exits(wells, reach=2.0, num_frames=frames)
 
 
 class TestEscapeSets:

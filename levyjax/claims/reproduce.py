@@ -27,6 +27,7 @@ from levyjax.claims import (
     real_escapes,
     real_noise,
     real_tails,
+    small_noise,
     theorem1,
     training_path,
     valley,
@@ -41,6 +42,7 @@ from levyjax.records import read_record, write_record
 
 CLAIMS: tuple[Claim, ...] = (  # every claim, in the order of the report
     *theorem1.CLAIMS,
+    *small_noise.CLAIMS,
     *geometry.CLAIMS,
     *matched_progress.CLAIMS,
     *matched_algorithms.CLAIMS,

@@ -1,5 +1,6 @@
 """Figures by matplotlib: `plots.f(data, *, ax=None) -> Axes`. Nothing is shown, nothing is set globally."""
 
+from levyjax.plots.animation import Well, animate_exits
 from levyjax.plots.audit import (
     aggregation_plot,
     ccdf_with_laws,
@@ -29,8 +30,10 @@ __all__ = [
     "PALETTE",
     "MeasuredCell",
     "PhaseGrid",
+    "Well",
     "aggregation_plot",
     "alpha_along_training",
+    "animate_exits",
     "assumption_quantities",
     "basin_with_paths",
     "block_length_sweep",

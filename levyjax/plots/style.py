@@ -81,8 +81,16 @@ def style(**overrides) -> Iterator[None]:
         if not matching:
             raise ValueError(f"{name} is no matplotlib setting: write figure.figsize as figure_figsize")
         settings[matching[0]] = value
-    with mpl.rc_context(settings):
-        yield
+    interactive = mpl.is_interactive()
+    try:
+        with mpl.rc_context(settings):
+            try:
+                yield
+            finally:
+                interactive = mpl.is_interactive()
+    finally:
+        # The first figure may load a notebook's backend, which turns this on; turned off again it would show no more.
+        mpl.interactive(interactive)
 
 
 @contextmanager
