@@ -15,5 +15,7 @@ TOPICS = {
     "tail_estimators": "tail-index estimators: bias, error, coverage and time beside the Cramér-Rao bound",
     "network_escapes": "exits of real networks beside those under models of their noise",
     "tail_verdicts": "the verdict of the audit on laws whose answer is known",
+    "false_alarms": "the checks of the law tests over many seeds: stated and measured rates of false alarms",
+    "long_run": "ten billion trajectory-steps in one process: peak memory, and the law of the first and last exits",
     "tail_counts": "the far tail of the float32 sampler, counted",
 }

@@ -141,3 +141,31 @@ def test_figure_refuses_a_result_without_its_rows():
     for draw in (figures.increments, figures.scaling, figures.work_precision):
         with pytest.raises(ValueError, match=r"no rival|no sweep|no problem"):
             draw({"rows": []})
+
+
+def test_a_long_run_in_short(monkeypatch):
+    """A row at every tenth of the steps, in which the mean exit time is the same within 4 standard errors."""
+    long_run = bench.importlib.import_module(f"{package.__name__}.long_run")
+    monkeypatch.setattr(long_run, "QUICK_STEPS", 10**7)
+    monkeypatch.setattr(long_run, "CHUNK", 512)
+    result = long_run.run(quick=True)
+    assert [row["steps"] >= 10**6 * (i + 1) for i, row in enumerate(result["rows"])] == [True] * 10
+    assert result["rows"][-1]["exits"] % 512 == 0
+    assert abs(result["last_tenth_less_first_in_standard_errors"]) < 4
+    assert result["growth_mib_after_the_first_tenth"] < 20
+
+
+def test_false_alarms_are_counted(monkeypatch):
+    """A right law is not found to alarm too often, a wrong one is; both are rows of the documentation's table."""
+    module = bench.importlib.import_module(f"{package.__name__}.false_alarms")
+    right = module.closed_form(1.0, stats.cauchy.cdf)
+    wrong = module.closed_form(1.0, stats.cauchy(scale=1.1).cdf)
+    monkeypatch.setattr(module, "QUICK_SEEDS", 4)
+    monkeypatch.setattr(module, "CHECKS", {"right": (100_000, right, 1e-5), "wrong": (100_000, wrong, 1e-5)})
+    result = module.run(quick=True)
+    assert [row["too_many"] for row in result["rows"]] == [False, True]
+    assert [part["alarms"] for part in result["rows"][1]["shares"]] == [4, 4, 4]
+    table = module.markdown(result).splitlines()
+    assert len(table) == 4
+    assert table[3].endswith("| 1e-05 | 4 of 4 |")
+    assert all(line.count("|") == 8 for line in table)

@@ -178,10 +178,10 @@ class TestIdentities:
         np.testing.assert_allclose(found, stats.levy_stable.pdf(x, alpha, beta, 0.5, 2.0), rtol=1e-6)
 
     @pytest.mark.slow
-    def test_draws_follow_it(self):
+    def test_draws_follow_it(self, many):
         """Kolmogorov and Smirnov's test rejects at p < 1e-4."""
         for seed, (alpha, beta) in enumerate([(0.8, 0.5), (1.0, -0.7), (1.5, 0.0), (1.9, 1.0)]):
-            draws = np.asarray(stable.sample(seed, alpha, (20_000,), jnp.float64, beta=beta))
+            draws = np.asarray(stable.sample(seed, alpha, (20_000 * many,), jnp.float64, beta=beta))
             assert stats.kstest(stable.cdf(draws, alpha, beta), "uniform").pvalue > 1e-4, (alpha, beta)
 
     def test_score_is_the_gradient(self):

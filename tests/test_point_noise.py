@@ -41,9 +41,9 @@ WIDE = Box([-100.0] * 3, [100.0] * 3)
 each_loss = pytest.mark.parametrize("loss", [LINEAR, LOGISTIC], ids=["linear", "logistic"])
 
 
-def counters(size):
+def counters(size, step=3):
     index = jnp.arange(size, dtype=jnp.uint32)
-    return Counter(0 * index + jnp.uint32(7), index, 0 * index + jnp.uint32(3), 0 * index)
+    return Counter(0 * index + jnp.uint32(7), index, 0 * index + jnp.uint32(step), 0 * index)
 
 
 @jax.jit
@@ -75,17 +75,18 @@ class TestRegression:
 class TestMiniBatch:
     @each_loss
     @pytest.mark.parametrize("batch_size", [1, 5])
-    def test_mean_and_covariance_at_a_point(self, loss, batch_size):
+    def test_mean_and_covariance_at_a_point(self, loss, batch_size, many):
         noise = cast(MiniBatch(loss, batch_size), jnp.float32)
         point = np.array([0.3, -0.2, 1.1])
         x = jnp.asarray(point, jnp.float32)[:, None] * jnp.ones(200_000)
-        draws = np.asarray(increments(noise, x, counters(200_000)), np.float64)
+        parts = [increments(noise, x, counters(200_000, step)) for step in range(3, 3 + many)]
+        draws = np.concatenate(parts, axis=1).astype(np.float64)
         law = MiniBatch(loss, batch_size).covariance(point)
-        assert np.all(np.abs(draws.mean(axis=1)) < 4 * draws.std(axis=1) / math.sqrt(200_000))
+        assert np.all(np.abs(draws.mean(axis=1)) < 4 * draws.std(axis=1) / math.sqrt(draws.shape[1]))
         for i in range(3):
             for j in range(3):
                 products = draws[i] * draws[j]
-                assert abs(products.mean() - law[i, j]) < 4 * products.std() / math.sqrt(200_000)
+                assert abs(products.mean() - law[i, j]) < 4 * products.std() / math.sqrt(products.size)
 
     @each_loss
     def test_the_iteration_is_sgd_on_those_rows(self, loss):

@@ -105,10 +105,12 @@ class TestMoments:
         variance = integrate.trapezoid(density * x * (log_x - mean) ** 2, log_x)
         np.testing.assert_allclose(stable.log_moment(alpha, beta), (mean, variance), rtol=1e-7)
 
-    def test_scale_and_sampling(self):
+    def test_scale_and_sampling(self, many):
         """The mean of log|X| over 1e5 draws, to 5 standard errors: a false alarm in 2e6."""
         mean, variance = stable.log_moment(1.3, 0.5, scale=2.0)
-        draws = np.log(np.abs(stable.sample(3, 1.3, (100_000,), jnp.float64, beta=0.5) + 0.5 * np.tan(0.65 * np.pi)))
+        draws = np.log(
+            np.abs(stable.sample(3, 1.3, (100_000 * many,), jnp.float64, beta=0.5) + 0.5 * np.tan(0.65 * np.pi))
+        )
         assert abs(draws.mean() + np.log(2) - mean) < 5 * np.sqrt(variance / draws.size)
 
     def test_refusals(self):
@@ -129,9 +131,9 @@ class TestEntropy:
         np.testing.assert_allclose(stable.entropy(0.5, 1.0, scale=3.0), levy + np.log(3), rtol=1e-8)
 
     @pytest.mark.slow
-    def test_draws(self):
+    def test_draws(self, many):
         """The mean of -log f over 2e4 draws, to 5 standard errors: a false alarm in 2e6."""
         for alpha, beta in ((0.6, 0.3), (1.4, -0.8), (1.9, 0.0)):
-            draws = stable.sample(5, alpha, (20_000,), jnp.float64, beta=beta)
+            draws = stable.sample(5, alpha, (20_000 * many,), jnp.float64, beta=beta)
             values = -np.asarray(stable.logpdf(draws, alpha, beta))
             assert abs(values.mean() - stable.entropy(alpha, beta)) < 5 * values.std() / np.sqrt(values.size)

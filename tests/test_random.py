@@ -156,11 +156,13 @@ class TestWords:
             alone = words(Counter(*(part[i] for part in counter)), 3)
             np.testing.assert_array_equal(np.stack(alone), eager[..., i])
 
-    def test_bits_are_fair(self):
+    def test_bits_are_fair(self, many):
         """Each of the 64 bits over 2^17 places, |z| < 5: false alarm 4e-5 in all."""
-        pair = words(counter_of(8, np.arange(1 << 15)), 4)
-        bits = (as_64_bits(pair).ravel()[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
-        assert np.abs(bits.sum(axis=0) - 2.0**16).max() < 5 * np.sqrt(2.0**17) / 2
+        ones, number = np.zeros(64), many << 17
+        for part in range(many):
+            pair = words(counter_of(8, (part << 15) + np.arange(1 << 15)), 4)
+            ones += ((as_64_bits(pair).ravel()[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)).sum(axis=0)
+        assert np.abs(ones - number / 2).max() < 5 * np.sqrt(number) / 2
 
     def test_too_many_coordinates(self):
         with pytest.raises(ValueError, match=f"^At most {MAX_COORDINATES} coordinates"):

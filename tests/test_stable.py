@@ -96,11 +96,11 @@ class TestSampler:
             minus = stable.symmetric((first ^ jnp.uint32(1 << 31), second), jnp.float32(alpha))
             np.testing.assert_array_equal(plus, -minus)
 
-    def test_exact_limits(self):
+    def test_exact_limits(self, many):
         """Kolmogorov-Smirnov at level 1e-5 each."""
-        gaussian = np.asarray(stable.sample(1, 2.0, (100_000,)))
+        gaussian = np.asarray(stable.sample(1, 2.0, (100_000 * many,)))
         assert stats.kstest(gaussian, stats.norm(0, math.sqrt(2)).cdf).pvalue > 1e-5
-        assert stats.kstest(np.asarray(stable.sample(2, 1.0, (100_000,))), stats.cauchy.cdf).pvalue > 1e-5
+        assert stats.kstest(np.asarray(stable.sample(2, 1.0, (100_000 * many,))), stats.cauchy.cdf).pvalue > 1e-5
 
     @pytest.mark.parametrize(("alpha", "near", "rare"), [(1.0, 1 + 1e-6, 0), (1.0, 1 - 1e-6, 0), (2.0, 2 - 1e-6, 1e-4)])
     def test_continuous_in_alpha(self, alpha, near, rare):
@@ -109,16 +109,16 @@ class TestSampler:
         assert (np.abs(y / x - 1) > 1e-4).mean() <= rare
 
     @pytest.mark.parametrize("alpha", [0.6, 1.0, 1.3, 1.7])
-    def test_sums_have_the_same_law(self, alpha):
+    def test_sums_have_the_same_law(self, alpha, many):
         """Two-sample Kolmogorov-Smirnov at level 1e-5."""
-        draws = np.asarray(stable.sample(4, alpha, (8, 40_000)), np.float64)
-        single = np.asarray(stable.sample(5, alpha, (40_000,)), np.float64)
+        draws = np.asarray(stable.sample(4, alpha, (8, 40_000 * many)), np.float64)
+        single = np.asarray(stable.sample(5, alpha, (40_000 * many,)), np.float64)
         assert stats.ks_2samp(draws.sum(axis=0) / 8 ** (1 / alpha), single).pvalue > 1e-5
 
     @pytest.mark.parametrize("alpha", [0.5, 0.8, 1.0, 1.2, 1.5, 1.8, 2.0])
-    def test_characteristic_function(self, alpha):
+    def test_characteristic_function(self, alpha, many):
         """|z| < 5 at three frequencies: false alarm 2e-6."""
-        draws = np.asarray(stable.sample(6, alpha, (500_000,)), np.float64)
+        draws = np.asarray(stable.sample(6, alpha, (500_000 * many,)), np.float64)
         for w in (0.3, 1.0, 2.0):
             waves = np.cos(w * draws)
             assert abs(waves.mean() - math.exp(-(w**alpha))) < 5 * waves.std() / math.sqrt(draws.size)
@@ -145,12 +145,14 @@ class TestSampler:
         found = (beyond * sizes[:, None].astype(float)).sum(axis=0) @ weights / 2.0**63
         assert found == pytest.approx(probability, rel=0.03)
 
-    def test_tail_counts(self):
+    def test_tail_counts(self, many):
         """Exact binomial tests at level 1e-5 each."""
-        draws = np.abs(np.asarray(stable.sample(7, 1.5, (1 << 23,))))
-        for probability in (1e-3, 1e-5):
-            beyond = int((draws > level(probability, 1.5)).sum())
-            assert stats.binomtest(beyond, draws.size, probability).pvalue > 1e-5
+        chances, size = np.array([1e-3, 1e-5]), 1 << 23
+        limits = jnp.asarray([level(chance, 1.5) for chance in chances], jnp.float32)[:, None]
+        count = jax.jit(lambda draws: (jnp.abs(draws) > limits).sum(axis=1))
+        beyond = np.sum([count(stable.sample(key, 1.5, (size,))) for key in range(7, 7 + many)], axis=0)
+        for number, chance in zip(beyond.tolist(), chances, strict=True):
+            assert stats.binomtest(number, size * many, chance).pvalue > 1e-5
 
     def test_gradient_in_alpha(self):
         slope = float(jax.grad(lambda a: stable.sample(3, a, (5,)).sum())(1.5))
@@ -186,15 +188,15 @@ class TestSampler:
 
 class TestIsotropic:
     @pytest.mark.parametrize("alpha", [0.8, 1.5, 2.0])
-    def test_rotation_invariance(self, alpha):
+    def test_rotation_invariance(self, alpha, many):
         """Characteristic function exp(-|w|^alpha) in every direction, |z| < 5."""
-        vectors = np.asarray(stable.sample_isotropic(8, alpha, 3, (300_000,)), np.float64)
+        vectors = np.asarray(stable.sample_isotropic(8, alpha, 3, (300_000 * many,)), np.float64)
         for w in ([1.0, 0.0, 0.0], [0.6, 0.0, 0.8], [0.3, -0.5, 0.7]):
             waves = np.cos(vectors @ w)
             assert abs(waves.mean() - math.exp(-(np.linalg.norm(w) ** alpha))) < 5 * waves.std() / math.sqrt(len(waves))
 
-    def test_positive_stable_laplace_transform(self):
-        bits = tuple(jax.random.bits(jax.random.key(j), (300_000,), jnp.uint32) for j in (0, 1))
+    def test_positive_stable_laplace_transform(self, many):
+        bits = tuple(jax.random.bits(jax.random.key(j), (300_000 * many,), jnp.uint32) for j in (0, 1))
         for index in (0.3, 0.75):
             draws = np.asarray(stable.positive(bits, jnp.float32(index)), np.float64)
             for s in (0.2, 1.0, 3.0):
@@ -202,11 +204,13 @@ class TestIsotropic:
                 assert abs(terms.mean() - math.exp(-(s**index))) < 5 * terms.std() / math.sqrt(terms.size)
         assert np.all(np.asarray(stable.positive(bits, jnp.float32(1.0))) == 1)
 
-    def test_radial_tail(self):
+    def test_radial_tail(self, many):
         """Exact binomial test at level 1e-5, at P = 1e-4."""
-        length = np.linalg.norm(np.asarray(stable.sample_isotropic(9, 1.2, 3, (2_000_000,)), np.float64), axis=1)
-        r = (float(stable.radial_tail_constant(1.2, 3)) / 1e-4) ** (1 / 1.2)
-        assert stats.binomtest(int((length > r).sum()), length.size, 1e-4).pvalue > 1e-5
+        r, beyond, size = (float(stable.radial_tail_constant(1.2, 3)) / 1e-4) ** (1 / 1.2), 0, 2_000_000
+        for key in range(9, 9 + many):
+            vectors = np.asarray(stable.sample_isotropic(key, 1.2, 3, (size,)), np.float64)
+            beyond += int((np.linalg.norm(vectors, axis=1) > r).sum())
+        assert stats.binomtest(beyond, size * many, 1e-4).pvalue > 1e-5
 
 
 def test_constants():
