@@ -17,7 +17,7 @@ def claims_page(results: Mapping[str, Any]) -> str:
     """Every claim with its verdict, then a section for each."""
     from levyjax.claims import CLAIMS
 
-    rows = {row["id"]: row for row in results["claims"]}
+    rows = {row["id"]: row for row in results["claims"]}  # with the statements and rules of the run, not today's
     quick = any("--quick" in row["command"] for row in results["claims"])
     size, note = (" --quick", "**at the quick size of the experiments**") if quick else ("", "at the default size")
     order = [claim for claim in CLAIMS if claim.id in rows]
@@ -32,7 +32,7 @@ def claims_page(results: Mapping[str, Any]) -> str:
             {
                 "id": f"[{claim.id}](#{_anchor(claim.id)})",
                 "verdict": _verdict(rows[claim.id]),
-                "statement": claim.statement,
+                "statement": rows[claim.id]["statement"],
                 "exact law": rows[claim.id]["expected"],
                 "measured": rows[claim.id]["measured"],
                 "95% interval": rows[claim.id]["ci95"],
@@ -47,7 +47,7 @@ def claims_page(results: Mapping[str, Any]) -> str:
         "that this size of the experiment is too small to tell. The report that the command writes has the figures.",
         environment_line(results["environment"]),
         table,
-        *(_claim_section(claim, rows[claim.id]) for claim in order),
+        *(_claim_section(rows[claim.id]) for claim in order),
     ]
     if waiting:
         parts.append(f"Not in the stored results: {', '.join(waiting)}.")
@@ -62,11 +62,11 @@ def _anchor(claim_id: str) -> str:
     return f"claim-{claim_id.lower()}"
 
 
-def _claim_section(claim: Any, row: Row) -> str:
+def _claim_section(row: Row) -> str:
     return (
-        f"({_anchor(claim.id)})=\n## {claim.id}: {_verdict(row)}\n\n"
-        f"{plain(claim.statement)}\n\n{plain(row['finding'])}\n\n"
-        f"* Source: {plain(claim.source)}\n* Rule: {plain(claim.rule)}\n"
+        f"({_anchor(row['id'])})=\n## {row['id']}: {_verdict(row)}\n\n"
+        f"{plain(row['statement'])}\n\n{plain(row['finding'])}\n\n"
+        f"* Source: {plain(row['source'])}\n* Rule: {plain(row['rule'])}\n"
         f"* Again: `{row['command']}` ({cell(row['seconds'])} s, seed {row['seed']})"
     )
 

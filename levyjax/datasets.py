@@ -223,7 +223,7 @@ def _stacked(value: Any) -> np.ndarray:
 
 
 def _is_interval(name: str) -> bool:
-    return name == "interval" or name.endswith(("_ci95", "_interval"))
+    return name in ("interval", "ci95") or name.endswith(("_ci95", "_interval"))
 
 
 def _is_text(value: Any) -> bool:

@@ -89,8 +89,8 @@ axes.set(xlabel="largest noise scale", ylabel="exit time of SGD / of Adam")
 # %% [markdown]
 # ## Adam itself
 # The algorithm is not its equation. Its second moment *sees* the jump: $v$ grows with the square of the gradient, and
-# the step that a spike makes is capped, whatever its size. A single jump moves Adam by no more than about $7\eta$ in
-# all, so that with small learning rates it cannot leave in one jump, and the power law ends.
+# the step that a spike makes is capped, whatever its size: with the default betas a single one moves Adam by no more
+# than $32\,\eta$ in all. With small learning rates Adam cannot leave in one jump, and the power law ends.
 
 # %%
 noisy = EscapeProblem(landscape, basin, Independent(1.2, [1.0, 1.0]), SGD(0.05), 0.5, [0.5, 1.0])
@@ -98,10 +98,10 @@ _, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 for axes, (name, dynamics) in zip(panels, {"SGD": SGD(0.05), "Adam": Adam(0.05)}.items(), strict=True):
     problem = dataclasses.replace(noisy, dynamics=dynamics)
     paths = simulate_paths(problem, Plan(Iteration(), 3), 300, key=5)
-    plots.landscape(landscape, [-2.5, -6], [2.5, 6], basin=basin, paths=paths.tracks(), ax=axes).set_title(name)
+    plots.landscape(landscape, [-4, -4], [4, 4], basin=basin, paths=paths.tracks(), ax=axes).set_title(name)
 
 # %%
-rates = np.array([0.4, 0.2, 0.1, 0.05])
+rates = np.array([0.4, 0.2, 0.1, 0.05, 0.025])
 steps = {"SGD": [], "Adam": []}
 for rate in rates:
     for name, dynamics in {"SGD": SGD(rate), "Adam": Adam(rate)}.items():
@@ -114,6 +114,8 @@ for place, (name, means) in enumerate(steps.items()):
         rates, [np.nan if mean is None else mean for mean in means], "o-", color=plots.PALETTE[place], label=name
     )
 axes.legend(frameon=False)
+axes.set_xticks(rates, labels=[f"{rate:g}" for rate in rates])
+axes.minorticks_off()
 axes.set(xlabel="learning rate", ylabel="mean iterations to the exit")
 
 # %% [markdown]

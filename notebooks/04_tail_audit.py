@@ -64,10 +64,9 @@ for name, data in samples.items():
 # sample stays where it is; the others rise towards 2.
 
 # %%
-_, panels = plt.subplots(1, 3, figsize=(10, 3), layout="constrained", sharey=True)
-for axes, (name, data) in zip(panels, samples.items(), strict=True):
+for name, data in samples.items():
     sweep = tails.block_length_sweep(data)
-    plots.block_length_sweep(sweep.block_lengths, sweep.alpha, sweep.interval, label=name, ax=axes)
+    plots.block_length_sweep(sweep.block_lengths, sweep.alpha, sweep.interval, label=name)
 
 # %% [markdown]
 # ## Look at the tail itself

@@ -169,8 +169,8 @@ def sweep_files(folder, capsys):
 
 def damaged_sweeps(folder, capsys):
     """A finished sweep in which one file has been changed."""
-    assert main(["sweep", "run.toml", "--out", "out"]) == 0
-    whole = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
+    assert main(["sweep", "run.toml", "--out", "out/sweep"]) == 0
+    whole = {path: path.read_bytes() for path in (folder / "out" / "sweep").rglob("*") if path.is_file()}
 
     def body(case):
         place, words = case
@@ -185,7 +185,11 @@ def damaged_sweeps(folder, capsys):
     return st.integers(0, len(kinds) - 1).flatmap(lambda place: st.tuples(st.just(place), kinds[place])), body
 
 
-LOOKS = (["sweep", "status", "out"], ["sweep", "collect", "out"], ["replay", "out", "--trajectory", "3"])
+LOOKS = (
+    ["sweep", "status", "out/sweep"],
+    ["sweep", "collect", "out/sweep"],
+    ["replay", "out/sweep", "--trajectory", "3"],
+)
 
 
 def argument_lists(folder, capsys):

@@ -327,3 +327,10 @@ def test_damaged_checkpoints_are_one_sentence(tmp_path, damage):
         train(config, checkpoint_dir=tmp_path)
     assert is_a_sentence(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_long_doubles_that_are_no_numbers(tmp_path):
+    """Bit patterns that the processor calls invalid: counted as not finite, without a warning."""
+    (tmp_path / "noise.npy").write_bytes(npy(np.arange(1.0, 41.0), descr="<f16", shape=(20,)))
+    with pytest.raises(ValueError, match=r"NaN or infinite|constant|dtype|damaged"):
+        tails.load(tmp_path / "noise.npy")

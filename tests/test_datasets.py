@@ -13,6 +13,7 @@ import xarray
 
 from levyjax import EscapeProblem, Plan, escape, predict, simulate, stable, tails, training
 from levyjax.basins import Box
+from levyjax.claims.base import Outcome
 from levyjax.cli import main
 from levyjax.datasets import Labelled, dataset, describe
 from levyjax.dynamics import SGD
@@ -59,6 +60,7 @@ RESULTS = {
     "BatchSizeStudy": _study,
     "BlockLengthSweep": lambda: tails.block_length_sweep(NOISE),
     "BlockLogs": lambda: training.BlockLogs(*np.ones((4, 3))),
+    "ColumnRate": lambda: escape.ColumnRate(0.5, 0.1, 4),
     "Curves": lambda: training.Curves(np.arange(3), *np.ones((4, 3, 2))),
     "ExampleMoments": lambda: training.ExampleMoments(np.ones(3), {"w": 1.0, "b": 2.0}, None, 7),
     "Excursions": lambda: training.Excursions(np.ones((3, 2)), np.ones((3, 2))),
@@ -83,6 +85,7 @@ RESULTS = {
     "LossPath": lambda: training.line_path(_loss, jnp.zeros(3), jnp.ones(3)),
     "NoiseAlignment": lambda: training.NoiseAlignment(1.0, 0.1, 1.0, 0.5, 2.0, np.ones(2)),
     "NoiseStatistics": lambda: training.NoiseStatistics(*np.ones((4, 3)), np.ones(5), {}, np.ones(6), np.ones(6), 3, 8),
+    "Outcome": lambda: Outcome(None, 1.2, (1.0, 1.4), "confirmed", "It is 1.2.", print, "A line."),
     "Pooled": lambda: tails.pool(NOISE),
     "Prediction": lambda: predict(PROBLEM),
     "QuadraticModel": lambda: training.QuadraticModel(np.arange(2), np.ones(2), 0.1),
@@ -110,7 +113,7 @@ def test_every_public_result_is_here():
     """A new dataclass among the public names is a result with a dataset, or is named above."""
     public = {name: getattr(module, name) for module in (escape, tails, training, stable) for name in module.__all__}
     found = {name for name, kind in public.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
-    hidden = {"ExponentialityTest", "SurvivalCurve", "LaplaceEstimate", "SlopeFit", "Replay"}
+    hidden = {"ExponentialityTest", "SurvivalCurve", "LaplaceEstimate", "SlopeFit", "Replay", "Outcome"}
     assert found - NO_RESULTS == set(RESULTS) - hidden
     assert {kind.__name__ for kind in Labelled.__subclasses__()} == set(RESULTS)
     assert Replay in Labelled.__subclasses__()

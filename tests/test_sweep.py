@@ -33,6 +33,7 @@ from levyjax.sweep import (
     run_sweep,
     run_with_processes,
     status,
+    to_xarray,
 )
 from levyjax.sweep import run as sweep_run
 
@@ -409,6 +410,11 @@ def test_results_open_with_xarray(finished, tmp_path, suffix):
         assert [float(value) for value in data["alpha"]] == [1.2, 1.8, 1.2, 1.8]
         assert "alpha" in data.coords
         assert json.loads(data.attrs["tables"])["sweep"]["chunk_size"] == 100
+        whole = to_xarray(finished)
+        assert dict(whole.sizes) == dict(data.sizes)
+        assert set(whole.coords) == set(data.coords)
+        for name in data.variables:
+            np.testing.assert_array_equal(whole[name].values, data[name].values)
     with pytest.raises(ValueError, match="exists"):
         export(finished, path)
     with pytest.raises(ValueError, match="neither"):

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from scipy import stats
 
+from levyjax.datasets import Labelled
 from levyjax.escape import ExponentialFit
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class Outcome(Labelled):
     """What an experiment found.
 
     Attributes:
@@ -68,6 +69,9 @@ class Outcome:
     finding: str
     draw: Callable[[], Any]
     alt: str
+
+    def _variables(self) -> dict[str, Any]:
+        return {name: value for name, value in super()._variables().items() if name != "draw"}
 
 
 @dataclasses.dataclass(frozen=True)

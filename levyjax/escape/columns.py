@@ -1,6 +1,7 @@
 """Exit rates from sublevel sets in many dimensions: sums over the noise's columns, all or sampled ones."""
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.basins import Sublevel
+from levyjax.datasets import Labelled
 from levyjax.dynamics import SGD
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
@@ -17,7 +19,8 @@ from levyjax.stable import tail_constant
 _TOGETHER = 256  # columns whose rays are in memory at once
 
 
-class ColumnRate(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ColumnRate(Labelled):
     """A rate that is a sum over columns of the noise.
 
     Attributes:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, LogLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 from levyjax.plots.style import BLUE, GREY, INK, ORANGE, legend, panel
 
 _THEORY, _BOUND = "theory", "no exit: lower bound"
 _MARKERS = "osDv^P"
+_FEW_DECADES = 300  # that an axis spans, below which its numbers are written out
 Interval = tuple[float | None, float | None] | None
 
 
@@ -97,6 +98,7 @@ def exit_time_scaling(
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+        _write_out(axes)
         legend(axes, last=(_THEORY, _BOUND))
     return axes
 
@@ -246,6 +248,18 @@ def _round_numbers(low: float, high: float) -> list[float]:
     digits = (1, 2, 3, 5) if high < 30 * low else (1, 3) if high < 1000 * low else (1,)
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     return [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
+
+
+def _write_out(axes: Axes) -> None:
+    """Plain numbers up a logarithmic axis that has few powers of ten."""
+    low, high = axes.get_ylim()
+    if high < _FEW_DECADES * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.yaxis.set_major_locator(LogLocator())
+        axes.yaxis.set_major_formatter(LogFormatterSciNotation())
 
 
 def once(axes: Axes, label: str, **look) -> None:

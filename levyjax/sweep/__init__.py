@@ -2,7 +2,7 @@
 
 from levyjax.sweep.collect import cell_samples, collect, status
 from levyjax.sweep.cost import cost
-from levyjax.sweep.export import export
+from levyjax.sweep.export import export, to_xarray
 from levyjax.sweep.replay import Replay, replay
 from levyjax.sweep.run import compute_chunk, pending, run_distributed, run_sweep, run_with_processes
 from levyjax.sweep.store import ChunkStore, DamagedChunk
@@ -22,4 +22,5 @@ __all__ = [
     "run_sweep",
     "run_with_processes",
     "status",
+    "to_xarray",
 ]

@@ -65,6 +65,25 @@ def export(folder: str | os.PathLike[str], path: str | os.PathLike[str], build: 
     return path
 
 
+def to_xarray(folder: str | os.PathLike[str], build: Build = build_problem) -> "xarray.Dataset":
+    """All samples and rows of a finished sweep as one `xarray.Dataset`, in memory; `export` writes it without that.
+
+    Args:
+        folder: the sweep's folder.
+        build: makes the problem of a cell, as for `run_sweep`.
+
+    Returns:
+        The dataset of `export`.
+
+    Raises:
+        ImportError: xarray is missing.
+        ValueError: a chunk is missing.
+    """
+    xarray = import_xarray()
+    datasets = list(_datasets(ChunkStore.open(folder), collect(folder, build)))
+    return xarray.concat(datasets, "cell", combine_attrs="override")
+
+
 def cell_datasets(
     rows: Sequence[dict[str, Any]],
     samples: Callable[[int], ExitSamples | None],

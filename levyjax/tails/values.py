@@ -57,7 +57,7 @@ def check_values(data: Any, name: str = "data", *, minimum: int = MINIMUM_VALUES
     if array.size < minimum:
         given = "is empty" if array.size == 0 else f"holds {array.size} values"
         raise ValueError(f"{name} {given}, and at least {minimum} are needed. Give more values.")
-    with np.errstate(over="ignore"):  # of a longer type than float64: counted as infinite below
+    with np.errstate(over="ignore", invalid="ignore"):  # of a longer type than float64: counted as not finite below
         array = array.astype(np.float64)
     bad = array.size - int(np.isfinite(array).sum())
     if bad:
