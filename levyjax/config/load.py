@@ -43,10 +43,10 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def beside(path: str | os.PathLike[str], table: Any, key: str) -> None:
-    """Takes a relative path in a table from the folder of its file."""
+    """Takes a relative path in a table from the folder of its file; the whole path holds from everywhere."""
     if isinstance(table, dict) and isinstance(table.get(key), str) and table[key]:
         try:
-            table[key] = str(Path(path).parent / Path(table[key]).expanduser())
+            table[key] = str(Path(path).absolute().parent / Path(table[key]).expanduser())
         except RuntimeError:
             raise ConfigError(f"{key} = {show(table[key])} names a user without a home. Give the whole path.") from None
 
