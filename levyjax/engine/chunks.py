@@ -127,13 +127,13 @@ def _work(first: int, count: int, slots: int, num_devices: int, max_steps: int) 
     firsts = [first + device * share for device in range(num_devices)]
     totals = [min(max(count - device * share, 0), share) for device in range(num_devices)]
 
-    def halves(values: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def halves(values: Sequence[int]) -> tuple[Any, Any]:
         array = np.array(values, np.uint64)
         low, high = array & np.uint64(0xFFFFFFFF), array >> np.uint64(32)
         return low.astype(np.uint32), high.astype(np.uint32)
 
-    next_slot = np.zeros(num_devices, np.int32)
-    return Work(*halves(firsts), np.array(totals, np.int32), next_slot, *halves([max_steps] * num_devices))
+    counts: Any = np.array([totals, [0] * num_devices], np.int32)
+    return Work(*halves(firsts), counts[0], counts[1], *halves([max_steps] * num_devices))
 
 
 def run(process: Process, key: Any, num_trajectories: int, max_steps: int | None = None, **options: Any) -> Ends:
