@@ -84,7 +84,8 @@ class TestSteps:
 
     def test_blocks_never_run_over(self):
         """What the engine's comment says: 2^32 is a whole number of blocks."""
-        assert 2**32 % chunks.STEPS_PER_BLOCK == 0
+        for limits in (chunks._CPU, chunks._ACCELERATOR):
+            assert 2**32 % limits.block.steps == 0
 
     def test_no_step_repeats_the_words_of_another(self):
         steps = np.unique([low + high for low in range(16) for high in (0, 2**31, 2**32, 2**33, 2**38, 2**39 - 16)])

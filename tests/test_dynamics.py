@@ -1,5 +1,6 @@
 """Optimizers: the discrete ones against optax, the SDEs against their equations."""
 
+import functools
 import time
 
 import jax
@@ -63,8 +64,14 @@ def counter(step, lanes=1, key=3):
     return Counter(one * jnp.uint32(key), one, one * jnp.uint32(step), one * jnp.uint32(0))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", PAIRS)
+ROUNDED = ("sgd", "momentum", "adam")  # also in float32 in the default run
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, "float64") for name in PAIRS]
+    + [pytest.param(name, "float32", marks=[] if name in ROUNDED else pytest.mark.slow) for name in PAIRS],
+)
 def test_iteration_is_optax_on_shared_noise(name, dtype):
     """To 1e-6 over 200 steps with stable noise: in float64 the paths, in float32 each step (its rounding adds up)."""
     curvature, level = np.array([1.0, 0.1]), 0.3
@@ -217,18 +224,23 @@ class TestEvery:
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_steps_under_jit_keep_types_and_shapes(self, name, dtype):
+        """In float64 by types alone; its numbers are those of optax, above."""
+
+        def step(dynamics, state, kick):
+            return [getattr(dynamics, move)(state, state.x, kick) for move in self.moves(dynamics)]
+
         with jax.enable_x64(dtype == "float64"):
             dynamics, kick = self.parts(name, dtype)
             assert isinstance(dynamics, Dynamics)
             state = dynamics.init(jnp.ones((2, 5), dtype))
-            for move in self.moves(dynamics):
-                step = jax.jit(lambda dynamics, state, kick, move=move: getattr(dynamics, move)(state, state.x, kick))
-                after = step(dynamics, state, kick)
+            run = jax.jit(step) if dtype == "float32" else functools.partial(jax.eval_shape, step)
+            for after in run(dynamics, state, kick):
                 assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
                     lambda leaf: (leaf.shape, leaf.dtype), state
                 )
-                assert bool(jnp.isfinite(after.x).all())
-                assert bool((after.x != state.x).all())
+                if dtype == "float32":
+                    assert bool(jnp.isfinite(after.x).all())
+                    assert bool((after.x != state.x).all())
 
     def test_vmap_over_a_swept_learning_rate(self, name):
         """The learning rate is a leaf: a batch of optimizers is one program."""

@@ -91,7 +91,7 @@ class TestEngine:
         assert np.intersect1d(first.exit_position, second.exit_position).size == 0
 
     def test_a_prefix_is_a_prefix(self):
-        few, many = (simulate(interval(), Plan(Euler(0.05), count), 0) for count in (100, 700))
+        few, many = (simulate(interval(), Plan(Euler(0.05), count), 0) for count in (100, 500))
         np.testing.assert_array_equal(few.exit_position, many.exit_position[:100])
 
     def test_censoring_counts_steps_and_time(self):
@@ -143,9 +143,9 @@ class TestEngine:
 
     def test_the_first_call_and_the_later_ones_are_one_program(self):
         problem = interval(1.5, 0.011)
-        chunks._advance.clear_cache()
-        simulate(problem, Plan(Euler(0.05), 200), 0)
-        assert chunks._advance._cache_size() == 1
+        before = chunks._advance._cache_size()
+        simulate(problem, Plan(Euler(0.05), 200, devices=jax.devices()[:3]), 0)  # as in no other test
+        assert chunks._advance._cache_size() == before + 1
 
     def test_float64_exits_are_the_float32_ones(self):
         single, double = (

@@ -519,7 +519,8 @@ def test_fifty_kills_lose_and_invent_nothing(finished, tmp_path):
                 path.unlink()
         process.communicate()
     process = command(tmp_path / "sweep")
-    assert process.wait(timeout=300) == 0
+    process.communicate(timeout=300)
+    assert process.returncode == 0
     assert contents(tmp_path / "sweep") == contents(finished)
 
 

@@ -55,7 +55,7 @@ def near_the_flow(settings: Settings) -> Outcome:
     ]
     far = np.array([np.quantile(group, _QUANTILE, axis=1) for group in groups])  # (levels, groups)
     means, errors = far.mean(axis=1), far.std(axis=1, ddof=1) / math.sqrt(_GROUPS)
-    line = log_log_slope(_LEVELS, list(means), float((errors / means).max()))
+    line = known(log_log_slope(_LEVELS, list(means), float((errors / means).max())))
     intervals = [(mean - 2 * error, mean + 2 * error) for mean, error in zip(means, errors, strict=True)]
     return Outcome(
         expected=None,
@@ -97,7 +97,8 @@ def covariance_or_root(settings: Settings) -> Outcome:
         "Σ^(1/2) dL": _sde_rate(problem, np.array(scale), _ALPHA),
     }
     ratios = {name: known(fit.mean) * rate for name, rate in rates.items()}
-    intervals = {name: (fit.mean_interval[0] * rate, fit.mean_interval[1] * rate) for name, rate in rates.items()}
+    low, high = fit.mean_interval
+    intervals = {name: (low * rate, known(high) * rate) for name, rate in rates.items()}
     literal, root = ratios.values()
     return Outcome(
         expected=rates["Σ dL"] / rates["Σ^(1/2) dL"],

@@ -127,13 +127,13 @@ def _work(first: int, count: int, slots: int, num_devices: int, max_steps: int) 
     firsts = [first + device * share for device in range(num_devices)]
     totals = [min(max(count - device * share, 0), share) for device in range(num_devices)]
 
-    def halves(values: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    def halves(values: Sequence[int]) -> tuple[Any, Any]:
         array = np.array(values, np.uint64)
         low, high = array & np.uint64(0xFFFFFFFF), array >> np.uint64(32)
-        return jnp.asarray(low.astype(np.uint32)), jnp.asarray(high.astype(np.uint32))
+        return low.astype(np.uint32), high.astype(np.uint32)
 
-    next_slot = jnp.zeros(num_devices, jnp.int32)
-    return Work(*halves(firsts), jnp.asarray(totals, jnp.int32), next_slot, *halves([max_steps] * num_devices))
+    counts: Any = np.array([totals, [0] * num_devices], np.int32)
+    return Work(*halves(firsts), counts[0], counts[1], *halves([max_steps] * num_devices))
 
 
 def run(process: Process, key: Any, num_trajectories: int, max_steps: int | None = None, **options: Any) -> Ends:
@@ -203,10 +203,12 @@ def run_chunks(
             return
 
 
+@partial(jax.jit, static_argnames=("width", "num_slots", "mesh"))
 def _start(process: Process, work: Work, width: int, num_slots: int, mesh: Mesh) -> State:
     """A chunk at its start, placed as the compiled loop returns it, so that all calls run one program."""
     state = State(work, *idle_lanes(process, width, num_slots, mesh.size))
-    return jax.device_put(state, jax.tree.map(lambda leaf: NamedSharding(mesh, _lane_spec(leaf)), state))
+    places = jax.tree.map(lambda leaf: NamedSharding(mesh, _lane_spec(leaf)), state)
+    return jax.lax.with_sharding_constraint(state, places)
 
 
 def _run_chunk(

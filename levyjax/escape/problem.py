@@ -107,4 +107,9 @@ class ExitProcess:
 def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
     """Index of the face through which each exit point left, as seen from the minimum."""
     origin = jnp.asarray(problem.landscape.minimum, jnp.result_type(float))
-    return np.asarray(problem.basin.face(origin, jnp.asarray(x).T))
+    return np.asarray(_face(problem.basin, origin, jnp.asarray(x)))
+
+
+@jax.jit
+def _face(basin: Any, origin: Array, x: Array) -> Array:
+    return basin.face(origin, x.T)

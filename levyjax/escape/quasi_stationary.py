@@ -20,6 +20,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -297,11 +298,12 @@ def _batch(system: System, particles: Particles, num_blocks: Any) -> tuple[Parti
     )
 
 
-def _start(system: System, key: Any, num_particles: int) -> Particles:
+@partial(jax.jit, static_argnames="num_particles")
+def _start(system: System, key: tuple[Any, Any], num_particles: int) -> Particles:
     problem = system.problem
     start = problem.landscape.minimum if problem.start is None else problem.start
     x = jnp.broadcast_to(jnp.asarray(start)[:, None], (problem.dimension, num_particles))
-    counter = first_counter(run_key(key), jnp.arange(num_particles, dtype=jnp.uint32))
+    counter = first_counter(key, jnp.arange(num_particles, dtype=jnp.uint32))
     return Particles(
         problem.dynamics.rest(x, problem.noise), counter, counter.low == 0, jnp.zeros(num_particles, jnp.int32)
     )
@@ -409,7 +411,7 @@ def quasi_stationary_rate(
 def _run(
     system: System, key: Any, relative_error: float, num_particles: int, max_time: float, on_progress: Any
 ) -> QuasiStationaryRate:
-    particles, blocks = _start(system, key, num_particles), _FIRST_BLOCKS
+    particles, blocks = _start(system, run_key(key), num_particles), _FIRST_BLOCKS
     jax.block_until_ready(_batch(system, particles, blocks))  # compiles
     began, ledger, left, done = time.perf_counter(), _Ledger(_overshoot_rate(system)), 0.0, False
     for _ in range(_MOST_BATCHES):

@@ -81,7 +81,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
-    x, y = load_digits(return_X_y=True)
+    x, y = map(np.asarray, load_digits(return_X_y=True))
     return _split("digits", (x / 16).astype(np.float32), y.astype(np.int32), (8, 8, 1))
 
 
