@@ -12,6 +12,7 @@ from levyjax.claims import CLAIMS, Claim, Outcome, reproduce
 from levyjax.claims.base import Settings
 from levyjax.claims.matched_progress import Setting, boundary_ratio, log_ratio, matched_ratio, sde_pair
 from levyjax.cli import main
+from levyjax.environment import environment
 from levyjax.escape import predict
 
 claims_module = importlib.import_module("levyjax.claims.reproduce")
@@ -73,6 +74,22 @@ class TestResume:
         (tmp_path / "results.json").write_text("{")
         reproduce(tmp_path, quick=True, seed=1, resume=True)
         assert runs[8:] == ["A", "B", "C"]
+
+    def test_one_claim_again_keeps_the_others(self, tmp_path, monkeypatch):
+        def claim(name):
+            outcome = Outcome(None, 1.0, (0.9, 1.1), "confirmed", "It is.", lambda: plt.figure().gca(), "empty axes")
+            return Claim(name, "a statement", "nobody", "a rule", lambda settings: outcome)
+
+        monkeypatch.setattr(claims_module, "CLAIMS", (claim("A"), claim("B")))
+        first = reproduce(tmp_path)["claims"]
+        again = reproduce(tmp_path, only=["B"], quick=True, seed=1)["claims"]
+        assert again[0]["seconds"] == first[0]["seconds"]
+        assert [(row["id"], row["seed"]) for row in again] == [("A", 0), ("B", 1)]
+        monkeypatch.setattr(claims_module, "environment", lambda: {**environment(), "platform": "elsewhere"})
+        before = (tmp_path / "results.json").read_bytes()
+        with pytest.raises(ValueError, match="would be lost"):
+            reproduce(tmp_path, only=["B"])
+        assert (tmp_path / "results.json").read_bytes() == before
 
     def test_the_list_runs_nothing(self, capsys):
         assert main(["reproduce", "--list", "--json"]) == 0

@@ -1,5 +1,7 @@
 """The documentation says what is so: snippets run, run files are read, commands exist, no name is missing."""
 
+import ast
+import builtins
 import doctest
 import re
 import sys
@@ -49,6 +51,19 @@ def test_snippets_run_and_say_what_is_printed(page, tmp_path, monkeypatch):
             assert not report, "".join(report)
             names = test.globs
     plt.close("all")
+
+
+def test_the_readme_imports_what_it_uses():
+    """One snippet after the other; the reader's own data are `x`, `data` and `noise`."""
+    known = {"x", "data", "noise", *dir(builtins)}
+    code = "\n".join(code for _, code in fenced(ROOT / "README.md", "python"))
+    for node in ast.parse(code).body:
+        names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+        made = {part.id for part in names if isinstance(part.ctx, ast.Store)}
+        made |= {(part.asname or part.name).split(".")[0] for part in ast.walk(node) if isinstance(part, ast.alias)}
+        made |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+        assert {part.id for part in names} <= known | made, ast.unparse(node)
+        known |= made
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if fenced(page, "toml")], ids=named)

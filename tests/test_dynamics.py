@@ -1,6 +1,7 @@
 """Optimizers: the discrete ones against optax, the SDEs against their equations."""
 
 import functools
+import time
 
 import jax
 import jax.flatten_util
@@ -33,6 +34,7 @@ from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian, Independent, Pareto
 from levyjax.random import Counter, Stream
 from levyjax.solvers import Euler, Iteration, JumpAdapted
+from levyjax.solvers.steps import projected
 
 NOISE = Independent(1.5, [0.5, 0.2])
 PAIRS = {  # ours, optax's
@@ -503,3 +505,19 @@ class TestMomentum:
             Momentum(None)
         with pytest.raises(ValueError, match=r"beta must be in \[0, 1\)"):
             Momentum(0.1, 1.0)
+
+
+def test_a_projection_keeps_what_is_inside_and_not_a_number():
+    state = projected(SGD().init(jnp.array([[-9.0, 0.5, 9.0, jnp.nan]])), np.array([[-1.0], [2.0]]))
+    np.testing.assert_array_equal(state.x, [[-1.0, 0.5, 2.0, np.nan]])
+
+
+def test_adagrad_in_float64_between_bounds_compiles():
+    """With jnp.clip for the bounds XLA takes more than five minutes; here it is seconds, and the bound is a minute."""
+    problem = EscapeProblem(
+        Quadratic([1.0, 0.1]), Box([-1.0, -1.0], [1.0, 1.0]), Independent(1.5, [1.0, 1.0]), AdaGrad(0.1), 0.3
+    )
+    solver = Iteration(project=[[-2.0, -2.0], [2.0, 2.0]])
+    began = time.perf_counter()
+    simulate(problem, Plan(solver, 10, max_time=2.0, dtype="float64"), 0)
+    assert time.perf_counter() - began < 60

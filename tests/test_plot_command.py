@@ -1,5 +1,6 @@
 """`levyjax plot`: every kind through the command, and the numbers of the figures without pixels."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -139,6 +140,7 @@ REFUSED = [
     (["cut", "--kind", "ratio"], "record.json is damaged: a part of the record is missing"),
     (["lost", "--kind", "survival"], "samples_0000.npz is damaged"),
     (["other.json", "--kind", "ratio"], "is no result that has figures"),
+    (["claims", "--list"], "in report.html"),
     ([], "give a RESULT"),
 ]
 
@@ -147,9 +149,10 @@ REFUSED = [
 def places(results, tmp_path_factory):
     """Folders that are no good results."""
     folder = tmp_path_factory.mktemp("places")
-    for name in ("empty", "damaged", "cut"):
+    for name in ("empty", "damaged", "cut", "claims"):
         (folder / name).mkdir()
     (folder / "damaged" / "record.json").write_text('{"cells": [')
+    (folder / "claims" / "results.json").write_text('{"claims": [], "environment": {}}')
     (folder / "cut" / "record.json").write_text('{"cells": [{"alpha": 1.5}]}')
     shutil.copytree(results["escape"], folder / "lost")
     (folder / "lost" / "samples_0000.npz").write_bytes(b"PK")
@@ -207,9 +210,86 @@ def test_ratios_are_of_times_and_of_rates_where_there_are_no_times():
     }
     rates = {"alpha": 1.8, "noise_level": 0.1, "rate": 0.2, "rate_ci95": [0.1, 0.4], "ratio": 2.0}
     labels, ratios, intervals = exit_figures.ratio_rows(exit_result([times, rates]), [0, 1])
-    assert (labels, ratios) == (["α = 1.2", "α = 1.8"], [0.5, 2.0])
+    assert (labels, ratios) == (["α = 1.2", "α = 1.8"], [0.5, 0.5])  # side by side all are of times
     assert intervals[0] == pytest.approx((0.25, 1.0))
-    assert intervals[1] == pytest.approx((1.0, 4.0))
+    assert intervals[1] == pytest.approx((0.25, 1.0))
+    _, ratios, intervals = exit_figures.ratio_rows(exit_result([rates]), [0])
+    assert ratios == [2.0]
+    assert intervals[0] == pytest.approx((1.0, 4.0))
+
+
+MIXED = """
+[landscape]
+kind = "quadratic"
+hessian = [1.0, 0.5]
+[basin]
+kind = "ball"
+radius = 1.0
+[dynamics]
+kind = "sgd"
+[noise]
+kind = "independent"
+alpha = 1.5
+[run]
+noise_level = [0.5, 0.25]
+num_trajectories = 1000
+relative_error = 0.1
+[sweep.axes]
+"run.method" = ["quasi_stationary", "jump_adapted"]
+"""
+
+
+def test_rates_beside_times_are_no_samples(tmp_path, capsys):
+    (tmp_path / "sweep.toml").write_text(MIXED)
+    folder = tmp_path / "out"
+    assert main(["sweep", str(tmp_path / "sweep.toml"), "--out", str(folder)]) == 0
+    figures = open_result(folder)
+    for kind in sorted(figures.kinds):
+        figures.draw(kind)
+    for kind in ("survival", "exponential-qq", "paths"):
+        with pytest.raises(ValueError, match="the cells that can are 2, 3"):
+            figures.draw(kind, Choice(cells=(0,)))
+    assert figures.draw("ratio").get_xlabel() == "simulated / predicted mean exit time"
+    capsys.readouterr()
+    for name in ("cells.json", "sweep.json"):  # the files of a sweep stand for their folder
+        assert open_result(folder / name).source == "levyjax sweep"
+
+
+def test_axes_that_follow_from_others_are_not_held():
+    noises = [("stable", 1.2), ("stable", 1.5), ("gaussian", None)]
+    rows = [
+        {"noise": noise, "alpha": alpha, "noise_level": level, "rate": None, "dt": dt}
+        for (noise, alpha), level, dt in itertools.product(noises, (0.1, 0.2), (0.5, 1.0))
+    ]
+    result = exit_result(rows, ("noise", "alpha", "noise_level", "dt"))
+    held, label = exit_figures._held(result, ["noise_level", "dt"], Choice(where={"noise": "gaussian"}))
+    assert (len(held), label) == (4, "gaussian")  # and no alpha, which is None there
+    held, label = exit_figures._held(result, ["alpha", "dt"], Choice())
+    assert (len(held), label) == (6, "ε = 0.1")  # alpha says the noise
+    with pytest.raises(ValueError, match=r"No cell has all of noise=gaussian, alpha=1\.5"):
+        exit_figures._held(result, ["noise_level", "dt"], Choice(where={"noise": "gaussian", "alpha": "1.5"}))
+
+
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "run.toml").write_text(RUN)
+    assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
+    assert len(list(out.glob("samples_*.npz"))) == 4
+    rates = MIXED.partition("[sweep")[0].replace("[0.5, 0.25]", '0.5\nmethod = "quasi_stationary"')
+    (tmp_path / "run.toml").write_text(rates)
+    assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
+    assert not [*out.glob("samples_*.npz"), *out.glob("*.png")]
+    assert "survival" not in open_result(out).kinds
+
+
+def test_a_run_killed_while_it_writes_leaves_no_record_of_another(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "run.toml").write_text(RUN)
+    assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("levyjax.cli.study.write_record", lambda *given: 1 / 0)
+        assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 1
+    assert main(["plot", str(out), "--list"]) == 2
 
 
 def test_lines_of_layers_have_gaps_where_nothing_was_looked_at():

@@ -375,6 +375,23 @@ def test_dry_run_and_status(finished, tmp_path, capsys):
     assert (found["done"], found["missing"], found["damaged"], found["complete"]) == (12, 0, 0, True)
 
 
+@pytest.mark.parametrize("way", ["dry run", "start", "chunk"])
+def test_a_sweep_that_would_not_end_is_refused(way, tmp_path, capsys):
+    file, out = tmp_path / "sweep.toml", tmp_path / "out"
+    file.write_text(TOML.replace("noise_level = 0.5", "noise_level = [0.5, 1e-12]").replace("[1.2, 1.8]", "1.8"))
+    if way == "chunk":  # as if it had begun
+        out.mkdir()
+        ChunkStore.create(out, load_sweep(file))
+    assert main(["sweep", str(file), *(["--dry-run"] if way == "dry run" else ["--out", str(out)])]) == 2
+    assert "would not end" in " ".join(capsys.readouterr().err.split())
+    assert len(contents(out)) == (3 if way == "chunk" else 0)  # those of the cell before it
+
+
+def test_the_text_has_only_slopes_that_there_are(finished, capsys):
+    assert main(["sweep", "collect", str(finished)]) == 0
+    assert "slope" not in capsys.readouterr().out  # one noise level
+
+
 REFUSED = [
     (["sweep"], "the following arguments are required"),
     (["sweep", "status", "nowhere"], "holds no sweep"),
@@ -394,6 +411,22 @@ def test_refused_arguments(argv, expected, tmp_path, capsys):
     places = {"FILE": str(tmp_path / "sweep.toml"), "OUT": str(tmp_path / "out")}
     assert main([places.get(word, word) for word in argv]) == 2
     assert expected in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("suffix", ["nc", "zarr"])
+def test_axes_of_texts_and_of_numbers_beside_lists_are_written(tmp_path, suffix):
+    xarray = pytest.importorskip("xarray")
+    dynamics = [{"kind": "sgd"}, {"kind": "momentum", "learning_rate": 0.1, "beta": 0.9}]
+    run, axes = {"noise_level": 1.0, "dt": 0.1, "num_trajectories": 5}, {"landscape.hessian": [1.0, [2.0]]}
+    tables = {**TABLES, "dynamics": dynamics, "run": run, "noise": {"kind": "independent", "alpha": 1.5}}
+    store = begin(tmp_path / "sweep", {**tables, "sweep": {"axes": axes}})
+    run_sweep(store.folder)
+    path = export(store.folder, tmp_path / f"all.{suffix}")
+    data = xarray.open_dataset(path, engine={"nc": "h5netcdf", "zarr": "zarr"}[suffix])
+    assert [str(name) for name in data["dynamics"].values] == ["sgd", "sgd", "momentum", "momentum"]
+    assert [json.loads(str(text)) for text in data["landscape.hessian"].values] == [1.0, [2.0], 1.0, [2.0]]
+    assert data["learning_rate"].isnull().values.tolist() == [True, True, False, False]
+    data.close()
 
 
 @pytest.mark.parametrize("suffix", ["nc", "zarr"])

@@ -101,30 +101,38 @@ def reproduce(
         jobs: how many processes share the claims; the numbers do not depend on it. More than one needs a main module
             that can be imported (a script or the command, no interactive session), and no accelerator.
         resume: keep what the folder has of a run of the same size and seed with the same versions and devices.
+            Claims that `only` leaves out are kept in any case, of whatever size and seed.
         on_claim: called with each claim's id when it is done.
 
     Returns:
         What `results.json` holds.
 
     Raises:
-        ValueError: an id that no claim has, jobs below 1, or quick and full at once.
+        ValueError: an id that no claim has, jobs below 1, quick and full at once, or with `only` a folder of results
+            that cannot be kept.
     """
     if jobs < 1:
         raise ValueError(f"jobs = {jobs} is too small. Give 1 or more.")
     claims = select(only)
     settings = Settings(quick, seed, full)
-    found = _kept(folder, claims, settings) if resume else {}
+    found = _kept(folder, settings, claims if resume else (), [claim for claim in CLAIMS if claim not in claims])
+    ids = {claim.id for claim in claims}
+    if only and (lost := [name for name in _earlier(folder)[0] if name not in ids | set(found)]):
+        raise ValueError(
+            f"The folder has {len(lost)} claims ({', '.join(lost[:3])}, ...) of other versions or devices, which would "
+            "be lost. Give another folder."
+        )
     left = [claim for claim in claims if claim.id not in found]
     results: dict[str, Any] = {"claims": [], "environment": environment()}
     for done, error in itertools.chain([(dict(found), None)], _put_to_the_test(left, settings, jobs)):
         found |= done
         for name, (_, figure) in done.items():
             write_bytes(folder / f"{name}.png", figure)
-        ids = [claim.id for claim in claims if claim.id in found]
-        results["claims"] = [found[name][0] for name in ids]
+        there = [claim.id for claim in CLAIMS if claim.id in found]
+        results["claims"] = [found[name][0] for name in there]
         # As they come, so that an interrupted report holds what is finished.
         write_record(folder / "results.json", results)
-        write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in ids}))
+        write_text(folder / "report.html", render_report(results, {name: found[name][1] for name in there}))
         for name in done:
             if on_claim is not None:
                 on_claim(name)
@@ -133,18 +141,27 @@ def reproduce(
     return results
 
 
-def _kept(folder: Path, claims: Sequence[Claim], settings: Settings) -> "Rows":
-    """Rows and figures that an earlier run has left, of the same claims, size, seed and environment."""
+def _earlier(folder: Path) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Id -> row of an earlier run, and its environment."""
     try:
         earlier = read_record(folder / "results.json", ("claims", "environment"))
-        rows = {row["id"]: row for row in earlier["claims"]} if earlier["environment"] == environment() else {}
+        return {row["id"]: row for row in earlier["claims"]}, earlier["environment"]
     except (OSError, ValueError, KeyError, TypeError):
+        return {}, None
+
+
+def _kept(folder: Path, settings: Settings, same: Sequence[Claim], others: Sequence[Claim]) -> "Rows":
+    """Rows and figures that an earlier run in the same environment has left: of some claims if their size and seed are
+    the same, of others whatever they are."""
+    rows, where = _earlier(folder)
+    if where != environment():
         return {}
     kept: Rows = {}
-    for claim in claims:
+    for claim in (*same, *others):
         row, figure = rows.get(claim.id, {}), folder / f"{claim.id}.png"
-        same = {"rule": claim.rule, "statement": claim.statement, "command": _command(claim, settings)}
-        if all(row.get(name) == value for name, value in same.items()) and figure.exists():
+        wanted = {"rule": claim.rule, "statement": claim.statement}
+        wanted |= {"command": _command(claim, settings)} if claim in same else {}
+        if all(row.get(name) == value for name, value in wanted.items()) and figure.exists():
             kept[claim.id] = row, figure.read_bytes()
     return kept
 

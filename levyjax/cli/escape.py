@@ -31,5 +31,12 @@ def render(result: dict[str, Any]) -> str:
 
     columns = ("alpha", "noise_level", "learning_rate", "exited", "censored", "nonfinite", "mean_exit_time")
     columns += ("mean_exit_time_ci95", "rate", "predicted_rate", "ratio", "ks_pvalue", "seconds")
-    parts = [table(result["cells"], columns)]
-    return "\n\n".join(parts + ([table(result["slopes"])] if result["slopes"] else []))
+    return "\n\n".join([table(result["cells"], columns), *slope_tables(result["slopes"])])
+
+
+def slope_tables(slopes: list[dict[str, Any]]) -> list[str]:
+    """The slopes that there are as a table; none where no combination has two noise levels."""
+    from levyjax.output import table
+
+    known = [row for row in slopes if row["slope"] is not None]
+    return [table(known)] if known else []

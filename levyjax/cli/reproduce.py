@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
     size.add_argument("--full", action="store_true", help="16 times as many trajectories, for an accelerator")
-    parser.add_argument("--only", metavar="ID", nargs="+", help="run these claims only")
+    parser.add_argument(
+        "--only", metavar="ID", nargs="+", help="run these claims only, and keep the others that DIR has"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     parser.add_argument(
         "--jobs",

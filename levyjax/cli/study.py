@@ -24,6 +24,8 @@ from levyjax.output import progress, to_json, write_bytes
 from levyjax.records import write_record
 from levyjax.sweep.rows import check_work, exits_row, rate_of, rate_row, slopes
 
+_BESIDE = ("results.nc", "survival.png", "exit_time_scaling.png")  # what a folder has beside record and samples
+
 
 def _problems(config: RunConfig) -> Iterator[tuple[Cell, EscapeProblem]]:
     for cell in cells(config):
@@ -96,7 +98,12 @@ def escape_cells(config: RunConfig, folder: Path | None = None) -> dict[str, Any
 
 
 def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
-    """Samples, record and figures, each file whole or absent."""
+    """Samples, record and figures, each file whole or absent.
+
+    The record of an earlier run goes first and the new one comes when the samples are there: a folder never has the
+    record of one run beside the samples of another.
+    """
+    (folder / "record.json").unlink(missing_ok=True)
     for index, samples in enumerate(all_samples):
         buffer = io.BytesIO()
         np.savez_compressed(
@@ -108,10 +115,14 @@ def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples:
             exit_face=samples.exit_face.astype(np.int32),
         )
         write_bytes(folder / f"samples_{index:04d}.npz", buffer.getvalue())
+    written = {f"samples_{index:04d}.npz" for index in range(len(all_samples))}
+    for path in (*folder.glob("samples_[0-9]*.npz"), *(folder / name for name in _BESIDE)):
+        if path.name not in written:
+            path.unlink(missing_ok=True)
     record = {"config": config.to_dict(), "environment": environment(), "x64": config.run.dtype == "float64"}
     faces = all_samples[0].face_names if all_samples else None
-    write_record(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
     _write_dataset(folder, config, result, all_samples)
+    write_record(folder / "record.json", record | {"backend": jax.default_backend(), "face_names": faces, **result})
     from levyjax.cli.figures import write_figures
 
     write_figures(folder, result, all_samples)

@@ -1,6 +1,7 @@
 """`levyjax sweep`: a grid of runs in chunks, by as many workers as there are, that goes on where it stopped."""
 
 import argparse
+from itertools import chain
 from typing import Any
 
 HELP = "simulate a grid of cells in chunks, with many workers, and go on where it stopped"
@@ -62,8 +63,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         place = (jax.process_index(), jax.process_count())
     else:
         place = None
-    from levyjax.sweep import ChunkStore, collect
+    from levyjax.sweep import ChunkStore, check_hardest, collect
 
+    if not (folder / "sweep.json").exists():
+        check_hardest(config)
     store = ChunkStore.create(folder, config)
     _compute(store, args, shard, place)
     from levyjax.sweep import pending
@@ -74,12 +77,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def render(result: dict[str, Any]) -> str:
     """The cells as a table and the slopes, or the state as lines."""
+    from levyjax.cli.escape import slope_tables
     from levyjax.output import table
 
     if "cells" in result and isinstance(result["cells"], list):
         hidden = ("nonfinite_ids", "steps_per_second", "mean_exit_steps", "num_trajectories")
-        parts = [table(result["cells"], [name for name in result["cells"][0] if name not in hidden])]
-        return "\n\n".join(parts + ([table(result["slopes"])] if result["slopes"] else []))
+        columns = [name for name in dict.fromkeys(chain(*result["cells"])) if name not in hidden]
+        return "\n\n".join([table(result["cells"], columns), *slope_tables(result["slopes"])])
     shown = {name: value for name, value in result.items() if not isinstance(value, (list, dict))}
     lines = [f"{name.replace('_', ' ')}: {'-' if value is None else value}" for name, value in shown.items()]
     if len(result.get("environments", ())) > 1:

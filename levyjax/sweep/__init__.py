@@ -1,7 +1,7 @@
 """Sweeps over grids of exit problems: chunks that are pure functions, stored once, by any number of workers."""
 
 from levyjax.sweep.collect import cell_samples, collect, status
-from levyjax.sweep.cost import cost
+from levyjax.sweep.cost import check_hardest, cost
 from levyjax.sweep.export import export, to_xarray
 from levyjax.sweep.replay import Replay, replay
 from levyjax.sweep.run import compute_chunk, pending, run_distributed, run_sweep, run_with_processes
@@ -12,6 +12,7 @@ __all__ = [
     "DamagedChunk",
     "Replay",
     "cell_samples",
+    "check_hardest",
     "collect",
     "compute_chunk",
     "cost",

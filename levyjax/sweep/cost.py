@@ -9,9 +9,24 @@ import numpy as np
 from levyjax.config.build import build_plan, build_problem
 from levyjax.config.grid import SweepCell, SweepConfig
 from levyjax.escape import predict, simulate
+from levyjax.sweep.rows import check_work
 
 _PILOT_TRAJECTORIES, _PILOT_STEPS = 4096, 512
 _PILOTS = 4  # programs that are tried; others count as their mean
+_MOST_CHECKED = 100  # cells; a prediction takes from 10 ms to a second
+
+
+def check_hardest(config: SweepConfig) -> None:
+    """Refuse a sweep that would not end, before it starts: looks at the 100 cells of least noise, and of those of the
+    same noise at the largest alpha first. The other cells are looked at when their turn comes.
+
+    Raises:
+        ValueError: a cell would not end; the message says why and what to do.
+    """
+    hardest = sorted(config.cells, key=lambda place: (place.cell.noise_level, -np.max(place.cell.alpha or 0.0)))
+    for place in hardest[:_MOST_CHECKED]:
+        problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
+        check_work(problem, plan, predict(problem, plan.solver), place.cell)
 
 
 def cost(config: SweepConfig) -> dict[str, Any]:
@@ -25,6 +40,9 @@ def cost(config: SweepConfig) -> dict[str, Any]:
     Returns:
         "cells", "chunks", "trajectories", "trajectory_steps", "cells_of_unknown_cost", "pilot_steps_per_second",
         "seconds", "disk_bytes" (before compression: there is none) and "host_bytes" (of one cell, when gathered).
+
+    Raises:
+        ValueError: a cell would not end.
     """
     steps = [_steps(place) for place in config.cells]
     kinds: dict[str, list[int]] = {}
@@ -65,11 +83,12 @@ def _kind(place: SweepCell) -> str:
 
 def _steps(place: SweepCell) -> float | None:
     """Expected steps of all trajectories of a cell."""
-    plan = build_plan(place.config)
+    problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
+    prediction = predict(problem, plan.solver)
+    check_work(problem, plan, prediction, place.cell)
     if place.config.run.method == "quasi_stationary":
         return None
-    problem = build_problem(place.config, place.cell)
-    expected = predict(problem, plan.solver).mean_exit_steps
+    expected = prediction.mean_exit_steps
     step_time = plan.solver.step_time(problem)
     limit = math.inf if step_time is None else plan.max_time / float(step_time)
     steps = min(math.inf if expected is None else expected, limit)

@@ -105,8 +105,12 @@ def cell_datasets(
     """
     xarray = import_xarray()
     descriptions = DESCRIPTIONS | describe(ExitSamples)
+    texts = {name for row in rows for name, value in scalars(row).items() if isinstance(value, str)}
     for index, row in enumerate(rows):
-        variables = {name: (("cell",), np.array([value])) for name, value in scalars(row).items()}
+        values = scalars(row)
+        # Where one cell has a text or a list, numbers are texts too: a variable has one type.
+        values |= {name: json.dumps(row[name]) for name in texts & set(values) if not isinstance(values[name], str)}
+        variables = {name: (("cell",), np.array([value])) for name, value in values.items()}
         variables |= _padded(samples(index), *shape) if shape[0] else {}
         data = label(xarray.Dataset(variables, {"cell": [index]}, attributes), descriptions)
         yield data.set_coords([name for name in axes[index] if name in data])
@@ -173,7 +177,7 @@ def _padded(samples: Any, num_trajectories: int, dimension: int) -> dict[str, An
 def _write_zarr(path: Path, datasets: Iterable["xarray.Dataset"]) -> None:
     for index, data in enumerate(datasets):
         # The Zarr format 2 has variable-length texts, which format 3 has only as a draft.
-        data = data.map(lambda variable: variable.astype(object) if variable.dtype.kind == "U" else variable)
+        data = data.assign({name: v.astype(object) for name, v in data.variables.items() if v.dtype.kind == "U"})
         if index == 0:
             data.to_zarr(path, mode="w", zarr_format=2)
         else:

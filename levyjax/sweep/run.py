@@ -16,8 +16,8 @@ from levyjax.config import Cell, RunConfig
 from levyjax.config.build import build_plan, build_problem
 from levyjax.engine import ExitCode
 from levyjax.environment import environment
-from levyjax.escape import EscapeProblem, ExitSamples, Plan, simulate
-from levyjax.sweep.rows import rate_of
+from levyjax.escape import EscapeProblem, ExitSamples, Plan, predict, simulate
+from levyjax.sweep.rows import check_work, rate_of
 from levyjax.sweep.store import ChunkStore
 
 Build = Callable[[RunConfig, Cell], EscapeProblem]
@@ -40,6 +40,9 @@ def compute_chunk(folder: str, cell: int, chunk: int, build: Build = build_probl
 
     Returns:
         What the journal notes: the seconds, the trajectories that left the finite numbers, and what went wrong.
+
+    Raises:
+        ValueError: the cell would not end.
     """
     store = _store(folder)
     before = store.state(cell, chunk)
@@ -72,6 +75,7 @@ def _arrays(store: ChunkStore, index: int, chunk: int, build: Build) -> tuple[di
     """The chunk, the seconds of its simulation, and the trajectories at once if memory ran out."""
     config, cell = store.config.cells[index].config, store.config.cells[index].cell
     problem, plan = build(config, cell), build_plan(config)
+    _check(store, index, build)
     if config.run.method == "quasi_stationary":
         result = rate_of(problem, plan, config)
         numbers = dataclasses.asdict(result) | {"seconds": 0.0}
@@ -80,6 +84,14 @@ def _arrays(store: ChunkStore, index: int, chunk: int, build: Build) -> tuple[di
     plan = dataclasses.replace(plan, num_trajectories=last - first)
     samples, halved = _simulated(problem, plan, config.run.seed, first)
     return to_arrays(samples), samples.seconds, halved
+
+
+@lru_cache(maxsize=64)
+def _check(store: ChunkStore, index: int, build: Build) -> None:
+    """Refuses a cell that would not end, once for all of its chunks."""
+    place = store.config.cells[index]
+    problem, plan = build(place.config, place.cell), build_plan(place.config)
+    check_work(problem, plan, predict(problem, plan.solver), place.cell)
 
 
 def _simulated(problem: EscapeProblem, plan: Plan, seed: int, first: int) -> tuple[ExitSamples, int | None]:

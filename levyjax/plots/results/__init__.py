@@ -1,7 +1,9 @@
 """Figures of results on disk: what is in a folder or a file, and the kinds of figure that can be made of it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from levyjax.plots.results import benchmarks, exits, tails, training
 from levyjax.plots.results.base import Choice, Figures
@@ -45,9 +47,10 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
     if place.is_dir():
         for name, reader in _FILES:
             if (place / name).is_file():
-                return reader(place)
-        if (place / "record.json").is_file():
-            return _of_file(place / "record.json")
+                return _read(reader, place)
+        for name in ("record.json", "results.json"):
+            if (place / name).is_file():
+                return _of_file(place / name)
         if found := benchmarks.of_folder(place):
             return found
         raise ValueError(f"{place.name[:60]} holds no result: no record.json, sweep.json, tails.json or benchmark.")
@@ -57,11 +60,22 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
 
 
 def _of_file(path: Path) -> Figures:
+    if path.name in ("cells.json", "sweep.json") and (path.parent / "sweep.json").is_file():
+        return _read(exits.of_sweep, path.parent)
     record = read_record(path)
+    if "claims" in record:
+        raise ValueError(
+            f"{path.name[:60]} is of levyjax reproduce: its figures are there, in report.html and as CLAIM.png."
+        )
     for key, reader in _RECORDS:
         if key in record:
-            try:
-                return reader(path, record)
-            except (KeyError, TypeError, IndexError, AttributeError):
-                raise ValueError(f"{path.name[:60]} is damaged: a part of the record is missing.") from None
+            return _read(reader, path, record)
     raise ValueError(f"{path.name[:60]} is no result that has figures.")
+
+
+def _read(reader: Callable[..., Figures], path: Path, *record: dict[str, Any]) -> Figures:
+    """The figures; a record in which something is missing, or is something else, is refused in a sentence."""
+    try:
+        return reader(path, *record)
+    except (KeyError, TypeError, IndexError, AttributeError, EOFError):
+        raise ValueError(f"{path.name[:60]} is damaged: a part of the record is missing.") from None

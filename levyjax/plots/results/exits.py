@@ -87,6 +87,13 @@ class ExitResult:
         """The cells that were run."""
         return [index for index, row in enumerate(self.rows) if "rate" in row]
 
+    def timed(self) -> list[int]:
+        """The cells that were run and have exit times: a sweep may have quasi-stationary cells beside them."""
+        if self.exits is None:
+            return []
+        methods = [config.run.method for config, _ in self.places]
+        return [index for index in self.done() if not methods or methods[index] != "quasi_stationary"]
+
 
 def of_record(path: Path, record: dict[str, Any]) -> Figures:
     """The figures of `levyjax escape --out`; `path` is its record."""
@@ -113,7 +120,7 @@ def of_sweep(folder: Path) -> Figures:
 def kinds_of(result: ExitResult) -> dict[str, Any]:
     """What can be drawn of the cells."""
     rows, done = result.rows, result.done()
-    exited = result.exits is not None and any(rows[index]["exited"] for index in done)
+    exited = any(rows[index]["exited"] for index in result.timed())
     planar = bool(result.places) and result.places[0][0].dimension == 2
     others = [name for name in result.varying if name != "dynamics"]
     optimizers = len({repr(row.get("dynamics")) for row in rows}) == 2
@@ -121,11 +128,11 @@ def kinds_of(result: ExitResult) -> dict[str, Any]:
         {
             "scaling": (any(True for _ in scaling_series(result)), lambda choice: scaling(result)),
             "survival": (exited, lambda choice: survivals(result, choice)),
-            "exponential-qq": (exited and bool(_uncensored(result)), lambda choice: _quantiles(result, choice)),
+            "exponential-qq": (bool(_uncensored(result)), lambda choice: _quantiles(result, choice)),
             "ratio": (any(rows[index].get("ratio") for index in done), lambda choice: _ratios(result, choice)),
             "phase": (len(result.varying) > 1, lambda choice: _phase(result, choice)),
             "phase-optimizers": (optimizers and len(others) > 1, lambda choice: _contest(result, choice)),
-            "paths": (planar and result.exits is not None, lambda choice: _paths(result, choice)),
+            "paths": (planar and bool(result.timed()), lambda choice: _paths(result, choice)),
             "escape-sets": (planar, lambda choice: _escape_sets(result, choice)),
         }
     )
@@ -182,7 +189,7 @@ def survivals(result: ExitResult, choice: Choice) -> Axes:
     assert result.exits is not None
     axes = None
     with style():
-        for index in _chosen(result, choice, [i for i in result.done() if result.rows[i]["exited"]], _MOST_CURVES):
+        for index in _chosen(result, choice, [i for i in result.timed() if result.rows[i]["exited"]], _MOST_CURVES):
             row, exits = result.rows[index], result.exits(index).finite()
             scaled = exits.time / row["mean_exit_time"]
             axes = survival(scaled, exits.exited, label=_label(row, result.varying), unit="mean exit times", ax=axes)
@@ -204,20 +211,35 @@ def _quantiles(result: ExitResult, choice: Choice) -> Axes:
 def ratio_rows(result: ExitResult, cells: Sequence[int]) -> tuple[list[str], list[float | None], list[Interval]]:
     """Labels, ratios of simulated and predicted, and their intervals, of the cells that have a prediction.
 
-    The ratio is that of mean exit times; of rates where there are no times.
+    The ratio is that of mean exit times; of rates where no cell has times.
     """
     labels, ratios, intervals = [], [], []
+    times = any(map(_has_times, result.rows))
     for index in cells:
         row = result.rows[index]
         if row["predicted_rate"] and row["rate_ci95"]:
             low, high = row["rate_ci95"]
-            times = row["mean_exit_time"] is not None or row["rate"] is None
             ends = _inverse((low, high)) if times else (low, high)
             scale = row["predicted_rate"] if times else 1 / row["predicted_rate"]
             labels.append(_label(row, result.varying) or "the cell")
-            ratios.append(row["ratio"])
+            ratios.append(_ratio(row, times))
             intervals.append(None if ends is None else tuple(None if end is None else end * scale for end in ends))
     return labels, ratios, intervals
+
+
+def _has_times(row: Row) -> bool:
+    """Whether a row is of exit times, or of none that left, and not of a rate without times."""
+    return "rate" in row and (row["mean_exit_time"] is not None or row["rate"] is None)
+
+
+def _ratio(row: Row, times: bool) -> float | None:
+    """Simulated over predicted: of mean exit times, or as the row has it."""
+    ratio = row.get("ratio")
+    return 1 / ratio if ratio and times and not _has_times(row) else ratio
+
+
+def _ratio_name(result: ExitResult) -> str:
+    return "simulated / predicted " + ("mean exit time" if any(map(_has_times, result.rows)) else "rate")
 
 
 def _ratios(result: ExitResult, choice: Choice) -> Axes:
@@ -227,14 +249,16 @@ def _ratios(result: ExitResult, choice: Choice) -> Axes:
     chosen = _chosen(result, choice, able, _MOST_ROWS)
     some = "" if len(chosen) == len(choice.cells or able) else f" ({len(chosen)} of {len(able)} cells)"
     with style():
-        return ratio_forest(*ratio_rows(result, chosen), xlabel=f"simulated / predicted{some}")
+        return ratio_forest(*ratio_rows(result, chosen), xlabel=_ratio_name(result) + some)
 
 
 def _phase(result: ExitResult, choice: Choice) -> Axes:
     x, y = _two_axes(result.varying, choice)
     rows, held = _held(result, [x, y], choice)
+    times = any(map(_has_times, result.rows))
+    grid = phase_grid([{**row, "ratio": _ratio(row, times)} for row in rows], x, y)
     with style():
-        axes = phase_diagram(phase_grid(rows, x, y), xlabel=_name(x), ylabel=_name(y))
+        axes = phase_diagram(grid, xlabel=_name(x), ylabel=_name(y), label=_ratio_name(result))
         axes.set_title(held, fontsize=7.5, loc="right")
     return axes
 
@@ -263,21 +287,37 @@ def _two_axes(names: Sequence[str], choice: Choice) -> tuple[str, str]:
 
 
 def _held(result: ExitResult, free: Sequence[str], choice: Choice) -> tuple[list[Row], str]:
-    """The rows at one value of every axis that is not free, and what these values are."""
-    fixed = {name: result.rows[0][name] for name in result.varying if name not in free}
+    """The rows at one value of every axis that is not free, and what these values are.
+
+    An axis that follows from those that are free, as an alpha that only one noise has, is not held.
+    """
+    others = [name for name in result.varying if name not in free]
     for name, text in choice.where.items():
-        values = {_show(row[name]): row[name] for row in result.rows} if name in fixed else {}
+        values = dict.fromkeys(_show(row[name]) for row in result.rows) if name in others else {}
         if text not in values:
-            allowed = f"{name} = {', '.join(values)}" if values else f"the axes {', '.join(fixed) or '(none)'}"
+            allowed = f"{name} = {', '.join(values)}" if values else f"the axes {', '.join(others) or '(none)'}"
             raise ValueError(f"--where {name[:40]}={text[:40]} does not fit: there are {allowed}.")
-        fixed[name] = values[text]
-    rows = [row for row in result.rows if all(row[name] == value for name, value in fixed.items())]
-    return rows, _label(fixed, list(fixed))
+    rows, fixed = list(result.rows), dict[str, Any]()
+    for name in sorted(others, key=lambda name: name not in choice.where):
+        if name not in choice.where and _follows(rows, name, free):
+            continue
+        text = choice.where.get(name, _show(rows[0][name]))
+        rows = [row for row in rows if _show(row[name]) == text]
+        if not rows:
+            raise ValueError("No cell has all of " + ", ".join(f"{k}={v}" for k, v in choice.where.items()) + ".")
+        fixed[name] = rows[0][name]
+    return rows, _label(fixed, others)
+
+
+def _follows(rows: Sequence[Row], name: str, free: Sequence[str]) -> bool:
+    """Whether the values of the free axes say that of another."""
+    places = {tuple(_show(row[axis]) for axis in free) for row in rows}
+    return len({(*(_show(row[axis]) for axis in free), _show(row[name])) for row in rows}) == len(places)
 
 
 def _paths(result: ExitResult, choice: Choice) -> Axes:
     """Trajectories with the random numbers that they had, those that left within 4000 steps first."""
-    (index,) = _chosen(result, choice, result.done(), 1)
+    (index,) = _chosen(result, choice, result.timed(), 1)
     config, cell = result.places[index]
     assert result.exits is not None
     problem, exits = build_problem(config, cell), result.exits(index)
@@ -349,7 +389,7 @@ def _chunked(store: ChunkStore, index: int) -> Exits:
 
 def _uncensored(result: ExitResult) -> list[int]:
     """The cells in which all have left."""
-    done = [(index, result.rows[index]) for index in result.done()]
+    done = [(index, result.rows[index]) for index in result.timed()]
     return [i for i, row in done if row["exited"] and not row["censored"] and not row["nonfinite"]]
 
 
