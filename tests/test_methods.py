@@ -104,10 +104,10 @@ class TestJumpAdaptedOnTheInterval:
     @pytest.mark.parametrize(("kappa", "start"), [(0, [0.6]), slow(0, None), slow(4, None), (10, [-0.5])])
     def test_brownian_mean_and_side(self, kappa, start):
         problem = on_interval(2.0, kappa, start)
-        reference, samples = reference_of(problem), exits(problem, 100_000, 20)
+        reference, samples = reference_of(problem), exits(problem, 200_000, 20)
         assert_mean(samples.exit_time, float(reference.mean_exit_time()))
         above = float(reference.exit_probability_above())
-        assert abs((samples.exit_face == 1).mean() - above) < 0.002 + 4 * math.sqrt(above * (1 - above) / 100_000)
+        assert abs((samples.exit_face == 1).mean() - above) < 0.002 + 4 * math.sqrt(above * (1 - above) / 200_000)
 
     @pytest.mark.parametrize(
         ("alpha", "level"),
@@ -128,7 +128,7 @@ class TestJumpAdaptedOnTheInterval:
 
     def test_steps_per_exit_do_not_grow_as_the_noise_shrinks(self):
         levels = (0.1, 1e-2, 1e-3, 1e-4, 1e-6)
-        steps = [exits(quadratic(1.5, level), 20_000, 40).exit_step.mean() for level in levels]
+        steps = [exits(quadratic(1.5, level), 40_000, 40).exit_step.mean() for level in levels]
         assert max(steps) < 1.2 * min(steps)
 
     @pytest.mark.parametrize("level", [1e-3, 1e-6])

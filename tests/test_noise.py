@@ -58,7 +58,7 @@ class TestPerCoordinate:
         many, dt = counters(1000), jnp.float32(0.1)
         for scale in ([0.5, 0.2], [[0.5, 0.1], [0.3, 0.2]]):
             noises = cast((PerCoordinate([1.5, 1.5], scale), Independent(1.5, scale)), jnp.float32)
-            one, other = (np.asarray(noise.increment(many, dt)) for noise in noises)
+            one, other = (np.asarray(jax.jit(noise.increment)(many, dt)) for noise in noises)
             np.testing.assert_allclose(one, other, rtol=1e-6)
             problems = [in_square(noise, 0.05) for noise in (PerCoordinate([1.5, 1.5], scale), Independent(1.5, scale))]
             one, other = map(predict, problems)

@@ -364,6 +364,16 @@ class TestLandscapes:
         assert np.all(np.asarray(rise) >= 0)
 
 
+@jax.jit
+def contains(basin, x):
+    return basin.contains(x)
+
+
+@jax.jit
+def gauge_of(basin, origin, ray):
+    return basin.gauge(origin, ray)
+
+
 class TestBasins:
     @pytest.mark.parametrize("name", BASINS)
     def test_contains_gauge_and_face_agree(self, name):
@@ -372,15 +382,15 @@ class TestBasins:
             size = 60 if isinstance(basin, Attraction) else 3000  # each a search along its ray
             origin, x = jnp.asarray(origin), points(size, low=-2.5, high=2.5)
             ray = x - origin[:, None]
-            gauge = np.asarray(basin.gauge(origin, ray))
-            assert bool(basin.contains(origin))
-            assert not bool(basin.contains(origin * math.nan))
-            np.testing.assert_array_equal(basin.contains(x), gauge < 1)
-            np.testing.assert_allclose(basin.gauge(origin, 2.5 * ray), 2.5 * gauge, rtol=1e-9)
+            gauge = np.asarray(gauge_of(basin, origin, ray))
+            assert bool(contains(basin, origin))
+            assert not bool(contains(basin, origin * math.nan))
+            np.testing.assert_array_equal(contains(basin, x), gauge < 1)
+            np.testing.assert_allclose(gauge_of(basin, origin, 2.5 * ray), 2.5 * gauge, rtol=1e-9)
             leaves = gauge > 1e-3
             wall = np.asarray(ray) / np.where(leaves, gauge, np.inf)
             for part, inside in ((1 - 1e-6, True), (1 + 1e-6, False)):
-                found = np.asarray(basin.contains(origin[:, None] + part * wall))
+                found = np.asarray(contains(basin, origin[:, None] + part * wall))
                 assert np.all(found[leaves] == inside)
             names, face = basin.face_names(2), np.asarray(basin.face(origin, x))[gauge >= 1]
             assert len(set(names)) == len(names)
@@ -389,9 +399,9 @@ class TestBasins:
             if isinstance(basin, Sublevel):
                 return
             origins = origin[:, None] + 0.1 * x
-            together = basin.gauge(origins, ray)
+            together = gauge_of(basin, origins, ray)
             for place in range(1 if isinstance(basin, Attraction) else 5):
-                alone = basin.gauge(origins[:, place], ray[:, place])
+                alone = gauge_of(basin, origins[:, place], ray[:, place])
                 # how many points of a ray descend together, and so its last digits, depends on the number of rays
                 rel = 1e-9 if isinstance(basin, Attraction) else 1e-12
                 assert float(together[place]) == pytest.approx(float(alone), rel=rel)
@@ -669,6 +679,11 @@ class TestDynamics:
         assert 20 < errors[0] / errors[1] < 50
 
 
+@jax.jit
+def first_step(solver, problem, x, counter):
+    return solver.step(problem, solver.init(problem, x), counter)
+
+
 class TestSolvers:
     @pytest.mark.parametrize(("name", "method"), [("euler", "sde_step"), ("iteration", "iterate")])
     def test_a_step_is_the_optimizers(self, name, method):
@@ -686,7 +701,7 @@ class TestSolvers:
         with jax.enable_x64(True):
             problem, x, counter = cast(PROBLEM, jnp.float64), points(3), counters(3)
             plain, tamed = (
-                solver.step(problem, solver.init(problem, x), counter).x for solver in (Euler(0.5), Tamed(0.5))
+                first_step(cast(solver, jnp.float64), problem, x, counter).x for solver in (Euler(0.5), Tamed(0.5))
             )
             gradient = np.asarray(problem.landscape.gradient(x))
         drift = gradient / (1 + 0.5 * np.linalg.norm(gradient, axis=0))
@@ -696,12 +711,11 @@ class TestSolvers:
     def test_projection_puts_the_point_back_into_the_box(self, make):
         problem, x, counter = cast(PROBLEM, jnp.float32), points(200), counters(200)
         free, boxed = cast((make(), make(project=[[-0.5, -1.0], [0.7, 1.0]])), jnp.float32)
-        far = free.step(problem, free.init(problem, x), counter).x
-        near = boxed.step(problem, boxed.init(problem, x), counter).x
+        far, near = (first_step(solver, problem, x, counter).x for solver in (free, boxed))
         low, high = np.array([[-0.5], [-1.0]], np.float32), np.array([[0.7], [1.0]], np.float32)
         np.testing.assert_array_equal(near, np.clip(far, low, high))
         assert (np.asarray(near) != np.asarray(far)).any()
-        assert np.isnan(boxed.step(problem, boxed.init(problem, x * math.nan), counter).x).all()
+        assert np.isnan(first_step(boxed, problem, x * math.nan, counter).x).all()
 
     def test_steps_of_the_jump_adapted_solver_add_up_to_max_time(self):
         with jax.enable_x64(True):
