@@ -13,11 +13,11 @@ from levyjax.sweep.rows import check_work
 
 _PILOT_TRAJECTORIES, _PILOT_STEPS = 4096, 512
 _PILOTS = 4  # programs that are tried; others count as their mean
-_MOST_CHECKED = 100  # cells; a prediction takes from 10 ms to a second
+_MOST_CHECKED = 20  # cells; a prediction takes from 10 ms to a second
 
 
 def check_hardest(config: SweepConfig) -> None:
-    """Refuse a sweep that would not end, before it starts: looks at the 100 cells of least noise, and of those of the
+    """Refuse a sweep that would not end, before it starts: looks at the 20 cells of least noise, and of those of the
     same noise at the largest alpha first. The other cells are looked at when their turn comes.
 
     Raises:
