@@ -141,6 +141,7 @@ REFUSED = [
     (["lost", "--kind", "survival"], "samples_0000.npz is damaged"),
     (["other.json", "--kind", "ratio"], "is no result that has figures"),
     (["claims", "--list"], "in report.html"),
+    (["samples.npz", "--list"], "Give its folder"),
     ([], "give a RESULT"),
 ]
 
@@ -157,6 +158,7 @@ def places(results, tmp_path_factory):
     shutil.copytree(results["escape"], folder / "lost")
     (folder / "lost" / "samples_0000.npz").write_bytes(b"PK")
     (folder / "other.json").write_text('{"this": 1}')
+    (folder / "samples.npz").write_bytes(b"PK")
     return {place.name: str(place) for place in folder.iterdir()} | {k: str(path) for k, path in results.items()}
 
 

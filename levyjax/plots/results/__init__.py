@@ -62,6 +62,8 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
 def _of_file(path: Path) -> Figures:
     if path.name in ("cells.json", "sweep.json") and (path.parent / "sweep.json").is_file():
         return _read(exits.of_sweep, path.parent)
+    if path.suffix in (".nc", ".npz", ".npy"):
+        raise ValueError(f"{path.name[-60:]} has the numbers alone. Give its folder, or the JSON file in it.")
     record = read_record(path)
     if "claims" in record:
         raise ValueError(
