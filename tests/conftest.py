@@ -16,6 +16,19 @@ import jax  # noqa: E402 (the hook has to come first)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_configure(config):
+    """Compiled programs are kept with pytest's own cache, for the other worker and the next run.
+
+    `--cache-clear` empties it, `-p no:cacheprovider` does without.
+    """
+    if config.pluginmanager.hasplugin("cacheprovider"):
+        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("programs")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        # an entry that cannot be read, as another process is writing it, is compiled
+        config.addinivalue_line("filterwarnings", "ignore:Error .* persistent compilation cache entry")
+
+
 @pytest.fixture(params=[1, pytest.param(100, marks=pytest.mark.slow)], ids="{}x".format)
 def many(request) -> int:
     """How many times its usual number of draws a law test takes; its bounds follow from that number.
