@@ -251,7 +251,7 @@ def test_rates_beside_times_are_no_samples(tmp_path, capsys):
     for kind in ("survival", "exponential-qq", "paths"):
         with pytest.raises(ValueError, match="the cells that can are 2, 3"):
             figures.draw(kind, Choice(cells=(0,)))
-    assert figures.draw("ratio").get_xlabel() == "simulated / predicted mean exit time"
+    assert figures.draw("ratio").get_xlabel() == "mean exit time / predicted"
     capsys.readouterr()
     for name in ("cells.json", "sweep.json"):  # the files of a sweep stand for their folder
         assert open_result(folder / name).source == "levyjax sweep"

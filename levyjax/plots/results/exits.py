@@ -239,7 +239,7 @@ def _ratio(row: Row, times: bool) -> float | None:
 
 
 def _ratio_name(result: ExitResult) -> str:
-    return "simulated / predicted " + ("mean exit time" if any(map(_has_times, result.rows)) else "rate")
+    return ("mean exit time" if any(map(_has_times, result.rows)) else "rate") + " / predicted"
 
 
 def _ratios(result: ExitResult, choice: Choice) -> Axes:
