@@ -387,6 +387,14 @@ def test_a_sweep_that_would_not_end_is_refused(way, tmp_path, capsys):
     assert len(contents(out)) == (3 if way == "chunk" else 0)  # those of the cell before it
 
 
+def test_a_dry_run_shows_four_digits(tmp_path, capsys):
+    (tmp_path / "sweep.toml").write_text(TOML)
+    assert main(["sweep", str(tmp_path / "sweep.toml"), "--dry-run"]) == 0
+    lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert lines["cells"] == "4"
+    assert len(lines["seconds"].lstrip("0.").partition("e")[0].replace(".", "")) <= 4
+
+
 def test_the_text_has_only_slopes_that_there_are(finished, capsys):
     assert main(["sweep", "collect", str(finished)]) == 0
     assert "slope" not in capsys.readouterr().out  # one noise level

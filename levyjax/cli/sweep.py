@@ -85,10 +85,17 @@ def render(result: dict[str, Any]) -> str:
         columns = [name for name in dict.fromkeys(chain(*result["cells"])) if name not in hidden]
         return "\n\n".join([table(result["cells"], columns), *slope_tables(result["slopes"])])
     shown = {name: value for name, value in result.items() if not isinstance(value, (list, dict))}
-    lines = [f"{name.replace('_', ' ')}: {'-' if value is None else value}" for name, value in shown.items()]
+    lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in shown.items()]
     if len(result.get("environments", ())) > 1:
         lines.append("warning: chunks were computed with different versions or devices; last bits may differ")
     return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """A count in full, a measured number with four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
 
 
 def _shard(text: str | None) -> tuple[int, int]:
