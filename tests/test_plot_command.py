@@ -171,6 +171,12 @@ def test_refused_in_one_sentence(argv, expected, places, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"^{tmp_path.name} holds no result"):
+        open_result(".")
+
+
 def test_help_needs_no_jax():
     code = "import sys, levyjax.cli as c; c.main(['plot', '--help']); sys.exit('jax' in sys.modules)"
     began = time.perf_counter()

@@ -43,7 +43,7 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
     Raises:
         ValueError: nothing is there, it is damaged, or it is no result.
     """
-    place = Path(path)
+    place = Path(path).absolute()  # "." has no name
     if place.is_dir():
         for name, reader in _FILES:
             if (place / name).is_file():
