@@ -329,6 +329,20 @@ def test_damaged_checkpoints_are_one_sentence(tmp_path, damage):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_long_name_of_an_axis_is_cut_in_the_message():
+    tables = {
+        "landscape": {"kind": "quadratic", "hessian": 1.0},
+        "basin": {"kind": "ball", "radius": 1.0},
+        "dynamics": {"kind": "sgd"},
+        "noise": {"kind": "independent", "alpha": 1.5},
+        "run": {"noise_level": 0.1, "dt": 0.1},
+        "sweep": {"axes": {"run." + "x" * 5000: [1, 2]}, "zip": [["run.dt", "basin.radius"]]},
+    }
+    with pytest.raises(ConfigError, match="zip names") as refused:
+        parse_sweep(tables)
+    assert len(str(refused.value)) < 1000
+
+
 def test_long_doubles_that_are_no_numbers(tmp_path):
     """Bit patterns that the processor calls invalid: counted as not finite, without a warning."""
     (tmp_path / "noise.npy").write_bytes(npy(np.arange(1.0, 41.0), descr="<f16", shape=(20,)))

@@ -30,7 +30,7 @@ def show(value: Any, depth: int = 2) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(_cut(value), ensure_ascii=False)
+        return json.dumps(cut(value), ensure_ascii=False)
     if isinstance(value, int):
         return str(value) if value.bit_length() <= 128 else f"an integer of {value.bit_length()} bits"
     if isinstance(value, float):
@@ -49,7 +49,8 @@ def _show_list(value: list | tuple, depth: int) -> str:
     return "[" + ", ".join(shown + ["..."] * (len(value) > _ITEMS_SHOWN)) + "]"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """The beginning of a long text."""
     return text if len(text) <= _CHARACTERS_SHOWN else text[: _CHARACTERS_SHOWN - 3] + "..."
 
 
@@ -61,7 +62,7 @@ def nearest(name: Any, names: Iterable[str]) -> str:
 
 def listing(names: Iterable[str]) -> str:
     """The names in a row: `"a", "b", "c"`."""
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(map(show, names))
 
 
 def refuse(value: Any, where: str, give: str) -> ConfigError:

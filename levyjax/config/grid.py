@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from levyjax.config.checks import ConfigError, integer, listing, nearest, refuse, show
+from levyjax.config.checks import ConfigError, cut, integer, listing, nearest, refuse, show
 from levyjax.config.load import bare, beside, naming, parse, read_toml
 from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import MAX_CELLS, Cell, cells, coordinates
@@ -239,5 +239,5 @@ def _variant(tables: Mapping[str, Any], values: Mapping[str, Any]) -> RunConfig:
     except ConfigError as error:
         if not values:
             raise
-        shown = ", ".join(f"{k} = {show(v['label'] if k in TABLES else v)}" for k, v in values.items())
+        shown = ", ".join(f"{cut(k)} = {show(v['label'] if k in TABLES else v)}" for k, v in values.items())
         raise ConfigError(f"{error} (where {shown})") from None
