@@ -64,8 +64,8 @@ def column_rate(
         >>> from levyjax.landscapes import Quadratic
         >>> landscape = Quadratic([1.0, 4.0])
         >>> parts = landscape, Sublevel(landscape, 0.5), Independent(1.5, [1.0, 0.1]), SGD()
-        >>> rate, error, count = column_rate(EscapeProblem(*parts, 0.01), quadratic=True)
-        >>> round(rate * 1e4, 4), error, count
+        >>> found = column_rate(EscapeProblem(*parts, 0.01), quadratic=True)
+        >>> round(found.rate * 1e4, 4), found.standard_error, found.num_columns
         (4.3462, 0.0, 2)
     """
     _check(problem, num_columns)
