@@ -178,7 +178,7 @@ class TestDevices:
         mesh = chunks._mesh(tuple(jax.devices()[:num_devices]))
         state = chunks._start(process, chunks._work(0, 1024, 256, num_devices, 100), 128, 256, mesh)
         key = (jnp.uint32(0), jnp.uint32(0))
-        return chunks._advance.lower(process, key, state, jnp.int32(4), mesh=mesh, narrower=(64,))
+        return chunks._advance.lower(process, key, state, jnp.int32(4), mesh=mesh, narrower=(64,), block=lanes.Block())
 
     @pytest.mark.parametrize("make", [euler, jumps])
     def test_no_collectives(self, make):
@@ -217,7 +217,7 @@ class TestDevices:
         state = lanes.idle_lanes(process, 256, 1024, 1)
 
         def advance(process, key, work, state, max_blocks):
-            return lanes.advance(process, key, work, *state, max_blocks, (64,))
+            return lanes.advance(process, key, work, *state, max_blocks, (64,), lanes.Block())
 
         leaves, tree = jax.tree.flatten((process, (jnp.uint32(0), jnp.uint32(0)), work, state, jnp.int32(1)))
         function = jax.jit(lambda *leaves: jax.tree.leaves(advance(*jax.tree.unflatten(tree, leaves))))

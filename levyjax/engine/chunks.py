@@ -97,7 +97,7 @@ def _advance(
     *,
     mesh: Mesh,
     narrower: tuple[int, ...],
-    block: Block = Block(),  # noqa: B008 (a constant)
+    block: Block,
 ):
     """`lanes.advance` on every device for its own lanes; the loops do not talk to each other.
 

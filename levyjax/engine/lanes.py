@@ -236,7 +236,7 @@ def advance(
     slots: Slots,
     max_blocks: Array,
     narrower: tuple[int, ...],
-    block: Block = Block(),  # noqa: B008 (a constant)
+    block: Block,
 ) -> tuple[Array, Work, Lanes, Slots]:
     """Run blocks until every trajectory of the chunk has ended or `max_blocks` are done; then write and start others.
 
