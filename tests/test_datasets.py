@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import run_files
 import xarray
 
 from levyjax import EscapeProblem, Plan, escape, predict, simulate, stable, tails, training
@@ -197,25 +198,7 @@ def test_results_load_without_xarray():
     assert "xarray" not in vars(importlib.import_module("levyjax.datasets"))
 
 
-RUN = """
-[landscape]
-kind = "quadratic"
-hessian = [1.0, 0.5]
-[basin]
-kind = "box"
-lower = [-1.0, -1.0]
-upper = [1.0, 1.0]
-[dynamics]
-kind = "sgd"
-[noise]
-kind = "independent"
-alpha = [1.2, 1.8]
-[run]
-noise_level = [0.5, 0.25]
-dt = 0.1
-num_trajectories = 40
-max_time = 100.0
-"""
+RUN = run_files.RUN + "max_time = 100.0\n"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from run_files import RUN
 
 from levyjax.cli import main
 from levyjax.escape import Plan, simulate, simulate_paths
@@ -22,24 +23,6 @@ from levyjax.solvers import Euler
 
 mpl.use("Agg")
 
-RUN = """
-[landscape]
-kind = "quadratic"
-hessian = [1.0, 0.5]
-[basin]
-kind = "box"
-lower = [-1.0, -1.0]
-upper = [1.0, 1.0]
-[dynamics]
-kind = "sgd"
-[noise]
-kind = "independent"
-alpha = [1.2, 1.8]
-[run]
-noise_level = [0.5, 0.25]
-dt = 0.1
-num_trajectories = 40
-"""
 SWEEP = RUN.replace('[dynamics]\nkind = "sgd"', '[[dynamics]]\nkind = "sgd"\n[[dynamics]]\nkind = "adam"').replace(
     "num_trajectories = 40", "num_trajectories = 40\nmax_time = 40.0"
 )
