@@ -9,6 +9,7 @@ TOPICS = {
     "cost": "what a mean exit time to 1% costs against the noise level",
     "work_precision": "error of mean exit times and rates against seconds, by exact values",
     "agreement": "mean exit times by four methods, and why they differ where they do",
+    "crosscheck": "random exit problems under symmetries and by several methods: what does not agree",
     "startup": "seconds until the first result, and peak memory",
     "training": "what statistics of gradient noise cost over the gradients, and training beside a lean optax loop",
     "law": "functions of the stable law: points a second beside SciPy, errors against a table of 20 digits",

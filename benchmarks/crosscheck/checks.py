@@ -1,0 +1,384 @@
+"""Numbers of one problem by every method, and what two of them must have in common."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from levyjax.escape import EscapeProblem, Plan, exit_rate, interval_reference, predict, quasi_stationary_rate, simulate
+from levyjax.solvers import Iteration, JumpAdapted
+
+from . import oracle
+from .describe import Description, problem_of
+from .draw import METHODS_ALPHA, curvatures, driver_of, rays_of, reach_of
+from .images import Image
+
+COUNT = 2048  # trajectories of every simulation: exit times are nearly exponential, so 2.2%
+SIGMAS = 5.0  # of both together: 1 false alarm in 1.7 million comparisons
+PVALUE = 5.7e-7  # the same for laws
+BIAS = {"jump_adapted": 0.01, "quasi_stationary": 0.005, "limit": 0.02, "reference": 1e-3, "iteration": 0.0}
+SETTLED = 30.0  # kappa from which on a start at the minimum is one from the quasi-stationary law
+LEAST_LEVEL = 1e-2  # of a noise level in half widths, below which the reference loses digits
+SECONDS = 20.0  # of processor time that one simulation may take
+MOST_STEPS = 1e7  # of all trajectories together, of the oracle and of an iteration
+FINE = 3e-3  # of the way to the boundary: a step's noise, up to which Euler's steps have the law of the overshoot
+SAME = 1e-6  # of two images' predictions
+
+
+class Refused(Exception):
+    """A method has no number for a problem, and says why."""
+
+
+class Found(NamedTuple):
+    """A mean exit time with its standard error and the bias that its method states, both absolute; and laws."""
+
+    mean: float
+    error: float
+    bias: float
+    times: Any = None
+    shares: dict[str, float] | None = None
+    shares_count: float = math.inf  # trajectories behind the shares; inf where they are no sample
+    overshoot: Any = None
+
+
+class Check(NamedTuple):
+    """Two numbers that had to agree: by how much they do not, in standard errors, and what was allowed."""
+
+    pair: str
+    quantity: str
+    ratio: float  # less 1; a difference of shares, or of distribution functions
+    sigmas: float  # beyond the bias, in combined standard errors; 0 where there are none
+    passed: bool
+    detail: str = ""
+
+
+def reason_of(text: str) -> str:
+    """A refusal's reason without its numbers."""
+    words = text.split(": ")[0] if len(text) > 60 else text
+    return " ".join("#" if any(c.isdigit() for c in word) else word for word in words.split())[:90]
+
+
+def built(description: Description) -> EscapeProblem:
+    """levyjax's problem.
+
+    Raises:
+        Refused: it does not make it.
+    """
+    try:
+        return problem_of(description)
+    except ValueError as error:
+        raise Refused(reason_of(str(error))) from None
+
+
+def solver_of(description: Description) -> Iteration | None:
+    """What `predict` is told."""
+    return Iteration() if description.view == "iteration" else None
+
+
+def prediction(description: Description) -> Any:
+    """levyjax's prediction, with a rate.
+
+    Raises:
+        Refused: it has none.
+    """
+    try:
+        found = predict(built(description), solver_of(description))
+    except ValueError as error:
+        raise Refused(reason_of(str(error))) from None
+    if found.rate is None:
+        raise Refused(reason_of(found.reasons[0]))
+    return found
+
+
+def limited(work: Callable[[Callable[..., None]], Any]) -> Any:
+    """Work that is stopped when it has taken too long.
+
+    Raises:
+        Refused: it took too long, or levyjax refuses.
+    """
+    began = time.process_time()
+
+    def on_progress(*_: Any) -> None:
+        if time.process_time() - began > SECONDS:
+            raise KeyboardInterrupt
+
+    try:
+        return work(on_progress)
+    except KeyboardInterrupt:
+        if time.process_time() - began < SECONDS:
+            raise  # from the keyboard
+        raise Refused("took too long") from None
+    except ValueError as error:
+        raise Refused(reason_of(str(error))) from None
+
+
+def simulated(description: Description, solver: Any, bias: float, seed: int) -> Found:
+    """Exits by one of levyjax's solvers."""
+    problem = built(description)
+    samples = limited(lambda tell: simulate(problem, Plan(solver, COUNT), seed, tell))
+    if not samples.exited.all():
+        raise Refused(f"{samples.count(samples.exit_code.max())} paths ended otherwise")
+    times = np.asarray(samples.exit_time, float)
+    names = samples.face_names
+    shares = np.bincount(samples.exit_face, minlength=len(names)) / len(times)
+    mean, error = moments(times)
+    outside = overshoot(problem, samples.exit_position)
+    return Found(mean, error, bias * mean, times, dict(zip(names, shares.tolist(), strict=True)), len(times), outside)
+
+
+def moments(times: np.ndarray) -> tuple[float, float]:
+    """The mean and its standard error."""
+    return float(times.mean()), float(times.std() / math.sqrt(len(times)))
+
+
+def overshoot(problem: EscapeProblem, positions: np.ndarray) -> np.ndarray:
+    """How far beyond the boundary exits end: the gauge of the way from the minimum."""
+    with jax.enable_x64(True):
+        origin = jnp.asarray(problem.landscape.minimum)
+        return np.asarray(_gauge(problem.basin, origin, jnp.asarray(positions.T, float) - origin[:, None]))
+
+
+@jax.jit
+def _gauge(basin: Any, origin: Any, rays: Any) -> Any:
+    return basin.gauge(origin, rays)
+
+
+def stated(description: Description) -> bool:
+    """Whether jump_adapted and quasi_stationary state an error here."""
+    low, high = METHODS_ALPHA
+    parts = description.noise.parts
+    own = parts["driver"].parts if "driver" in parts else parts
+    alphas = np.asarray(own.get("alphas", own.get("alpha", 2.0)))
+    return bool((alphas >= low).all() and ((alphas <= high) | (alphas == 2)).all())
+
+
+def jump_adapted(description: Description, seed: int) -> Found:
+    """Its mean is within 1%."""
+    if description.view != "sde" or not stated(description):
+        raise Refused("no stated error")
+    return simulated(description, JumpAdapted(), BIAS["jump_adapted"], seed)
+
+
+def iteration(description: Description, seed: int, expected: float = 0.0) -> Found:
+    """The optimizer itself, which has no error but its sample's."""
+    if description.view != "iteration":
+        raise Refused("is an SDE")
+    if COUNT * expected > 10 * MOST_STEPS * description.dynamics.parts["learning_rate"]:
+        raise Refused("too many steps")
+    return simulated(description, Iteration(), BIAS["iteration"], seed)
+
+
+def quasi_stationary(description: Description, seed: int) -> Found:
+    """The mean from the quasi-stationary law, within 0.5%."""
+    if description.view != "sde" or not stated(description):
+        raise Refused("no stated error")
+    problem = built(description)
+    rate = limited(lambda tell: quasi_stationary_rate(problem, seed, relative_error=0.01, on_progress=tell))
+    if not rate.converged:
+        raise Refused("did not converge")
+    return Found(1 / rate.rate, rate.standard_error / rate.rate**2, BIAS["quasi_stationary"] / rate.rate)
+
+
+def reference(description: Description, quasi: bool = False) -> Found:
+    """The boundary value problem's solution, from the start or from the quasi-stationary law."""
+    if description.dimension > 1 or description.view != "sde" or description.dynamics.kind != "SGD":
+        raise Refused("not one-dimensional")
+    problem = built(description)
+    try:
+        found = interval_reference(problem, relative_error=1e-4, max_degree=12)
+        if found.error > BIAS["reference"]:
+            raise Refused("states a large error")
+        if quasi:
+            return Found(1 / found.rate, 0.0, BIAS["reference"] / found.rate)
+        mean, above = float(found.mean_exit_time()), float(found.exit_probability_above())
+    except ValueError as error:
+        raise Refused(reason_of(str(error))) from None
+    names = problem.basin.face_names(1)
+    shares = {names[0]: 1 - above, names[1]: above} if len(names) == 2 else None
+    return Found(mean, 0.0, found.error * mean, None, shares)
+
+
+def plain(description: Description, seed: int, settled: bool, expected: float = 0.0) -> Found:
+    """The oracle: an iteration as it is, an SDE by Euler's steps with clocks of three lengths.
+
+    Raises:
+        Refused: a piece that it does not know, or too many steps until the expected mean exit time.
+    """
+    dt, every, fine = 0.0, (1,), True
+    if description.view == "sde":
+        dt, every = euler_step(description), (1, 2, 4)
+        fine = description.alpha < 2 and noise_of_step(description, dt) < FINE
+    if COUNT * expected > MOST_STEPS * (dt or description.dynamics.parts["learning_rate"]):
+        raise Refused("too many steps")
+    try:
+        times, places = oracle.exits(description, COUNT, seed, dt, settled=settled, every=every, most=2 * MOST_STEPS)
+    except oracle.Unknown as error:
+        raise Refused(str(error)) from None
+    mean, error, bias = oracle.continuous_mean(times, description.alpha)
+    problem = built(description)
+    names = problem.basin.face_names(description.dimension)
+    with jax.enable_x64(True):
+        origin = jnp.asarray(problem.landscape.minimum)
+        face = np.asarray(problem.basin.face(origin, jnp.asarray(places)))
+    shares = np.bincount(face, minlength=len(names)) / COUNT
+    bias = 0.0 if description.view == "iteration" else bias
+    beyond = overshoot(problem, places.T) if fine else None
+    return Found(mean, error, abs(bias), times[0], dict(zip(names, shares.tolist(), strict=True)), COUNT, beyond)
+
+
+def fastest_rate(description: Description) -> float:
+    """Of the drift and of the optimizer's averages; without drift, of the noise's way through the basin."""
+    parts, fastest = description.dynamics.parts, curvatures(description.landscape)[0]
+    if "preconditioner" in parts:
+        fastest /= float(parts["preconditioner"].min())
+    if description.dynamics.kind == "Momentum":
+        fastest = max(fastest, (1 - parts["beta"]) / parts["learning_rate"])
+    if parts.get("variant") in ("corrected", "malladi"):
+        fastest = max(fastest, (1 - parts["beta1"]) / parts["learning_rate"])
+    return fastest
+
+
+def euler_step(description: Description) -> float:
+    """The oracle's step: a small part of the times in which the drift and the noise cross the basin."""
+    crossing = widest(description) ** -description.alpha
+    return min(0.02 / max(fastest_rate(description), 1e-12), 1e-3 * crossing)
+
+
+def noise_of_step(description: Description, dt: float) -> float:
+    """How far a step's noise goes, as a part of the way to the boundary."""
+    return widest(description) * dt ** (1 / description.alpha)
+
+
+def widest(description: Description) -> float:
+    """What a unit of L moves at most, as a part of the way to the boundary."""
+    own = driver_of(description.noise)
+    try:
+        return description.noise_level * reach_of(
+            description.basin, description.minimum, rays_of(own, description.dynamics)
+        )
+    except oracle.Unknown as error:
+        raise Refused(str(error)) from None
+
+
+# What two numbers must have in common
+
+
+def compare(pair: str, one: Found, other: Found, time: float = 1.0, faces: dict[str, str] | None = None) -> list[Check]:
+    """Means, faces, times and overshoot of two, the other's times in another unit and its faces renamed."""
+    checks = [means(pair, one, other, time)]
+    if one.shares is not None and other.shares is not None and faces is not None:
+        checks.append(faces_agree(pair, one, other, faces))
+    if one.times is not None and other.times is not None:
+        checks.append(laws(pair, "law of times", one.times / one.mean, other.times / other.mean, 0.01))
+    if one.overshoot is not None and other.overshoot is not None:
+        checks.append(laws(pair, "overshoot", one.overshoot, other.overshoot, 0.02))
+    return checks
+
+
+def means(pair: str, one: Found, other: Found, time: float = 1.0) -> Check:
+    """Within the stated errors of both and 5 combined standard errors."""
+    ratio = other.mean / time / one.mean - 1
+    error = math.hypot(one.error / one.mean, other.error / other.mean)
+    beyond = max(abs(ratio) - (one.bias / one.mean + other.bias / other.mean), 0.0)
+    sigmas = beyond / error if error else 0.0
+    passed = sigmas <= SIGMAS if error else beyond == 0
+    return Check(pair, "mean", ratio, sigmas, bool(passed), f"{one.mean:.6g} and {other.mean / time:.6g}")
+
+
+def faces_agree(pair: str, one: Found, other: Found, faces: dict[str, str]) -> Check:
+    """The face whose two shares are furthest apart."""
+    worst, bias = (0.0, 0.0, ""), 0.0 if math.isinf(one.shares_count + other.shares_count) else 0.02
+    for name, share in (one.shares or {}).items():
+        if name not in faces:
+            continue
+        image = (other.shares or {}).get(faces[name], 0.0)
+        counts = [found.shares_count for found in (one, other)]
+        middle = min(max((share + image) / 2, 1 / COUNT), 1 - 1 / COUNT)
+        error = math.sqrt(middle * (1 - middle) * sum(1 / count for count in counts))
+        sigmas = (
+            max(abs(share - image) - bias, 0.0) / error if error else (math.inf if abs(share - image) > SAME else 0.0)
+        )
+        worst = max(worst, (sigmas, share - image, name), key=lambda item: item[0])
+    return Check(pair, "faces", worst[1], worst[0] if math.isfinite(worst[0]) else 0.0, worst[0] <= SIGMAS, worst[2])
+
+
+def laws(pair: str, quantity: str, one: np.ndarray, other: np.ndarray, bias: float) -> Check:
+    """Two samples' distribution functions, by Kolmogorov and Smirnov."""
+    distance = float(stats.ks_2samp(one, other, method="asymp").statistic)
+    size = len(one) * len(other) / (len(one) + len(other))
+    limit = math.sqrt(-math.log(PVALUE / 2) / 2 / size) + bias
+    return Check(pair, quantity, distance, SIGMAS * distance / limit, distance <= limit)
+
+
+def pareto(found: Found, alpha: float) -> Check:
+    """At small noise the overshoot is beyond u with probability u^-alpha, on every ray alike."""
+    distance = float(stats.kstest(found.overshoot, lambda u: 1 - np.maximum(u, 1.0) ** -alpha).statistic)
+    limit = math.sqrt(-math.log(PVALUE / 2) / 2 / len(found.overshoot)) + 0.02
+    return Check("jump_adapted~limit", "overshoot", distance, SIGMAS * distance / limit, distance <= limit)
+
+
+def as_found(prediction: Any) -> Found:
+    """A prediction's numbers, with the error of a limit that is called valid."""
+    rate, mean = prediction.rate, prediction.mean_exit_time or 1 / prediction.rate
+    return Found(
+        mean, prediction.rate_error / rate**2, BIAS["limit"] * mean, None, prediction.exit_probabilities or None
+    )
+
+
+def outcome(work: Callable[[], Any]) -> tuple[Any, str | None]:
+    """What a method gives, or why it gives nothing."""
+    try:
+        return work(), None
+    except Refused as error:
+        return None, str(error)
+
+
+def images_agree(one: Any, why: str | None, image: Image, other: Any, why_not: str | None) -> list[Check]:
+    """The predictions of a problem and of its image: both or neither, and the same numbers."""
+    if (one is None) != (other is None):
+        return [Check(image.name, "refused one of two", math.nan, 0.0, not image.strict, why or why_not or "")]
+    if one is None:
+        return []
+    ratio = one.rate / (other.rate * image.time) - 1
+    error = math.hypot(one.rate_error / one.rate, other.rate_error / other.rate)
+    passed = abs(ratio) <= SAME + SIGMAS * error
+    sigmas = abs(ratio) / error if error else 0.0
+    checks = [
+        Check(image.name, "predicted rate", ratio, sigmas, passed, f"{one.rate:.8g} and {other.rate * image.time:.8g}")
+    ]
+    if image.faces and one.exit_probabilities and other.exit_probabilities:
+        apart = {
+            name: share - other.exit_probabilities.get(image.faces.get(name, ""), 0.0)
+            for name, share in one.exit_probabilities.items()
+            if name in image.faces
+        }
+        worst = max(apart, key=lambda name: abs(apart[name])) if apart else ""
+        allowed = 0.02 if error else 1e-5  # shares of sampled rays have no stated error
+        checks.append(
+            Check(
+                image.name, "predicted faces", apart.get(worst, 0.0), 0.0, abs(apart.get(worst, 0.0)) <= allowed, worst
+            )
+        )
+    if image.strict:
+        checks.append(Check(image.name, "valid", 0.0, 0.0, one.valid == other.valid, f"{one.valid} and {other.valid}"))
+    return checks
+
+
+def gauge_agrees(description: Description, found: Any) -> list[Check]:
+    """`exit_rate` is `predict`'s rate where the noise-free flow stays inside."""
+    if description.view != "sde" or description.dynamics.kind != "SGD" or not found.kappa or found.rate_error:
+        return []
+    if any("flow" in reason or "drift" in reason for reason in found.reasons):
+        return []
+    try:
+        with jax.enable_x64(True):
+            rate = float(exit_rate(built(description)))
+    except (ValueError, Refused):
+        return []
+    ratio = rate / found.rate - 1
+    return [Check("limit~exit_rate", "rate", ratio, 0.0, abs(ratio) <= 1e-4, f"{found.rate:.8g} and {rate:.8g}")]
