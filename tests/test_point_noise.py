@@ -14,9 +14,9 @@ import pytest
 
 import levyjax.noise
 from levyjax.arrays import cast
-from levyjax.basins import Box
+from levyjax.basins import Ball, Box
 from levyjax.dynamics import SGD, Adam, Momentum
-from levyjax.escape import EscapeProblem, Plan, interval_reference, predict, simulate, unit_rate
+from levyjax.escape import EscapeProblem, Plan, exit_rate, interval_reference, predict, simulate, unit_rate
 from levyjax.landscapes import Flat, LinearRegression, LogisticRegression, Quadratic
 from levyjax.noise import (
     Gaussian,
@@ -237,6 +237,11 @@ def valley(noise, noise_level, box=(-1.0, 1.5)):
     return EscapeProblem(Quadratic([1.0]), Box([box[0]], [box[1]]), noise, SGD(), noise_level)
 
 
+def waves(x, parameters):
+    """A(y) = 1 + a sin(2 y + b), above 0 for a below 1."""
+    return 1 + parameters[0] * jnp.sin(2 * x + parameters[1])
+
+
 def exponential_scale(x):
     """A(y) = exp(y): y' = A(y) z has the solution -log(exp(-x) - z)."""
     return jnp.exp(x)
@@ -287,6 +292,66 @@ class TestStateDependent:
         np.testing.assert_allclose(list(prediction.exit_probabilities.values()), parts / parts.sum(), rtol=1e-7)
         ito = predict(valley(dataclasses.replace(noise, kind="ito"), noise_level))
         assert ito.rate == pytest.approx((tail_constant(1.5) / 1.5 * (noise_level / np.array([1, 1.5])) ** 1.5).sum())
+
+    def test_rates_of_marcus_have_derivatives(self):
+        """In all that sets them: both of A's parameters, the bounds, the minimum, the noise's level, alpha and scale.
+
+        The flow's time to the boundary is the integral of 1/A, so the rate has a quadrature, whose differences the
+        derivatives are to match. (A search that does not differentiate its own end is off by 3.5% in the first.)
+        """
+
+        def rate(values):
+            a, b, low, high, minimum, level, alpha, scale = values
+            noise = StateDependent(Independent(alpha, scale[None]), waves, jnp.stack([a, b]), "marcus")
+            landscape, basin = Quadratic(jnp.ones(1), minimum[None]), Box(low[None], high[None])
+            return exit_rate(EscapeProblem(landscape, basin, noise, SGD(), level))
+
+        def expected(values):
+            a, b, low, high, minimum, level, alpha, scale = values
+            nodes, weights = np.polynomial.legendre.leggauss(60)
+
+            def time(end):
+                half = (end - minimum) / 2
+                return abs(half * (weights / (1 + a * np.sin(2 * (minimum + half * (nodes + 1)) + b))).sum())
+
+            reach = np.array([time(low), time(high)])
+            return float(tail_constant(alpha)) / alpha * ((level * scale / reach) ** alpha).sum()
+
+        at = np.array([0.5, 0.3, -1.0, 1.5, 0.2, 0.05, 1.5, 0.8])
+        with jax.enable_x64(True):
+            assert float(rate(jnp.asarray(at))) == pytest.approx(expected(at), rel=1e-9)
+            reverse, forward = (np.asarray(jax.jit(make(rate))(jnp.asarray(at))) for make in (jax.grad, jax.jacfwd))
+            steps = 1e-5 * np.eye(len(at))
+            slopes = [(expected(at + step) - expected(at - step)) / 2e-5 for step in steps]
+        np.testing.assert_allclose(reverse, slopes, rtol=1e-6)
+        np.testing.assert_allclose(forward, reverse, rtol=1e-12)
+
+    def test_rates_of_marcus_in_the_plane_have_derivatives(self):
+        """A matrix A(y) and a ball: the flow is bent, and the boundary is not where it was."""
+        rays = np.array([[1.0, -0.6, 0.1], [0.2, 0.8, -1.0]])
+
+        def reaches(values):
+            noise = StateDependent(
+                Independent(1.5, [1.0, 1.0]), lambda x, p: p[0] * turned(p[1] * x), values[:2], "marcus"
+            )
+            out, gauge = noise.way_out(Ball(values[2], jnp.zeros(2)), values[3:], jnp.asarray(rays))
+            return jnp.concatenate([out.ravel(), gauge])
+
+        with jax.enable_x64(True):
+            at, reaches = jnp.asarray([1.0, 0.7, 0.8, 0.1, -0.2]), jax.jit(reaches)
+            slopes = jax.jit(jax.jacrev(reaches))(at)
+            for place, step in enumerate(1e-5 * jnp.eye(len(at))):
+                expected = (reaches(at + step) - reaches(at - step)) / 2e-5
+                np.testing.assert_allclose(slopes[:, place], expected, rtol=1e-6, atol=1e-8)
+
+    def test_a_dispersion_that_hides_what_is_differentiated_is_refused(self):
+        def rate(size):
+            noise = StateDependent(Independent(1.5, [1.0]), lambda x: 1 + size * x**2, kind="marcus")
+            return exit_rate(valley(noise, 0.05))
+
+        for derivative in (jax.grad, jax.jacfwd):
+            with pytest.raises(ValueError, match=r"^The dispersion's function [^\n]+ one of its parameters\."):
+                derivative(rate)(0.5)
 
     @pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
     def test_exits_of_marcus(self, count):
