@@ -1,6 +1,7 @@
 """The block log-moment estimator, which the paper uses, with an interval."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,7 @@ def block_log_moment_as_published(data: Any) -> TailEstimate:
     length = next(k for k in range(math.isqrt(values.size), 0, -1) if values.size % k == 0)
     if length == 1:
         raise ValueError(f"data holds {values.size} values, a prime number, which has no blocks. Leave one value out.")
-    logs = [np.log(np.abs(part) + np.spacing(1.0)) for part in (values.reshape(-1, length).sum(axis=1), values)]
-    growth = (logs[0] - logs[1].reshape(-1, length).mean(axis=1)) / math.log(length)
+    growth = _published_growth(values.reshape(-1, length))
     inverse, error = growth.mean(keepdims=True), growth.std(ddof=1, keepdims=True) / math.sqrt(growth.size)
     alpha, interval = _invert(inverse, error, growth.size)
     zeros = int((values == 0).sum())
@@ -159,6 +159,18 @@ def inverse_alpha(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarr
     influence = influence_sums - influence_values
     error = influence.std(axis=0, ddof=1) / math.sqrt(len(influence))
     return (mean_sums - mean_values) / math.log(length), error / math.log(length)
+
+
+def _published_growth(blocks: np.ndarray) -> np.ndarray:
+    """1/alpha of every block (blocks, K1), as the paper's code has it."""
+    sums, values = (np.log(np.abs(part) + np.spacing(1.0)) for part in (blocks.sum(axis=1), blocks))
+    return (sums - values.mean(axis=1)) / math.log(blocks.shape[1])
+
+
+INVERSE_BY_BLOCKS: dict[str, Callable[[np.ndarray], float]] = {  # method -> 1/alpha of whole blocks (blocks, K1)
+    METHOD: lambda blocks: float(inverse_alpha(blocks.reshape(-1, 1), blocks.shape[1])[0][0]),
+    f"{METHOD}_as_published": lambda blocks: float(_published_growth(blocks).mean()),
+}
 
 
 def _log_mean(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
