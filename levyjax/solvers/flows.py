@@ -16,6 +16,7 @@ from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.noise import has_jumps
+from levyjax.solvers.small_jumps import Groups, axis_covariances, correlated, grouped, related, relaxed, summed
 from levyjax.stable import normal
 
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
@@ -27,6 +28,7 @@ _LINEAR_ZONES = ((0.8, 0.02), (0.4, 0.02), (0.2, 0.02), (0.1, 0.02), (0.05, 0.1)
 _NONLINEAR_ZONE, _SMOOTH = 0.005, (1e-5, 0.02)
 _KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not even linear in the last: a kink
 _SETTLED = 0.1
+_EQUAL = 1e-9  # relaxation rates that differ by less are one
 
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
@@ -70,9 +72,48 @@ def _size(parts: Array) -> Array:
     return jnp.maximum(parts.max(), parts.sum() / 4)
 
 
+def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> Array:
+    """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
+    sizes, axes = np.linalg.eigh(covariance)
+    principal = axes * np.sqrt(np.maximum(sizes, 0))
+    return jnp.maximum(*(_size(farthest(problem, jnp.asarray(root)) ** 2) for root in (principal, principal @ axes.T)))
+
+
 def _rest(problem: Any, state: Any) -> Any:
     """The state at rest at the minimum."""
     return problem.dynamics.rest(column(jnp.asarray(problem.landscape.minimum), state.x) + 0 * state.x, problem.noise)
+
+
+class Apart(NamedTuple):
+    """Small jumps that move every mode by itself; `mixing` is (V' epsilon A)^2, or its diagonal."""
+
+    mixing: Any
+
+    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+        """What they add to the modes in `time`."""
+        return jnp.sqrt(apply(self.mixing, variances) * shrunk) * draws
+
+
+class Alike(NamedTuple):
+    """Small jumps that move several modes at once, all of which relax at one rate; `columns` are V' epsilon A."""
+
+    columns: Any
+
+    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+        """What they add to the modes in `time`."""
+        return jnp.sqrt(shrunk) * apply(self.columns, jnp.sqrt(variances) * draws)
+
+
+class Together(NamedTuple):
+    """Small jumps that move several modes at once, which relax at rates of their own."""
+
+    groups: Groups
+    parts: Any  # (size, size, groups, axes): covariance per unit of time
+
+    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+        """What they add to the modes in `time`."""
+        covariance = summed(self.parts, variances) * relaxed(decay, time, self.groups)
+        return self.groups.scatter(correlated(covariance, self.groups.gather(draws)))
 
 
 class LinearFlow(NamedTuple):
@@ -80,7 +121,7 @@ class LinearFlow(NamedTuple):
 
     basis: Any  # (d, d) eigenvectors in columns, or None for the axes
     decay: Float[Array, " d"]
-    mixing: Any  # (d, d): (V' epsilon A)^2, or its diagonal
+    noise: Apart | Alike | Together
     diffusion: Any  # squared reach per unit of time of the small jumps, at depth 1
     least_power: Any  # depth^alpha from which on a step may last until the next large jump
     slowest: Any
@@ -106,8 +147,7 @@ class LinearFlow(NamedTuple):
         modes = offset if self.basis is None else apply(self.basis.T, offset)
         decay = column(self.decay, state.x)
         shrunk = jnp.where(decay > 0, -jnp.expm1(-2 * decay * time) / (2 * jnp.where(decay > 0, decay, 1)), time)
-        spread = jnp.sqrt(apply(self.mixing, variances) * shrunk)
-        modes = jnp.exp(-decay * time) * modes + spread * normal(bits)
+        modes = jnp.exp(-decay * time) * modes + self.noise.amount(self.decay, time, shrunk, variances, normal(bits))
         return state._replace(x=center + (modes if self.basis is None else apply(self.basis, modes)))
 
 
@@ -205,8 +245,11 @@ def _columns(problem: Any) -> np.ndarray:
 
 def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | SteppedFlow:
     """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
-    columns = _columns(problem)
-    diffusion = _size(farthest(problem, jnp.asarray(columns)) ** 2 * variances)
+    columns, amounts = _columns(problem), np.asarray(variances)
+    if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
+        diffusion = _widest(problem, columns * amounts @ columns.T)
+    else:
+        diffusion = _size(farthest(problem, jnp.asarray(columns)) ** 2 * variances)
     linear = isinstance(problem.dynamics, SGD) and isinstance(problem.landscape, Quadratic | Flat)
     if linear:
         made = _linear_flow(problem, np.asarray(variances), diffusion)
@@ -221,20 +264,39 @@ def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearF
     decay, basis = np.linalg.eigh(hessian)
     if on_axes:
         decay, basis = np.diag(hessian), np.eye(len(hessian))
-    columns = _columns(problem)
-    mixing = (columns if on_axes else basis.T @ columns) ** 2
-    diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
-    spread = mixing @ variances / (2 * np.maximum(decay, 1e-300))
-    reach = farthest(problem, jnp.asarray(basis))
-    least = _least_power(problem, _size(reach**2 * spread), decay.min(), _SKIP_SPREAD)
+    columns = _columns(problem) if on_axes else basis.T @ _columns(problem)
+    noise = _mode_noise(problem, columns, variances, decay)
+    if isinstance(noise, Apart):
+        spread = columns**2 @ variances / (2 * np.maximum(decay, 1e-300))
+        spread = _size(farthest(problem, jnp.asarray(basis)) ** 2 * spread)
+    else:
+        stationary = columns * variances @ columns.T / np.maximum(decay[:, None] + decay, 1e-300)
+        spread = _widest(problem, basis @ stationary @ basis.T)
     return LinearFlow(
         None if on_axes else basis,
         jnp.asarray(decay),
-        np.diag(mixing) if diagonal else mixing,
+        noise,
         diffusion,
-        least,
+        _least_power(problem, spread, decay.min(), _SKIP_SPREAD),
         decay.min(),
     )
+
+
+def _mode_noise(
+    problem: Any, columns: np.ndarray, variances: np.ndarray, decay: np.ndarray
+) -> Apart | Alike | Together:
+    """How small jumps move modes, each axis by its column."""
+    parts = axis_covariances(columns, variances, np.ndim(problem.noise.alpha) == 0)
+    linked = related(parts)
+    if not (linked & ~np.eye(len(decay), dtype=bool)).any():
+        mixing = columns**2
+        diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
+        return Apart(np.diag(mixing) if diagonal else mixing)
+    moved = decay[np.diag(linked)]
+    if np.ptp(moved) <= _EQUAL * np.abs(moved).max():
+        return Alike(columns)
+    groups = grouped(linked)
+    return Together(groups, groups.blocks(parts))
 
 
 def _least_power(problem: Any, spread: Any, slowest: float, most: float) -> float:

@@ -1,0 +1,116 @@
+"""Small jumps as Brownian motion: the covariance of what they add to the modes of a flow, and normal variates with it.
+
+Jumps on one axis move several modes at once. Where these relax at different rates, their covariance changes with time
+in shape, not in size alone, so that no constant root serves every time.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.sparse.csgraph import connected_components
+
+from levyjax.arrays import column, settled
+
+_UNRELATED = 1e-12  # correlations below this are rounding
+_UNROLL = 8  # up to so many columns a root is one compiled expression
+
+
+class Groups(NamedTuple):
+    """Modes in groups of equal size that have no covariance with each other, the rest of a group filled with mode 0."""
+
+    members: Any  # (size, groups) integers
+    place: Any  # (modes,): of each mode in the flattened members
+    real: Any  # (size, groups): 1, or 0 where a group is filled up
+
+    def gather(self, rows: Float[Array, "modes lanes"]) -> Float[Array, "size groups lanes"]:
+        """Rows of modes, by groups."""
+        return rows[self.members]
+
+    def scatter(self, rows: Float[Array, "size groups lanes"]) -> Float[Array, "modes lanes"]:
+        """Rows by groups, by modes."""
+        return rows.reshape(-1, rows.shape[-1])[self.place]
+
+    def blocks(self, matrices: Float[np.ndarray, "modes modes *rest"]) -> Float[np.ndarray, "size size groups *rest"]:
+        """The matrices' part within each group, 0 where a group is filled up."""
+        inside = matrices[self.members[:, None], self.members[None, :]]
+        real = self.real[:, None] * self.real[None, :]
+        return inside * real.reshape(real.shape + (1,) * (inside.ndim - 3))
+
+
+def related(covariances: Float[np.ndarray, "modes modes axes"]) -> np.ndarray:
+    """(modes, modes): which pairs have a covariance in any of the matrices that is more than rounding."""
+    sizes = np.sqrt(np.maximum(np.einsum("iia->ia", covariances), 0))
+    return (np.abs(covariances) > _UNRELATED * sizes[:, None] * sizes[None, :]).any(axis=-1)
+
+
+def grouped(linked: np.ndarray) -> Groups:
+    """The modes in groups, by which pairs are linked."""
+    labels = connected_components(linked, directed=False)[1]
+    groups = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
+    members = np.zeros((max(map(len, groups)), len(groups)), np.int32)
+    place, real = np.zeros(len(labels), np.int32), np.zeros(members.shape)
+    for index, group in enumerate(groups):
+        members[: len(group), index], real[: len(group), index] = group, 1
+        place[group] = np.arange(len(group)) * len(groups) + index
+    return Groups(members, place, real)
+
+
+def axis_covariances(columns: np.ndarray, variances: np.ndarray, alike: bool) -> Float[np.ndarray, "d d axes"]:
+    """Covariance per unit of time for each unit of variance of an axis; of all axes at once, by the first's, if alike.
+
+    Args:
+        columns: what a unit of each axis does to the modes, (d, axes).
+        variances: of the axes.
+        alike: whether the axes' variances keep their ratios.
+    """
+    if alike:
+        return ((columns * (variances / variances[0])) @ columns.T)[:, :, None]
+    return columns[:, None, :] * columns[None, :, :]
+
+
+def summed(parts: Float[Array, "*shape axes"], amounts: Float[Array, "rows lanes"]) -> Float[Array, "*shape lanes"]:
+    """The sum over axes of parts times amounts, in a fixed order; amounts that `parts` has no axis for are left out."""
+    added = parts[..., 0, None] * amounts[0]
+    for axis in range(1, parts.shape[-1]):
+        added = added + parts[..., axis, None] * amounts[axis]
+    return added
+
+
+def correlated(
+    covariance: Float[Array, "size size groups lanes"], draws: Float[Array, "size groups lanes"]
+) -> Float[Array, "size groups lanes"]:
+    """Normal variates of this covariance from independent ones, by Cholesky's root.
+
+    The covariance may be singular: a column of which rounding alone is left is 0.
+    """
+    size, diagonal = draws.shape[0], jnp.einsum("iigl->igl", covariance)
+    least = 4 * jnp.finfo(draws.dtype).eps * diagonal
+
+    def take(j: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, made = carry
+        pivot = left[j, j]
+        kept = pivot > least[j]
+        root = jnp.where(kept, left[:, j] / jnp.sqrt(jnp.where(kept, pivot, 1)), 0)
+        return settled((left - root[:, None] * root[None, :], made + root * draws[j]))
+
+    carry = settled((covariance, jnp.zeros_like(draws)))
+    if size > _UNROLL:
+        return jax.lax.fori_loop(0, size, take, carry)[1]
+    for j in range(size):
+        carry = take(j, carry)
+    return carry[1]
+
+
+def relaxed(decay: Float[Array, " modes"], time: Float[Array, " lanes"], groups: Groups) -> Array:
+    """The integral of exp(-(k_i + k_j) s) over s from 0 to `time`, (size, size, groups, lanes).
+
+    From each mode's own 1 - exp(-k t), which loses no digits where k t is small.
+    """
+    gone = groups.gather(-jnp.expm1(-column(decay, time[None]) * time))
+    rates = decay[groups.members]
+    rates = (rates[:, None] + rates[None, :])[..., None]
+    pairs = gone[:, None] + gone[None, :] - gone[:, None] * gone[None, :]
+    return jnp.where(rates > 0, pairs / jnp.where(rates > 0, rates, 1), time)

@@ -1,0 +1,126 @@
+"""Solvers alone: what small jumps add to a flow, which steps are stable, which numbers a dtype resolves.
+
+Every seed is fixed. Means may differ by 4 standard errors, which happens by chance with probability 6.3e-5 a test.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import expm, solve_continuous_lyapunov
+
+from levyjax.arrays import cast
+from levyjax.basins import Ball
+from levyjax.dynamics import SGD
+from levyjax.escape import EscapeProblem, Plan, simulate
+from levyjax.landscapes import Quadratic
+from levyjax.noise import Independent, PerCoordinate, Rotational
+from levyjax.solvers import JumpAdapted
+
+ALONG = [[1.0, 0.99], [0.99, 1.0]]  # diag(1.99, 0.01) turned by 45 degrees
+
+
+def in_ball(curvature, noise, level, dynamics=None):
+    dimension = len(curvature)
+    return EscapeProblem(Quadratic(curvature), Ball(1.0, np.zeros(dimension)), noise, dynamics or SGD(), level)
+
+
+def exits(problem, count=20_000, seed=0, solver=None, **plan):
+    return simulate(problem, Plan(solver or JumpAdapted(), count, **plan), seed)
+
+
+def assert_mean(times, exact, error=0.0, bias=0.0):
+    """The mean is an exact one, which itself is known to a standard error and a bias."""
+    error = math.hypot(times.std() / math.sqrt(times.size), error)
+    assert abs(times.mean() - exact) < bias * exact + 4 * error, (times.mean(), exact, error)
+
+
+def assert_same_mean(one, other):
+    assert_mean(one, other.mean(), other.std() / math.sqrt(other.size))
+
+
+class TestSmallJumpsOfSeveralModes:
+    """The covariance of what the small jumps add over a time, from the matrices themselves."""
+
+    def added(self, problem, time, depth=1.0):
+        """(d, d), root times its transpose: from the draws' unit vectors."""
+        with jax.enable_x64(True):
+            solver = JumpAdapted().prepare(problem)
+            flow, alpha = cast(solver.layout.flow, jnp.float64), np.asarray(problem.noise.alpha)
+            variances = jnp.asarray(np.asarray(solver.layout.variances) * depth ** (2 - alpha))
+            modes = len(flow.decay)
+            shrunk = -np.expm1(-2 * flow.decay * time) / (2 * flow.decay)
+            root = flow.noise.amount(
+                flow.decay,
+                jnp.full(modes, time),
+                jnp.broadcast_to(shrunk[:, None], (modes, modes)),
+                jnp.broadcast_to(variances[:, None], (modes, modes)),
+                jnp.eye(modes),
+            )
+            basis = np.eye(modes) if flow.basis is None else flow.basis
+            return basis @ np.asarray(root @ root.T) @ basis.T, np.asarray(variances)
+
+    def exact(self, problem, variances, time):
+        with jax.enable_x64(True):
+            hessian = np.asarray(problem.landscape.hessian())
+        columns = problem.noise_level * np.asarray(problem.noise.scale)
+        rest = solve_continuous_lyapunov(hessian, columns * variances @ columns.T)
+        gone = expm(-hessian * time)
+        return rest - gone @ rest @ gone.T
+
+    @pytest.mark.parametrize(
+        ("curvature", "noise"),
+        [
+            ([1.0, 1.0], Rotational(1.9, ALONG)),
+            ([1.0, 6.0], Rotational(1.9, ALONG)),
+            ([[3.0, 1.0], [1.0, 2.0]], Independent(1.5, [[1.0, 0.0], [0.0, 0.0]])),
+            ([[3.0, 1.0], [1.0, 2.0]], PerCoordinate([1.9, 1.2], [[1.0, 0.0], [0.5, 1.0]])),
+            (np.diag(np.arange(1.0, 11)) + 0.3, Independent(1.5, np.eye(10) + 0.2)),
+        ],
+        ids=["one rate", "two rates", "noise on one axis", "an alpha each", "ten"],
+    )
+    def test_covariance_is_the_linear_equations(self, curvature, noise):
+        problem = in_ball(curvature, noise, 0.2)
+        for time, depth in ((1e-3, 1.0), (0.3, 0.1), (4.0, 0.5)):
+            found, variances = self.added(problem, time, depth)
+            exact = self.exact(problem, variances, time)
+            np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max())
+
+    @pytest.mark.parametrize("level", [0.15])
+    def test_turned_noise_is_left_as_its_twin_on_the_axes(self, level):
+        """44.4 +- 0.7 by Euler's steps of 0.001 in NumPy; without the covariance it was 69.3."""
+        turned, twin = (
+            exits(in_ball([1.0, 1.0], Rotational(1.9, scale), level), seed=seed).exit_time
+            for seed, scale in enumerate((ALONG, [1.99, 0.01]))
+        )
+        assert_mean(turned, 44.4, 0.7, bias=0.01)
+        assert_same_mean(turned, twin)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("dimension", [2, 3])
+    @pytest.mark.parametrize("level", [0.6, 0.15, 0.03])
+    @pytest.mark.parametrize("noise", [Independent, Rotational, PerCoordinate])
+    def test_turned_problems_are_left_alike(self, noise, level, dimension):
+        """kappa is about 1, 10 to 50, and 100 to 1000."""
+        rng = np.random.default_rng(3)
+        turn = np.linalg.qr(rng.normal(size=(dimension, dimension)))[0]
+        scale = np.tril(rng.normal(size=(dimension, dimension))) + np.eye(dimension)
+        hessian = np.diag([1.0, 6.0, 0.3][:dimension])
+        alpha = np.array([1.9, 1.5, 1.3][:dimension]) if noise is PerCoordinate else 1.8
+        times = [
+            exits(
+                in_ball(turn @ hessian @ turn.T, noise(alpha, turn @ scale / np.linalg.norm(scale, 2)), level),
+                seed=seed,
+            ).exit_time
+            for seed, turn in enumerate((np.eye(dimension), turn))
+        ]
+        assert_same_mean(*times)
+
+    @pytest.mark.parametrize("options", [{"chunk_size": 64}, {"devices": 4}])
+    def test_bits_do_not_depend_on_lanes(self, options):
+        problem = in_ball([[3.0, 1.0], [1.0, 2.0]], Rotational(1.9, ALONG), 0.3)
+        devices = {"devices": jax.devices()[: options.get("devices", 1)]}
+        first, other = exits(problem, 500, devices=jax.devices()[:1]), exits(problem, 500, **{**options, **devices})
+        np.testing.assert_array_equal(first.exit_position, other.exit_position)
