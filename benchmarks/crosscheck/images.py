@@ -479,8 +479,8 @@ def other_optimizer(problem: Description, rng: Any) -> Image | None:
 
 SYMMETRIES: tuple[Callable[[Description, Any], Image | None], ...] = (
     shift, turn, order_and_signs, unit_of_length, unit_of_time, unit_of_gradient, level_or_scale, same_law,
-    split_column, silent_coordinate, idle_coordinate, as_matrices, other_basin, box_of_one_wall, other_landscape, other_noise,
-    other_optimizer,
+    split_column, silent_coordinate, idle_coordinate, as_matrices, other_basin, box_of_one_wall, other_landscape,
+    other_noise, other_optimizer,
 )  # fmt: skip
 
 

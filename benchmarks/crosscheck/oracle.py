@@ -175,6 +175,9 @@ class Walker:
         return method(state, slope, kick, number, problem.dynamics.parts)
 
     def sde_sgd(self, s: Any, g: Any, kick: Any, number: int, p: Any) -> dict[str, np.ndarray]:
+        way = np.linalg.norm(s["x"] - minimum(self.problem.landscape)[:, None], axis=0)
+        if (inside(self.problem.basin, s["x"]) & (np.linalg.norm(g, axis=0) * self.dt > 0.3 * way)).any():
+            raise Unknown("a drift too steep for Euler's step")
         return {**s, "x": s["x"] - g * self.dt + kick}
 
     def sde_momentum(self, s: Any, g: Any, kick: Any, number: int, p: Any) -> dict[str, np.ndarray]:

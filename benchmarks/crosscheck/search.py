@@ -13,7 +13,7 @@ from .checks import SIGMAS, Check, outcome
 from .describe import Description, Piece, snippet
 
 PER_STRUCTURE = 10  # problems of one structure: the first compiles, the others run
-SIMULATED_IMAGES = 1  # of each problem; all images are predicted
+SEEDS = 64  # of the problems of one structure
 
 
 @dataclasses.dataclass
@@ -91,7 +91,7 @@ def simulated_image(problem: Description, seed: int, numbers: Numbers | None = N
     found = images.images(problem, np.random.default_rng(seed))
     if not found:
         return
-    image = found[seed % len(found)]
+    image = found[seed // SEEDS % len(found)]  # the same one for all problems of a structure
     method = "jump_adapted" if problem.view == "sde" else "iteration"
     one, _ = numbers.of(method)
     if one is None:
@@ -116,12 +116,8 @@ def methods(problem: Description, seed: int, numbers: Numbers | None = None) -> 
     settled = limit is not None and limit.kappa is not None and limit.kappa >= checks.SETTLED and problem.start is None
     if one is not None and limit is not None and limit.valid and problem.start is None:
         yield from checks.compare(f"{main}~limit", one, checks.as_found(limit), 1.0, names)
-        if (
-            limit.kappa
-            and problem.view == "sde"
-            and problem.dynamics.kind == "SGD"
-            and problem.noise.kind in _ONE_ALPHA
-        ):
+        plain = problem.dynamics.kind == "SGD" and problem.noise.kind in _ONE_ALPHA and problem.view == "sde"
+        if plain and limit.kappa and not any("flow" in reason for reason in limit.reasons):
             yield checks.pareto(one, problem.alpha)
     yield from _quasi_stationary(numbers, one, limit, settled)
 
@@ -205,10 +201,10 @@ def search(
     tally = Tally()
     while tally.problems < count:
         rng = np.random.default_rng([seed, tally.structures])
-        structure, own = draw.structure(rng, **fixed), int(rng.integers(1 << 30))
+        structure, own = draw.structure(rng, **fixed), SEEDS * int(rng.integers(1 << 24))
         tally.structures += 1
-        for _ in range(min(per_structure, count - tally.problems)):
-            examine(draw.problem(rng, structure), own, probes, tally)
+        for place in range(min(per_structure, SEEDS, count - tally.problems)):
+            examine(draw.problem(rng, structure), own + place, probes, tally)
             tally.problems += 1
             if tell is not None:
                 tell(tally.structures, tally)
@@ -253,7 +249,8 @@ def exceptions(tally: Tally, tries: int = 30, most: int = 40) -> list[dict[str, 
     for (pair, quantity), found in sorted(kinds.items())[:most]:
         check, problem, probe, seed = min(found, key=lambda failure: shrink.size(failure[1]))
         small = shrink.shrunk(problem, lambda one, c=check, p=probe, s=seed: fails(one, c, p, s), tries)
-        again = [one for one in _again(small, probe, seed) if (one.pair, one.quantity) == (pair, quantity)]
+        rerun = [] if small is problem else _again(small, probe, seed)
+        again = [one for one in rerun if (one.pair, one.quantity) == (pair, quantity)]
         shown = next((one for one in again if not one.passed), check)
         row = {"pair": pair, "quantity": quantity, "failures": len(found), "difference": finite(shown.ratio)}
         row |= {"sigmas": finite(shown.sigmas), "detail": shown.detail, "probe": probe, "seed": seed}
