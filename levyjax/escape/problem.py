@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int32
 
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
 from levyjax.engine import ExitCode
+from levyjax.escape.landscape_check import check_landscape, require_methods
 from levyjax.random import Counter
 
 
@@ -31,7 +32,8 @@ class EscapeProblem:
 
     Raises:
         ValueError: parts of different dimensions, a noise level that is not positive, a minimum or start outside the
-            basin.
+            basin, a landscape that lacks a method, whose gradient is not that of its value or does not vanish at its
+            minimum, or whose Hessian (looked at in up to 512 coordinates) is not the gradient's derivative there.
 
     Example:
         >>> from levyjax.basins import Box
@@ -60,6 +62,7 @@ class EscapeProblem:
             self._check()
 
     def _check(self) -> None:
+        require_methods(self.landscape)
         sizes = [("the minimum", np.shape(self.landscape.minimum)[0])]
         sizes += [("scale", np.shape(self.noise.scale)[0])]
         sizes += _shape_of(getattr(self.basin, "target", self.basin), ("lower", "center", "matrix", "normal"))
@@ -72,6 +75,7 @@ class EscapeProblem:
             for name, point in (("minimum", self.landscape.minimum), ("start", self.start)):
                 if point is not None and not bool(self.basin.contains(jnp.asarray(point))):
                     raise ValueError(f"The {name} {np.asarray(point).tolist()} is not inside the basin.")
+            check_landscape(self.landscape, self.basin)
 
     @property
     def dimension(self) -> int:

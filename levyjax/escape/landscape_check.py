@@ -1,0 +1,221 @@
+"""Whether a landscape is what it says: the gradient that of its value, at rest at the minimum, the Hessian theirs."""
+
+import weakref
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from levyjax.arrays import cast, column
+from levyjax.basins import Attraction
+from levyjax.landscapes import (
+    AsymmetricValley,
+    DoubleWell,
+    Flat,
+    LinearRegression,
+    LogisticRegression,
+    MultiWell,
+    Quadratic,
+    Separable,
+    WangOhRhee,
+)
+
+_METHODS = ("minimum", "value", "gradient", "hessian", "in_sublevel", "sublevel_gauge")
+_POINTS, _RAYS = 16, 4  # where value and gradient are compared; along which the basin's size is found
+_REACH = (-8.0, 8.0)  # decimal logarithms of the sizes looked at
+_WHOLE_HESSIAN = 512  # coordinates up to which the Hessian is looked at
+_WRONG = 4  # so many points of 16 that do not agree are no kinks
+_AGREE, _AT_REST = 1e-2, 3e-3
+_SURE = (  # what these are made of cannot break them, and tests look at each as at a user's
+    AsymmetricValley, DoubleWell, Flat, LinearRegression, LogisticRegression, MultiWell, Quadratic, WangOhRhee,
+)  # fmt: skip
+_checked: dict[tuple[int, int], tuple[Any, Any]] = {}
+
+
+class _Probe(NamedTuple):
+    slopes: Array  # (points,): of the value, by central differences along a direction of each point's own
+    along: Array  # the gradient's parts along the same
+    off: Array  # what they may differ by
+    rest: Array  # (): norm of the gradient at the minimum
+    pull: Array  # that of its change over the basin's size, in the same direction
+    hessian: Array  # (d, d), or (0, 0) where it is not looked at
+    beyond: Array  # (vectors,): how far its products are from the gradient's differences, over what they may be
+
+
+def require_methods(landscape: Any) -> None:
+    """Refuse what does not have all of a landscape's methods."""
+    missing = [name for name in _METHODS if not hasattr(landscape, name)]
+    if missing:
+        raise ValueError(
+            f"A landscape has {', '.join(_METHODS)}; {type(landscape).__name__} has no {' and no '.join(missing)}."
+        )
+
+
+def check_landscape(landscape: Any, basin: Any) -> None:
+    """Refuse a landscape whose value, gradient, minimum and Hessian do not belong together; once for each pair.
+
+    The gradient is compared with differences of the value at 16 points around the minimum, as far away as the basin's
+    boundary at most; fewer than 4 that do not agree may be kinks. At the minimum it may be what a minimum 0.3% of that
+    distance away would make it. Up to 512 coordinates the Hessian has to be symmetric and, along 16 directions, the
+    gradient's derivative: to one side, or in between, where that has a jump. Landscapes with formulas in this package
+    are right however they are made, so that they, and separable ones of such parts, are not looked at.
+
+    Raises:
+        ValueError: results of the wrong shape, or what does not belong together.
+    """
+    if _is_sure(landscape):
+        return
+    pair = id(landscape), id(basin)
+    known = _checked.get(pair)
+    if known is not None and known[0]() is landscape and known[1]() is basin:
+        return
+    _judge(_probed(landscape, basin))
+    try:
+        first, second = (weakref.ref(one, lambda _: _checked.pop(pair, None)) for one in (landscape, basin))
+        _checked[pair] = first, second
+    except TypeError:  # a tuple has no weak references: it is looked at each time
+        return
+
+
+def _is_sure(landscape: Any) -> bool:
+    if type(landscape) is Separable:
+        return all(map(_is_sure, landscape.parts))
+    return type(landscape) in _SURE
+
+
+def _probed(landscape: Any, basin: Any) -> _Probe:
+    arrays = (np.ndarray, np.generic, jax.Array, bool, int, float)
+    if all(isinstance(leaf, arrays) for leaf in jax.tree.leaves((landscape, basin))):
+        return jax.device_get(_compiled(*cast((landscape, basin), jnp.float64)))
+    return jax.device_get(_measured(landscape, basin))  # no pytree
+
+
+def _judge(found: _Probe) -> None:
+    seen = np.isfinite(found.slopes) & np.isfinite(found.along)
+    wrong = int(np.sum(~(np.abs(found.slopes - found.along) <= found.off)[seen]))
+    if wrong >= _WRONG or not seen.any():
+        raise ValueError(
+            f"The landscape's gradient is not that of its value at {wrong + np.sum(~seen)} of {_POINTS} points around "
+            "the minimum: give the gradient of the value, or make the landscape by from_function."
+        )
+    if found.rest != 0 and not found.rest <= _AT_REST * found.pull:
+        raise ValueError(
+            f"The gradient at the landscape's minimum has norm {found.rest:.3g} where it should vanish: descend to a "
+            "point where it does."
+        )
+    hessian = found.hessian
+    if not np.isfinite(hessian).all() or not np.all(
+        np.abs(hessian - hessian.T) <= 1e-4 * np.abs(hessian).max(initial=0)
+    ):
+        raise ValueError("The landscape's hessian() is not a symmetric matrix of finite numbers.")
+    if not np.all(found.beyond <= 1):
+        raise ValueError(
+            "The landscape's hessian() is not the derivative of its gradient at the minimum: give jax.jacfwd(gradient) "
+            "there, or make the landscape by from_function."
+        )
+
+
+def _unit_rays(size: int, count: int, seed: int) -> np.ndarray:
+    rays = np.random.default_rng(seed).normal(size=(size, count))
+    return rays / np.linalg.norm(rays, axis=0)
+
+
+def _basin_size(basin: Any, minimum: Array) -> Array:
+    """The least distance of the boundary along a few rays to both sides, by bisection; 1 where none is found."""
+    if isinstance(basin, Attraction):
+        return jnp.asarray(basin.near, minimum.dtype)
+    rays = jnp.asarray(_unit_rays(minimum.shape[0], _RAYS // 2, 0), minimum.dtype)
+    rays = jnp.concatenate([rays, -rays], axis=1)
+
+    def inside(power: Array) -> Array:
+        return basin.contains(column(minimum, rays) + 10.0**power * rays)
+
+    def bisect(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = (low + high) / 2
+        stays = inside(middle)
+        return jnp.where(stays, middle, low), jnp.where(stays, high, middle)
+
+    low, high = (jnp.full(_RAYS, end, minimum.dtype) for end in _REACH)
+    endless = inside(high)
+    low, _ = lax.fori_loop(0, 10, bisect, (low, high))
+    size = jnp.where(endless, jnp.inf, 10.0**low).min()
+    return jnp.where(jnp.isfinite(size), size, 1.0)
+
+
+def _norm(x: Array) -> Array:
+    return jnp.sqrt((x**2).sum(axis=0))
+
+
+def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Array:
+    if jnp.shape(value) != shape:
+        raise ValueError(f"The landscape's {name} should have shape {shape}, got {jnp.shape(value)}.")
+    return jnp.asarray(value, jnp.float64)
+
+
+def _measured(landscape: Any, basin: Any) -> _Probe:
+    minimum = jnp.asarray(landscape.minimum, jnp.float64)
+    size, dimension = _basin_size(basin, minimum), minimum.shape[0]
+    x, ways = (jnp.asarray(_unit_rays(dimension, _POINTS, seed), minimum.dtype) for seed in (1, 2))
+    x = size * jnp.linspace(0.1, 1, _POINTS) * x
+    kinds = [jax.eval_shape(function, x).dtype for function in (landscape.value, landscape.gradient)]
+    eps = max(float(jnp.finfo(kind).eps) for kind in kinds)
+    h = size * eps ** (1 / 3)
+
+    def value(offset: Array) -> Array:
+        name = f"value at points of shape {offset.shape}"
+        return _shaped(landscape.value(minimum[:, None] + offset), offset.shape[1:], name)
+
+    def gradient(*offsets: Array) -> list[Array]:
+        places = np.cumsum([one.shape[1] for one in offsets])[:-1].tolist()
+        points = minimum[:, None] + jnp.concatenate(offsets, axis=1)
+        slopes = _shaped(landscape.gradient(points), points.shape, f"gradient at points of shape {points.shape}")
+        return jnp.split(slopes, places, axis=1)
+
+    (first,) = gradient(jnp.zeros((dimension, 1)))
+    rest = _norm(first)
+    towards = size * jnp.where(rest > 0, first / jnp.where(rest > 0, rest, 1), jnp.ones_like(first))
+    hessian, vectors = jnp.zeros((0, 0)), jnp.zeros((dimension, 0))
+    if dimension <= _WHOLE_HESSIAN:
+        hessian = _shaped(landscape.hessian(), (dimension, dimension), "hessian()")
+        vectors = _tested(hessian)
+    offsets = [x, towards, -towards, h * vectors, -h * vectors, size * vectors, -size * vectors]
+    slopes, up, down, *around = gradient(*offsets)
+    heights = value(jnp.concatenate([x + h * ways, x - h * ways], axis=1)).reshape(2, _POINTS)
+    rise, along = (heights[0] - heights[1]) / (2 * h), (slopes * ways).sum(axis=0)
+    off = (
+        _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + 100 * eps * jnp.abs(heights[0]) / h
+    )
+    pull = jnp.nanmean(jnp.abs(((jnp.concatenate([up, down], axis=1) - first) * towards).sum(axis=0))) / size
+    beyond = jnp.zeros(0) if vectors.size == 0 else _hessian_off(hessian @ vectors, first, around, h, size, eps)
+    return _Probe(rise, along, off, rest[0], pull, hessian, beyond)
+
+
+_compiled = jax.jit(_measured)
+
+
+def _tested(hessian: Array) -> Array:
+    """Directions (d, n) to look at: the outermost eigenvectors and random ones, or all eigenvectors."""
+    dimension = hessian.shape[0]
+    vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(hessian), (hessian + hessian.T) / 2, 0))[1]
+    if dimension <= _POINTS:
+        return vectors
+    random = jnp.asarray(_unit_rays(dimension, 4, 3), hessian.dtype)
+    return jnp.concatenate([vectors[:, :6], vectors[:, -6:], random], axis=1)
+
+
+def _hessian_off(product: Array, first: Array, slopes: list[Array], h: Array, size: Array, eps: float) -> Array:
+    """How far H v is from the gradient's differences over h, to one side or the other, over what rounding and h make.
+
+    `slopes` are the gradients at x* + h v, x* - h v, x* + size v and x* - size v.
+    """
+    above, below, *far = (slopes[0] - first) / h, (first - slopes[1]) / h, *slopes[2:]
+    over = jnp.maximum(product - jnp.maximum(above, below), jnp.minimum(above, below) - product)
+    most = jnp.maximum(_norm(product), jnp.maximum(_norm(above), _norm(below)))
+    secant = jnp.nan_to_num(_norm(far[0] - far[1])) / (2 * size)
+    rounding = 1e3 * eps * jnp.nan_to_num(jnp.abs(jnp.stack(far))).max() / h
+    off, allowed = jnp.maximum(over.max(axis=0), 0), _AGREE * most + 1e-3 * secant + rounding
+    return jnp.where(off == 0, 0, off / allowed)
