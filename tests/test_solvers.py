@@ -3,6 +3,7 @@
 Every seed is fixed. Means may differ by 4 standard errors, which happens by chance with probability 6.3e-5 a test.
 """
 
+import dataclasses
 import math
 
 import jax
@@ -12,14 +13,19 @@ import pytest
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from levyjax.arrays import cast
-from levyjax.basins import Ball
-from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, Plan, simulate
-from levyjax.landscapes import Quadratic
+from levyjax.basins import Ball, HalfSpace
+from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.escape import EscapeProblem, ExitCode, Plan, simulate
+from levyjax.landscapes import Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational
-from levyjax.solvers import JumpAdapted
+from levyjax.solvers import Euler, JumpAdapted
+from levyjax.solvers.steps import limited
 
 ALONG = [[1.0, 0.99], [0.99, 1.0]]  # diag(1.99, 0.01) turned by 45 degrees
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def in_ball(curvature, noise, level, dynamics=None):
@@ -124,3 +130,38 @@ class TestSmallJumpsOfSeveralModes:
         devices = {"devices": jax.devices()[: options.get("devices", 1)]}
         first, other = exits(problem, 500, devices=jax.devices()[:1]), exits(problem, 500, **{**options, **devices})
         np.testing.assert_array_equal(first.exit_position, other.exit_position)
+
+
+CUBIC = from_function(lambda x: (x**3 / 3 - x).sum(), [1.0])
+QUARTIC = from_function(lambda x: (x**4 / 4 + x**2 / 2).sum(), [0.0])
+
+
+def behind_a_wall(landscape, distance, dynamics=None, level=0.05, alpha=1.2):
+    noise = Independent(alpha, [1.0])
+    return EscapeProblem(landscape, HalfSpace([-1.0], distance), noise, dynamics or SGD(), level)
+
+
+class TestSteepLandscapes:
+    """Long jumps away from the wall, to where an explicit step would come back through it."""
+
+    @pytest.mark.parametrize("dt", [0.2, slow(0.05)])
+    @pytest.mark.parametrize(
+        ("landscape", "distance", "exact", "error"), [(CUBIC, 1.1, 296, 2.1), (QUARTIC, 1, 130, 1)]
+    )
+    def test_mean_exit_time_does_not_depend_on_dt(self, landscape, distance, exact, error, dt):
+        """By plain NumPy with the drift's step cut to a hundredth of its own time; 222 and 96 at dt = 0.2 uncut."""
+        samples = exits(behind_a_wall(landscape, distance), 10_000, solver=Euler(dt))
+        assert samples.exited.all()
+        assert_mean(samples.exit_time, exact, error, bias=0.01)
+
+    def test_stable_steps_are_not_touched(self):
+        points = jnp.asarray([[0.1, 1.0, -0.7, 3.0]])
+        np.testing.assert_array_equal(limited(QUARTIC, points, 0.05), QUARTIC.gradient(points))
+        cut = limited(QUARTIC, jnp.asarray([[100.0]]), 0.05)
+        assert float(cut[0, 0]) * 0.05 == pytest.approx(1e6 / 3e4, rel=1e-3)
+
+    @pytest.mark.parametrize("dynamics", [Momentum(0.1, 0.5), Adam(variant="frozen", preconditioner=[1.0])])
+    def test_a_wild_step_with_averages_is_no_exit(self, dynamics):
+        start = dataclasses.replace(behind_a_wall(QUARTIC, 1.0, dynamics, level=1e-6), start=[1000.0])
+        samples = exits(start, 16, solver=Euler(0.05))
+        assert samples.count(ExitCode.NONFINITE) == 16

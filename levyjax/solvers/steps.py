@@ -9,9 +9,12 @@ from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
 from levyjax.dynamics import SGD, Dynamics, Kick, Momentum
-from levyjax.landscapes import Landscape
+from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise import Noise, PointNoise, noise_at, require_process
 from levyjax.random import Counter
+
+_UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow
+_WILD = 4.0  # at this product of a step's response and the curvature no averages keep it stable
 
 
 @runtime_checkable
@@ -79,8 +82,12 @@ class Euler:
 
     With dt = learning_rate it *is* SGD. At small noise its mean exit times are within 2% of continuous time up to
     dt k of about 1 (k the curvature); at large noise it misses excursions between steps (4% at alpha = 1.8,
-    dt k = 0.002, kappa about 1), and under drift that grows faster than linearly it can blow up on unbounded basins:
-    such trajectories end as NONFINITE.
+    dt k = 0.002, kappa about 1).
+
+    Where a landscape is so steep that a step of dt would overshoot further than it came, which one long jump away from
+    the wall can reach, the drift of gradient descent is cut down to Newton's along the gradient: explicit steps would
+    throw the point back through the wall. With averages (momentum, a preconditioner that is fixed) a point travels by
+    what it has gathered and no cut is right: the trajectory ends as NONFINITE; take a smaller dt or `Tamed`.
 
     Args:
         dt: step length in the SDE's time, positive.
@@ -112,7 +119,13 @@ class Euler:
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         noise = noise_at(forces.noise, state.x, forces.noise_level)
         kick = Kick(noise, forces.noise_level, counter, self.dt)
-        return projected(forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick), self.project)
+        if isinstance(forces.landscape, Quadratic | Flat):
+            moved = forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick)
+        elif isinstance(forces.dynamics, SGD):
+            moved = forces.dynamics.sde_step(state, limited(forces.landscape, state.x, self.dt), kick)
+        else:
+            moved = watched(forces, state, kick)
+        return projected(moved, self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return self.dt
@@ -204,6 +217,35 @@ class Iteration:
 
     def step_time(self, forces: Forces) -> Any:
         return forces.dynamics.learning_rate
+
+
+def limited(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Float[Array, "d lanes"]:
+    """The gradient g, cut down to g/(dt L) where explicit steps along it are unstable: L = g'Hg/g'g, dt L above 2.
+
+    What is left of the step is Newton's along g. Elsewhere it is the gradient itself, to the bit.
+    """
+    gradient = landscape.gradient(x)
+    largest = jnp.abs(gradient).max(axis=0)
+    unit = gradient / jnp.where(largest > 0, largest, 1)
+    bend = jax.jvp(landscape.gradient, (x,), (unit,))[1]
+    stiffness = dt * total(unit * bend) / jnp.where(largest > 0, total(unit**2), 1)
+    return jnp.where(stiffness > _UNSTABLE, gradient / jnp.maximum(stiffness, _UNSTABLE), gradient)
+
+
+def watched(forces: Forces, state: Any, kick: Kick) -> Any:
+    """A step of dynamics with averages; its point is NaN where no step of this length follows the gradient there.
+
+    That is where the gradient, by the step that it has caused, changes by more than four times its size: whatever the
+    averages hold, such steps overshoot further each time.
+    """
+    gradient, x = forces.landscape.gradient(state.x), state.x
+    change = jax.jvp(lambda g: forces.dynamics.sde_step(state, g, kick).x, (gradient,), (gradient,))[1]
+    moved = forces.dynamics.sde_step(state, gradient, kick)
+    largest = jnp.abs(gradient).max(axis=0)
+    scale = jnp.where(largest > 0, largest, 1)
+    bend = jax.jvp(forces.landscape.gradient, (x,), (change / scale,))[1]
+    wild = total(bend**2) > _WILD**2 * total((gradient / scale) ** 2)
+    return moved._replace(x=jnp.where(wild, jnp.nan, moved.x))
 
 
 def tamed(gradient: Float[Array, "d lanes"], dt: Any) -> Float[Array, "d lanes"]:
