@@ -29,7 +29,7 @@ from levyjax.dynamics import (
     from_optax,
 )
 from levyjax.escape import EscapeProblem, Plan, predict, simulate
-from levyjax.escape.flow import relaxation_spectrum
+from levyjax.escape.fate import modes_at
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian, Independent, Pareto
 from levyjax.random import Counter, Stream
@@ -329,7 +329,7 @@ class TestNewSdes:
 
     @pytest.mark.parametrize("name", SDES)
     def test_drift_is_the_sde_long_after_the_start(self, name):
-        """One small step at late times, without noise, against `drift`; and its Jacobian against the spectrum."""
+        """One small step at late times, without noise, against `drift`; and its Jacobian against the modes."""
         with jax.enable_x64(True):
             dynamics, noise = cast((SDES[name], NOISE), jnp.float64)
             state = dynamics.rest(jnp.asarray([[0.3], [0.2]]), noise)
@@ -350,7 +350,7 @@ class TestNewSdes:
                 return jax.flatten_util.ravel_pytree(dynamics.drift(state, hessian * state.x, noise))[0]
 
             exact = -np.linalg.eigvals(jax.jacfwd(velocity)(flat))
-            spectrum = relaxation_spectrum(problem, dynamics.jump_maps(noise))
+            spectrum = modes_at(problem, None, np.zeros(2)).values
         for value in spectrum:
             assert np.abs(exact - value).min() < 1e-6
 

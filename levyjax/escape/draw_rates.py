@@ -8,14 +8,15 @@ import numpy as np
 from levyjax.arrays import column
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Momentum
-from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
+from levyjax.escape.fate import Rays, Segments, look_out
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.passage import Outside
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
-from levyjax.escape.validity import limit_reasons
+from levyjax.escape.validity import NO_DRIFT, bias_constant, limit_reasons
 from levyjax.noise import Pareto, StudentT
 from levyjax.solvers import Iteration
+from levyjax.solvers.motion import Fate
 from levyjax.stable import tail_constant
 
 _MOST_RAYS = 4096
@@ -28,31 +29,51 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     noise, dynamics = problem.noise, problem.dynamics
     if not isinstance(dynamics, SGD | Momentum):
         return refused(f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law.")
-    maps, step_time = dynamics.jump_maps(noise), float(dynamics.learning_rate)
-    directions = column(maps[0], noise.rays()) * noise.rays()
-    gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), directions)
-    spectrum = relaxation_spectrum(problem, maps)
-    step = -(-gauge.shape[0] // _MOST_RAYS)
-    flowing = flow_out_gauge(problem, directions[:, ::step], gauge[::step], spectrum, True)
-    crossed = bool((jnp.abs(flowing - gauge[::step]) > gauge[::step] * 1e-5).any())
-    reasons = [crossing_reason(problem)] if crossed else []
-    if crossed and step > 1:
-        return refused(f"{reasons[0]}, and {gauge.shape[0]} rays are too many to follow through the flow.")
-    gauge = flowing if crossed else gauge
-    with np.errstate(divide="ignore"):
-        chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))
+    step_time, directions = float(dynamics.learning_rate), np.asarray(noise.rays())
+    every = -(-directions.shape[1] // _MOST_RAYS)
+    some = directions[:, ::every]
+    ones = np.ones(some.shape[1])
+    outlook = look_out(problem, solver, Rays(some, ones, ones, None, 0))
+    well = outlook.wells[0]
+    if not outlook.plain and every > 1:
+        return refused(f"{crossing_reason(problem)}, and {directions.shape[1]} rays are too many to follow.")
+    if not np.isin(well.segments.fate, (Fate.RETURNS, Fate.LEAVES)).all():
+        return refused("Some draws lead to other wells inside or can't be followed to their end; simulate it.")
+    if outlook.plain:
+        vectors = column(dynamics.jump_maps(noise)[0], directions) * directions
+        gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), vectors)
+        with np.errstate(divide="ignore"):
+            chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))
+        shares = face_shares(problem, ExitRays(vectors, chances, 0.0, gauge, 0), chances)
+    else:
+        chances, shares = _by_segments(problem, well.segments, step_time * float(problem.noise_level))
     total = float(chances.sum())
     if total == 0:
         return refused("No single draw leaves this basin: it takes several, and no formula is given for that.")
-    slowest = max(float(np.real(spectrum).min()), 0.0)
-    kappa, limits = _draw_limits(problem, chances, slowest * step_time)
-    steps = step_reasons(problem, solver)
-    rays = ExitRays(directions, chances, 0.0, gauge, 0)
-    mean, shares = step_time / total, face_shares(problem, rays, chances)
-    crossing = [f"{reason}: the rate counts every draw after which the noise-free flow leaves." for reason in reasons]
-    return Prediction(
-        total / step_time, 0.0, mean, 1 / total, shares, kappa, not limits and not steps, (*limits, *steps, *crossing)
+    kappa, limits = _draw_limits(problem, chances, well.motion.modes.slowest() * step_time)
+    steps, mean = step_reasons(problem, solver), step_time / total
+    note = (
+        []
+        if outlook.plain
+        else [f"{crossing_reason(problem)}: the rate counts every draw after which the noise-free flow leaves."]
     )
+    return Prediction(
+        total / step_time, 0.0, mean, 1 / total, shares, kappa, not limits and not steps, (*limits, *steps, *note)
+    )
+
+
+def _by_segments(problem: EscapeProblem, segments: Segments, unit: float) -> tuple[np.ndarray, dict[str, float]]:
+    """The chance of a draw that leaves, by ray, and the faces, where `unit` is the length of a draw of 1."""
+    leaving = segments.chosen(segments.fate == Fate.LEAVES)
+    count = np.asarray(problem.noise.rays()).shape[1]
+    chances = np.zeros(len(leaving.ray))
+    for place, (low, high) in enumerate(zip(leaving.low, leaving.high, strict=True)):
+        beyond = [problem.noise.chances(np.full(count, length / unit))[leaving.ray[place]] for length in (low, high)]
+        chances[place] = beyond[0] - beyond[1]
+    names = problem.basin.face_names(problem.dimension)
+    by_face = np.bincount(leaving.face, weights=chances, minlength=len(names))
+    by_ray = np.bincount(leaving.ray, weights=chances, minlength=count)
+    return by_ray, dict(zip(names, (by_face / max(by_face.sum(), 1e-300)).tolist(), strict=True))
 
 
 def _draw_limits(problem: EscapeProblem, chances: np.ndarray, slowest: float) -> tuple[float | None, list[str]]:
@@ -70,4 +91,7 @@ def _draw_limits(problem: EscapeProblem, chances: np.ndarray, slowest: float) ->
     kappa = constant * slowest / float(chances.max())
     apart = isinstance(problem.basin, Box) and isinstance(problem.noise, Pareto | StudentT)
     apart = apart and problem.noise.scale.ndim == 1
-    return kappa, limit_reasons(index, kappa, math.inf if apart else 2 * constant * slowest / float(chances.sum()))
+    crowded = math.inf if apart else 2 * constant * slowest / float(chances.sum())
+    if kappa == 0:
+        return 0.0, [NO_DRIFT]
+    return kappa, limit_reasons(min(kappa, crowded), (bias_constant(index) / min(kappa, crowded), 0.0))

@@ -10,32 +10,29 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column
-from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.draw_rates import one_draw
-from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
-from levyjax.escape.gauge import ExitRays, closed_form, exit_rays
-from levyjax.escape.passage import Outside, passage, why_no_passage_rate
+from levyjax.escape.ends import Ends
+from levyjax.escape.fate import look_out
+from levyjax.escape.gauge import closed_form, exit_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
-from levyjax.escape.validity import adam_noise_level_limit, bias_constant, limit_reasons
+from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
 from levyjax.landscapes import Flat
-from levyjax.noise import Independent, LevyNoise, PerCoordinate, StateDependent, StepNoise, has_jumps, sde_noise_level
+from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
 from levyjax.solvers import Iteration, Solver
-from levyjax.stable import tail_constant
 
-_FLOW_RAYS = 512
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
     "order of 1/kappa, which is not in this measure of validity."
 )
 
 
-def _noise_level(problem: EscapeProblem, solver: Solver | None, alpha: Any) -> Any:
+def _noise_level(problem: EscapeProblem, solver: Solver | None, alpha: Any) -> np.ndarray:
     """The noise level of the SDE that the solver follows, along rays of this tail index."""
-    level = float(problem.noise_level)
+    level = np.full(np.shape(alpha), float(problem.noise_level))
     if isinstance(solver, Iteration):
         return level * sde_noise_level(np.asarray(alpha), float(problem.dynamics.learning_rate))
     return level
@@ -81,101 +78,71 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
 
 
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
-    maps = problem.dynamics.jump_maps(problem.noise)
-    rays = exit_rays(problem, maps)
-    spectrum = relaxation_spectrum(problem, maps)
-    slowest = max(float(np.real(spectrum).min()), 0.0)
-    reasons, invariant = [], True
-    step = max(1, rays.gauge.shape[0] // _FLOW_RAYS) if rays.gauge.shape[0] > _FLOW_RAYS else 1
-    gauge = flow_out_gauge(
-        problem, rays.directions[:, ::step], rays.gauge[::step], spectrum, isinstance(solver, Iteration)
-    )
-    if bool((jnp.abs(gauge - rays.gauge[::step]) > rays.gauge[::step] * 1e-5).any()):
-        exact = step == 1
-        weights = rays.weights if exact else rays.weights[::step] * step
-        alpha = rays.alpha if exact or not np.ndim(rays.alpha) else rays.alpha[::step]
-        rays = ExitRays(rays.directions[:, ::step], weights, alpha, gauge, 0)
-        invariant = exact
-        cause = crossing_reason(problem)
+    """The rate of jumps whose fate is an exit, and through the wells that they lead to inside, if there are any."""
+    outlook = look_out(problem, solver)
+    well, level = outlook.wells[0], _noise_level(problem, solver, outlook.rays.alpha)
+    ends = Ends(outlook, level)
+    if (reason := ends.why_no_mean()) is not None:
+        return refused(reason)
+    reasons: list[str] = []
+    rate, error, shares = ends.rate(), ends.error(), ends.shares()
+    if outlook.plain:
+        rate, error, shares = _gauge_formula(problem, solver)
+    elif not ends.chain:
         reasons.append(
-            f"{cause}: the rate counts every jump after which the noise-free flow leaves"
-            + ("." if exact else f", on {gauge.shape[0]} sampled rays, so it is approximate.")
+            f"{crossing_reason(problem)}: the rate counts every jump after which the noise-free flow leaves."
         )
-    level = _noise_level(problem, solver, rays.alpha)
-    parts = np.asarray(rays.contributions(level))
-    rate, error = float(parts.sum()), 0.0
-    closed = closed_form(problem, maps) if invariant and not reasons else None
-    if closed is not None:
-        rate = float(level) ** float(problem.noise.alpha) * closed
-    elif rays.replicates:
-        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
-        error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
     if rate == 0:
         return refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
-    kappa, limits = _limits(problem, rays, level, slowest, rate)
-    limits += saddle_reasons(problem, rays, level, parts, rate) if kappa > 0 else []
+    kappa, slowest = ends.kappa(), well.motion.modes.slowest()
     steps = step_reasons(problem, solver)
-    notes = _adam_reasons(problem, maps)
+    limits = _limits(problem, solver, ends, kappa, rate) if not steps else []
+    if error > MAX_ERROR * rate:
+        limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
+    limits += ends.doubts()
+    notes = _adam_reasons(problem, problem.dynamics.jump_maps(problem.noise)) + ends.notes()
     if np.min(np.asarray(problem.noise.alpha)) < 1:
         notes.append(
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    mean = driftless_ball(problem, float(level)) if kappa == 0 and np.ndim(level) == 0 else None
+    mean = driftless_ball(problem, float(level[0])) if slowest == 0 and np.ptp(level) == 0 else None
     if mean is not None:
         limits = [
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
         ]
         rate, valid = 1 / mean, True
     else:
-        mean, valid = 1 / rate, not limits and not steps and invariant
-    return Prediction(
-        rate,
-        error,
-        mean,
-        in_steps(mean, problem, solver),
-        face_shares(problem, rays, parts),
-        kappa,
-        valid,
-        (*limits, *steps, *reasons, *notes),
-    )
+        mean, valid = 1 / rate, not limits and not steps
+    steps_of_mean = in_steps(mean, problem, solver)
+    return Prediction(rate, error, mean, steps_of_mean, shares, kappa, valid, (*limits, *steps, *reasons, *notes))
 
 
-def _first_passage(problem: EscapeProblem, solver: Solver | None) -> Prediction:
-    """Jumps after which the noise-free flow enters the target."""
-    if (reason := why_no_passage_rate(problem)) is not None:
-        return refused(reason)
-    found = passage(problem, _noise_level(problem, solver, problem.noise.spectral_measure().alpha))
-    if found is None or found.enters == 0:
-        return refused("No jump along the noise's rays leads to the target: it takes several, and no formula is given.")
-    reasons = step_reasons(problem, solver) + limit_reasons(found.alpha, found.kappa, math.inf)
-    astray = found.elsewhere > 1e-6 * found.enters
-    if astray:
-        part = found.elsewhere / (found.elsewhere + found.enters)
-        reasons.append(
-            f"{100 * part:.2g}% of the jumps that do not fall back lead elsewhere, to other wells: this is the rate of "
-            f"direct passages, and the mean takes the chain of wells (mean_passage_times)."
-        )
-    mean = None if astray else 1 / found.enters
-    note = "First passage: the rate counts every jump after which the noise-free flow enters the target."
-    steps = in_steps(mean, problem, solver)
-    return Prediction(found.enters, 0.0, mean, steps, {}, found.kappa, not reasons, (*reasons, note))
+def _limits(problem: EscapeProblem, solver: Solver | None, ends: Ends, kappa: float, rate: float) -> list[str]:
+    """Why the limit is not reached at this noise level; nothing where it is."""
+    if kappa == 0:
+        return [NO_DRIFT]
+    if ends.outlook.plain and not isinstance(problem.noise, StateDependent):
+        rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+        if reasons := saddle_reasons(problem, rays, _noise_level(problem, solver, rays.alpha), rate):
+            return reasons
+    return limit_reasons(kappa, ends.bias(), ends.chain)
 
 
-def _limits(problem: EscapeProblem, rays: ExitRays, level: Any, slowest: float, rate: float) -> tuple[float, list[str]]:
-    """kappa of the worst direction, and why the limit is not reached by the tail index that is furthest from it."""
-    reach, alpha = np.broadcast_arrays(level * np.asarray(rays.gauge), np.asarray(rays.alpha, float))
-    with np.errstate(divide="ignore"):
-        kappas = slowest * reach**-alpha if slowest else np.zeros_like(reach)
-    # In a box each independent coordinate has its own walls; elsewhere all directions share the distance to them.
-    independent = isinstance(problem.noise, Independent | PerCoordinate) and problem.noise.scale.ndim == 1
-    apart = isinstance(problem.basin, Box) and independent
-    cases = []
-    for index in map(float, np.unique(alpha[(alpha < 2) & (reach > 0)])):
-        kappa = float(kappas[alpha == index].min())
-        crowded = math.inf if apart else 2 * float(tail_constant(index)) / index * slowest / rate
-        cases.append((min(kappa, crowded) / bias_constant(index), index, kappa, crowded))
-    return float(kappas.min()), limit_reasons(*min(cases)[1:])
+def _gauge_formula(problem: EscapeProblem, solver: Solver | None) -> tuple[float, float, dict[str, float]]:
+    """Rate, its error and the faces where the jumps that leave are those that lie outside."""
+    maps = problem.dynamics.jump_maps(problem.noise)
+    rays = exit_rays(problem, maps)
+    level = _noise_level(problem, solver, rays.alpha)
+    parts = np.asarray(rays.contributions(level))
+    rate, error = float(parts.sum()), 0.0
+    closed = closed_form(problem, maps)
+    if closed is not None:
+        rate = float(level) ** float(problem.noise.alpha) * closed
+    elif rays.replicates:
+        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
+        error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    return rate, error, face_shares(problem, rays, parts) if rate > 0 else {}
 
 
 def _without_a_rate(problem: EscapeProblem, solver: Solver | None) -> str | None:
@@ -210,8 +177,7 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         The prediction; 1/rate is the mean exit time and rate times exit time tends to Exp(1) as kappa grows.
 
     Example:
-        >>> from levyjax.basins import Box
-        >>> from levyjax.dynamics import SGD
+        >>>         >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
         >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [2.0]), Independent(1.5, [1.0]), SGD(), 0.01)
         >>> prediction = predict(problem)
@@ -239,6 +205,4 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
             return refused(f"No exit rate is known for {type(problem.noise).__name__} noise.")
         if not has_jumps(problem.noise):
             return _without_jumps(problem, solver)
-        if isinstance(problem.basin, Outside):
-            return _first_passage(problem, solver)
         return _with_jumps(problem, solver)

@@ -29,16 +29,15 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import add_to, cast, column, jit, pytree
+from levyjax.arrays import add_to, as_matrix, cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.datasets import Labelled
-from levyjax.dynamics import SGD
-from levyjax.escape.flow import flow_out_gauge, relaxation_spectrum
 from levyjax.escape.gauge import exit_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, first_counter, run_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
+from levyjax.solvers.motion import flow_reach, kept_by_descent
 from levyjax.stable import tail_constant
 
 _FLOOR = 0.1  # of the way to the boundary: exits by shorter jumps are counted
@@ -146,15 +145,19 @@ def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
 
 
 def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends signs d"] | None:
-    if isinstance(problem.dynamics, SGD) or not isinstance(problem.noise, Independent | PerCoordinate):
+    """Lengths of jumps that leave by the linearised flow; those of other flows are about the same."""
+    if kept_by_descent(problem) or not isinstance(problem.noise, Independent | PerCoordinate):
         return None
     if not has_jumps(problem.noise):
         return None
-    maps = problem.dynamics.jump_maps(problem.noise)
-    rays = exit_rays(problem, maps)  # +A_j for every j, then -A_j
-    flowing = flow_out_gauge(problem, rays.directions, rays.gauge, relaxation_spectrum(problem, maps))
-    ends = jnp.stack([flowing, rays.gauge if measured else 0 * rays.gauge])
-    return 1 / (float(problem.noise_level) * ends.reshape(2, 2, -1))
+    rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise)[:1])  # +A_j for every j, then -A_j
+    straight = np.asarray(rays.gauge) if measured else np.zeros(rays.gauge.shape)
+    columns = np.asarray(as_matrix(problem.noise.scale))
+    flowing = np.maximum(flow_reach(problem, np.concatenate([columns, -columns], axis=1)), straight)
+    if (flowing <= straight * (1 + 1e-6)).all():
+        return None
+    with np.errstate(divide="ignore"):
+        return jnp.asarray(1 / (float(problem.noise_level) * np.stack([flowing, straight]).reshape(2, 2, -1)))
 
 
 def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column
-from levyjax.basins import Attraction, Box
+from levyjax.basins import Attraction, Sublevel
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import MAX_BIAS
@@ -55,13 +55,12 @@ def saddle_bias(alpha: float, kappa: float) -> float:
     return alpha * delta * (certain + constant * certain ** (1 - alpha) * power)
 
 
-def saddle_reasons(
-    problem: EscapeProblem, rays: ExitRays, level: Any, parts: Float[np.ndarray, " rays"], rate: float
-) -> list[str]:
+def saddle_reasons(problem: EscapeProblem, rays: ExitRays, level: Any, rate: float) -> list[str]:
     """Why saddles on the boundary keep the limit off, in a sentence; nothing where there are none or they do not."""
+    parts = np.asarray(rays.contributions(level))
     alphas = np.broadcast_to(np.asarray(rays.alpha, float), parts.shape)
     matter = np.flatnonzero((parts > _MATTERS * parts.sum()) & (alphas < 2))
-    if not isinstance(problem.basin, Attraction | Box) or not matter.size:
+    if isinstance(problem.basin, Sublevel) or not matter.size:
         return []
     growth = _growth(problem, rays.directions[:, matter], rays.gauge[matter])
     reaches = (np.broadcast_to(level, parts.shape) * np.asarray(rays.gauge))[matter] ** alphas[matter]

@@ -9,7 +9,8 @@ from scipy.optimize import brentq
 
 from levyjax.stable import tail_constant
 
-MAX_BIAS = 0.02  # a prediction is called valid where the known bias of the limit is below this part
+MAX_BIAS = 0.018  # a prediction is called valid where the bias of the limit, known to a tenth, is below this part
+MAX_ERROR = 0.008  # and the standard error of its rate below this one
 
 
 @lru_cache(maxsize=256)
@@ -88,28 +89,28 @@ def adam_noise_level_limit(
     return math.exp(-3 * log_y)
 
 
-def limit_reasons(alpha: float, kappa: float, crowded_kappa: float) -> list[str]:
+NO_DRIFT = (
+    "There is no restoring drift in some direction (kappa = 0: the Hessian is not positive definite, so that this is "
+    "no isolated minimum): exits are not rare events and have no small-noise rate."
+)
+
+
+def limit_reasons(kappa: float, bias: tuple[float, float], chain: bool = False) -> list[str]:
     """Why the small-noise limit is not reached, in a sentence; nothing where it is.
 
     Args:
-        alpha: tail index.
-        kappa: of the worst direction alone.
-        crowded_kappa: the kappa of an interval with this total exit rate and this slowest relaxation. It is the
-            smaller one where jumps in many directions eat up the same distance to the boundary.
+        kappa: of the worst direction.
+        bias: by what part the mean exit time is shorter than the limit's, and the standard error of that.
+        chain: whether the limit is a chain of wells.
     """
-    if kappa == 0:
-        return [
-            "There is no restoring drift in some direction (kappa = 0: the Hessian is not positive definite, so that "
-            "this is no isolated minimum): exits are not rare events and have no small-noise rate."
-        ]
-    direction_only, kappa = kappa, min(kappa, crowded_kappa)
-    bias = bias_constant(alpha) / kappa
-    if bias <= MAX_BIAS:
+    size, error = abs(bias[0]), bias[1]
+    if size + error <= MAX_BIAS:
         return []
-    needed = bias_constant(alpha) / MAX_BIAS
-    estimate = f"about {100 * bias:.2g}%" if bias < 0.3 else "much"
-    crowd = "" if kappa == direction_only else ", by the exits of all directions together,"
+    change = f"about {100 * size:.2g}%" if size < 0.3 else "much"
+    side = "shorter" if bias[0] > 0 else "longer"
+    limit = "chain of wells" if chain else "limit"
+    sure = "" if size > 2 * error else f" (or up to {100 * (size + error):.2g}%)"
     return [
-        f"kappa = {kappa:.3g}{crowd} is below {needed:.3g}: at this noise level mean exit times are {estimate} shorter "
-        f"than the small-noise limit given here."
+        f"kappa = {kappa:.3g} is too low: at this noise level mean exit times are {change}{sure} {side} than the "
+        f"small-noise {limit} given here."
     ]

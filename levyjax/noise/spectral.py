@@ -33,22 +33,27 @@ class SpectralMeasure(NamedTuple):
     replicates: int
 
 
-def _sphere(dimension: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere."""
+def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere; about `most` of them, if given."""
     if dimension == 1:
         return np.array([[1.0, -1.0]]), np.full(2, 0.5), 0
     if dimension == 2:
-        angle = 2 * math.pi * (np.arange(_CIRCLE_NODES) + 0.5) / _CIRCLE_NODES
-        return np.stack([np.cos(angle), np.sin(angle)]), np.full(_CIRCLE_NODES, 1 / _CIRCLE_NODES), 0
+        count = min(most or _CIRCLE_NODES, _CIRCLE_NODES)
+        angle = 2 * math.pi * (np.arange(count) + 0.5) / count
+        return np.stack([np.cos(angle), np.sin(angle)]), np.full(count, 1 / count), 0
     if dimension == 3:
-        height, weight = np.polynomial.legendre.leggauss(_POLAR_NODES)
-        angle = 2 * math.pi * (np.arange(_AZIMUTH_NODES) + 0.5) / _AZIMUTH_NODES
+        polar = min(_POLAR_NODES, math.isqrt(most // 2) if most else _POLAR_NODES)
+        azimuth = min(_AZIMUTH_NODES, 2 * polar)
+        height, weight = np.polynomial.legendre.leggauss(polar)
+        angle = 2 * math.pi * (np.arange(azimuth) + 0.5) / azimuth
         radius = np.sqrt(1 - height**2)
         nodes = np.stack(
             [np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle)), np.outer(height, np.ones_like(angle))]
         )
-        return nodes.reshape(3, -1), np.repeat(weight / 2 / _AZIMUTH_NODES, _AZIMUTH_NODES), 0
+        return nodes.reshape(3, -1), np.repeat(weight / 2 / azimuth, azimuth), 0
     nodes_each = min(_REPLICATE_NODES, 1 << max(6, int(math.log2(_MAX_ENTRIES / _REPLICATES / dimension))))
+    if most is not None:
+        nodes_each = min(nodes_each, 1 << max(4, int(math.log2(most / _REPLICATES))))
     groups = []
     for replicate in range(_REPLICATES):
         points = qmc.Sobol(dimension, rng=replicate).random(nodes_each)
@@ -58,10 +63,13 @@ def _sphere(dimension: int) -> tuple[np.ndarray, np.ndarray, int]:
     return nodes, np.full(nodes.shape[1], 1 / nodes.shape[1]), _REPLICATES
 
 
-def isotropic_measure(alpha: Any, scale: Any) -> SpectralMeasure:
-    """Rays of a rotation-invariant law seen through the map A: exact for d = 1, quadrature to d = 3, else Sobol."""
+def isotropic_measure(alpha: Any, scale: Any, most: int | None = None) -> SpectralMeasure:
+    """Rays of a rotation-invariant law seen through the map A: exact for d = 1, quadrature to d = 3, else Sobol.
+
+    Fewer of them, about `most`, are the first points of each of Sobol's sequences: every n-th point would be no sample.
+    """
     scale = jnp.asarray(scale)
-    nodes, weights, replicates = _sphere(scale.shape[0])
+    nodes, weights, replicates = _sphere(scale.shape[0], most)
     constant = radial_tail_constant(alpha, scale.shape[0])
     directions = apply(scale, jnp.asarray(nodes, scale.dtype))
     return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates)

@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import add_to, apply, column, concrete, freeze, parameter, pytree, settled
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
+from levyjax.solvers.motion import flow_reach, kept_by_descent
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
+_FLOW_RAYS = 2048
 _LOG2_E = 1 / math.log(2)
 # The jump threshold follows the point no closer to the boundary than this: where jumps move it at once, and where they
 # push a momentum, which takes it there in time.
@@ -123,13 +126,7 @@ class JumpAdapted:
             )
         if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
-        maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))
-        split = problem.noise.split(
-            lambda rays: problem.basin.gauge(
-                jnp.asarray(problem.landscape.minimum), float(problem.noise_level) * maps * rays
-            ),
-            float(self.jump_part),
-        )
+        split = problem.noise.split(partial(_reach_of_jumps, problem), float(self.jump_part))
         rate = split.rates.sum()
         shares = jnp.cumsum(split.rates) / jnp.where(rate > 0, rate, 1)
         ends = None
@@ -232,6 +229,24 @@ def _pick(values: Float[Array, " axes"], axis: Int32[Array, " lanes"]) -> Float[
     """The value of each lane's axis."""
     index = jnp.arange(values.shape[0], dtype=jnp.int32)[:, None]
     return jnp.where(index == axis, column(values, index), 0).sum(axis=0)
+
+
+def _reach_of_jumps(problem: Any, rays: Float[Array, "d rays"]) -> Float[Array, " rays"]:
+    """How far jumps of A L reach, 1 for one that leaves: straight away, or later by the flow.
+
+    Where rays stand for a continuum, the flow is asked about some of them, for by how much it takes them further.
+    """
+    maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))
+    vectors = float(problem.noise_level) * rays
+    straight = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), maps * vectors)
+    if kept_by_descent(problem):
+        return straight
+    every = -(-rays.shape[1] // _FLOW_RAYS)
+    some = np.arange(0, rays.shape[1], every)
+    flowing = jnp.asarray(flow_reach(problem, np.asarray(vectors)[:, some]))
+    if every == 1:
+        return jnp.maximum(straight, flowing)
+    return straight * jnp.maximum(flowing.max() / straight[some].max(), 1)
 
 
 def _least_depth(problem: Any) -> float:

@@ -1,0 +1,397 @@
+"""What the small-noise limit leaves out at first order: second jumps on the way back, or on the way out.
+
+The limit counts jumps from rest. After a jump that stays inside the path takes a while to come back, and a second jump
+from there leaves more easily; after one that leads out by the flow, a second one may bring it back, and the exit comes
+later than the jump. Each is a part of the order of (exit rate)/(relaxation rate) of the exit rate, and a number:
+
+    change of the rate into f = int nu(dy) int dt nu(dz) (1[f after z at x_y(t)] - 1[f without it]),
+
+x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at the noise level.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
+from levyjax.escape.fate import Outlook, Rays, Segments, Well
+from levyjax.noise import StateDependent
+from levyjax.solvers.motion import Fate, LinearMotion, step_length
+
+_FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
+_SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
+_CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
+_BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
+_SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, in groups that tell their error
+_SHORTEST, _LONGEST, _CLOSE = (
+    3e-3,
+    40.0,
+    3.0,
+)  # their lengths, in the shortest that leaves from rest; half are close to it
+_DENSE = 1e-3  # of the way back: moments of second jumps are denser before it
+_TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back, in the fastest relaxation times
+_BACK = 12.0  # relaxation times
+
+
+class FirstJumps(NamedTuple):
+    """First jumps that stand for all: lengths along rays, with the rate of the jumps that each stands for."""
+
+    ray: Int[np.ndarray, " n"]
+    length: Float[np.ndarray, " n"]
+    rate: Float[np.ndarray, " n"]
+
+
+def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generator) -> FirstJumps:
+    """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow."""
+    level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
+    chosen, counts = _chosen_rays(well, rays, level, generator)
+    parts = []
+    for ray, count in zip(chosen, counts, strict=True):
+        edges, lasts = _changes(well.segments, ray, well.shortest(rays)[ray])
+        nodes, bounds = _graded(edges, lasts)
+        alpha, weight = rays.alpha[ray], rays.weights[ray]
+        beyond = weight * (level[ray] / bounds) ** alpha
+        rate = (beyond[:-1] - beyond[1:]) * count
+        small = nodes < 2 * nodes[0]  # what the shorter ones add goes like the square of their length
+        mass = nodes[small] ** 2 @ rate[small]
+        rest = weight * level[ray] ** alpha * alpha * bounds[0] ** (2 - alpha) / (2 - alpha) * count
+        rate = np.where(small, rate * (1 + rest / mass), rate)
+        parts.append((np.full(len(nodes), ray), nodes, rate))
+    return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _chosen_rays(
+    well: Well, rays: Rays, level: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rays of first jumps, and how many rays each stands for."""
+    total = len(rays.weights)
+    if total <= 2 * _FIRST_RAYS:
+        moving = np.flatnonzero((rays.weights > 0) & (rays.directions != 0).any(axis=0))
+        return moving, np.ones(len(moving))
+    chance = _chances(well, rays, level)
+    picked = generator.choice(total, _FIRST_RAYS, p=chance)
+    return picked, 1 / (_FIRST_RAYS * chance[picked])
+
+
+def _chances(well: Well, rays: Rays, level: np.ndarray) -> np.ndarray:
+    """How often a ray is looked at: half of the time by its part in what does not come back, half all alike."""
+    part = np.zeros(len(rays.weights))
+    away = well.segments.chosen(well.segments.fate != Fate.RETURNS)
+    np.add.at(part, away.ray, away.rates(rays, level))
+    moves = (rays.directions != 0).any(axis=0)
+    weight = np.where(moves, rays.weights * (level / well.shortest(rays)) ** rays.alpha, 0.0)
+    return 0.5 * part / part.sum() + 0.5 * weight / weight.sum() if part.sum() > 0 else weight / weight.sum()
+
+
+def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], float]:
+    """The lengths on a ray at which the fate changes, and from which on nothing more happens."""
+    own = segments.chosen(segments.ray == ray)
+    order = np.argsort(own.low)
+    own = own.chosen(order)
+    same = (own.fate[1:] == own.fate[:-1]) & (own.well[1:] == own.well[:-1]) & (own.time[1:] > 0)
+    edges = [float(edge) for edge, joined in zip(own.low, [False, *same], strict=False) if not joined and edge > 0]
+    at_once = own.low[(own.fate == Fate.LEAVES) & (own.time == 0)]
+    stop = (
+        float(at_once.min()) if at_once.size and np.all(own.fate[own.low >= at_once.min()] == Fate.LEAVES) else np.inf
+    )
+    edges = [edge for edge in edges if edge < stop]
+    last = min(stop, _BEYOND * max([*edges, scale]))
+    return edges, last
+
+
+def _graded(edges: list[float], last: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths between changes of fate, close together near them, and the bounds of the cells they stand for."""
+    marks = [_SMALLEST * min([*edges, last]), *sorted(edges), last]
+    toward = np.geomspace(_CLOSEST, 0.5, _NODES // 2)
+    part = np.concatenate([toward, 1 - toward[-2::-1]])
+    bounds, nodes = [], []
+    for place, (low, high) in enumerate(itertools.pairwise(marks)):
+        if high <= low * (1 + 1e-9):
+            continue
+        own = (
+            np.concatenate([[0.0], part, [1.0]])
+            if place
+            else np.concatenate([[0.0], np.linspace(0.04, 0.5, 12), part[part > 0.5], [1.0]])
+        )
+        ends = low + (high - low) * own
+        bounds.append(ends[:-1])
+        nodes.append(np.where(own[:-1] < 0.5, ends[:-1] + 0.5 * (ends[1:] - ends[:-1]), (ends[1:] + ends[:-1]) / 2))
+    return np.concatenate(nodes), np.concatenate([*bounds, [last]])
+
+
+def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dict[tuple[int, int], tuple[float, float]]:
+    """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
+    generator = np.random.default_rng(seed)
+    first = first_jumps(well, outlook.rays, level, generator)
+    if _by_gauge(outlook, well):
+        return {(int(Fate.LEAVES), -1): (_by_hazard(outlook, well, first, level), 0.0)}
+    if _on_the_line(outlook, well):
+        return _by_intervals(outlook, well, first, level)
+    return _by_second_jumps(outlook, well, first, level, generator)
+
+
+def _by_gauge(outlook: Outlook, well: Well) -> bool:
+    """Whether the rate of exits from any point is a formula: jumps that lie outside are all that leaves."""
+    simple = isinstance(outlook.problem.basin, Box | Ball | Ellipsoid | HalfSpace)
+    one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
+    return (
+        outlook.plain and simple and one_field and isinstance(well.motion, LinearMotion) and outlook.rays.maps is None
+    )
+
+
+def _on_the_line(outlook: Outlook, well: Well) -> bool:
+    """Whether where a point leads is a matter of its place on a line alone."""
+    one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
+    plain_noise = not isinstance(outlook.problem.noise, StateDependent)
+    return one_field and plain_noise and len(outlook.points[0]) == 1 and outlook.rays.maps is None
+
+
+class _Line(NamedTuple):
+    """The line in intervals (low, high) of one end, (fate, well)."""
+
+    low: np.ndarray
+    high: np.ndarray
+    end: np.ndarray
+
+
+def _line(well: Well, rays: Rays) -> _Line:
+    segments, at = well.segments, float(well.jumps.point[0])
+    unit = rays.directions[0, segments.ray]
+    with np.errstate(invalid="ignore"):
+        ends = at + unit * np.stack([segments.low, segments.high])
+    end = np.stack([segments.fate, segments.well])
+    return _Line(ends.min(axis=0), ends.max(axis=0), end)
+
+
+def _by_intervals(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> dict[tuple[int, int], Any]:
+    """The changes in one dimension, from the rates into every interval along the ways back and on."""
+    line, rays = _line(well, outlook.rays), outlook.rays
+    ends = sorted({(int(one), int(other)) for one, other in line.end.T})
+    states = well.jumps.states(first.ray, first.length)
+    fates = well.ends(states)
+    until, labels = fates[0].time, fates[1][:2]
+    step = step_length(outlook.problem, outlook.solver)
+    level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
+
+    def rates(x: np.ndarray) -> np.ndarray:
+        """Into each end, from each of these points: (ends, points)."""
+        total = np.zeros((len(ends), len(x)))
+        for ray in range(len(rays.weights)):
+            unit = rays.directions[0, ray]
+            if unit == 0 or rays.weights[ray] == 0:
+                continue
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                near, far = (line.low, line.high) if unit > 0 else (line.high, line.low)
+                way = np.maximum((np.stack([near, far])[:, :, None] - x) / unit, 0.0)
+                own = way[0] == 0  # the interval that the point is in, or one on its other side
+                beyond = np.where(way > 0, (level[ray] / way) ** rays.alpha[ray], 0.0)
+                into = rays.weights[ray] * np.where(own, 0.0, beyond[0] - beyond[1])
+            for place, end in enumerate(ends):
+                total[place] += into[(line.end == np.array(end)[:, None]).all(axis=0)].sum(axis=0)
+        return total
+
+    slowest = well.motion.modes.rates
+    slowest = slowest[slowest > 0].min()
+    returns = labels[0] == Fate.RETURNS
+    span = np.where(returns, np.maximum(until, _BACK / slowest), until)
+    at_rest = rates(well.jumps.point[:1])
+    extra = np.zeros((len(ends), len(span)))
+    edges = np.concatenate([[0.0], np.geomspace(_EARLY, 1, _TIMES)])
+    middles, weights = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    now, passed = states, np.zeros(len(span))
+    for place, (middle, part) in enumerate(zip(middles, weights, strict=True)):
+        time, weight = span * middle, span * part
+        if step is not None:  # a second jump comes with the next step, after its drift
+            counts = np.floor(np.multiply.outer(edges[place : place + 2], span) / step + 1e-9)
+            time, weight = (np.floor(counts.mean(axis=0)) + 1) * step, (counts[1] - counts[0]) * step
+        now, passed = well.motion.state_at(now, time - passed), time
+        extra += weight * (rates(np.asarray(now.x)[0]) - np.where(returns, at_rest, 0.0))
+    own = (np.array(ends).T[:, :, None] == labels[:, None, :]).all(axis=0)
+    extra = np.where(own, 0.0, extra)
+    return _changes_of(ends, extra, first, own & ~returns, labels, until)
+
+
+def _changes_of(
+    ends: list, extra: np.ndarray, first: FirstJumps, loses: np.ndarray, labels: np.ndarray, until: np.ndarray
+) -> dict:
+    """Sums over first jumps; what goes elsewhere is taken from where the first jump led."""
+    total = np.maximum(extra, 0).sum(axis=0)
+    bound = np.where(total > 0, _bounded(total) / np.where(total > 0, total, 1), 1.0)
+    moves = ~((labels[0] == Fate.LEAVES) & (until == 0)) & (labels[0] != Fate.UNDECIDED)
+    extra = extra * bound
+    extra = np.where(loses, extra - extra.sum(axis=0), extra)
+    change = (extra * first.rate * moves).sum(axis=1)
+    return {end: (float(value), 0.0) for end, value in zip(ends, change, strict=True) if end[0] != Fate.RETURNS}
+
+
+def _bounded(extra: np.ndarray) -> np.ndarray:
+    """A chance of at most 1 from an expected number."""
+    return np.where(extra > 0, -np.expm1(-np.maximum(extra, 0)), np.maximum(extra, -1))
+
+
+def _path_times(motion: Any, step: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Times on the way back and their weights in an integral over time; of a step, how long it is."""
+    rates = motion.modes.rates
+    slowest = rates[rates > 0].min()
+    if step is not None:
+        count = max(int(_BACK / slowest / step), 1)
+        edges = np.unique(np.geomspace(1, count + 1, _TIMES + 1).round()).astype(int)
+        return (edges[:-1] - 1 + (edges[1:] - edges[:-1]) // 2) * step, (edges[1:] - edges[:-1]) * step
+    times = np.concatenate([[0.0], np.geomspace(_EARLY / motion.modes.fastest(), _BACK / slowest, _TIMES)])
+    weights = np.zeros(len(times))
+    weights[1:] += np.diff(times) / 2
+    weights[:-1] += np.diff(times) / 2
+    return times, weights
+
+
+def _by_hazard(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> float:
+    """The change of the exit rate, from the rates of exits along the ways back."""
+    states = well.jumps.states(first.ray, first.length)
+    extra = expected_exits(outlook, well, states, level)
+    inside = np.asarray(outlook.problem.basin.contains(jnp.asarray(states.x)))
+    return float((first.rate * np.where(inside, _bounded(extra), 0.0)).sum())
+
+
+def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Float[np.ndarray, " n"]:
+    """How many more exits by a second jump are expected on the ways back than at rest in as much time."""
+    from levyjax.escape.fate import gauges
+
+    problem, rays = outlook.problem, outlook.rays
+    level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
+    some = np.arange(len(rays.weights))
+    share = np.ones(len(some))
+    if len(some) > 2 * _FIRST_RAYS:
+        chance = _chances(well, rays, level)
+        generator = np.random.default_rng(1)
+        some = generator.choice(len(some), 2 * _FIRST_RAYS, p=chance)
+        share = 1 / (2 * _FIRST_RAYS * chance[some])
+    step = step_length(problem, outlook.solver)
+    times, weights = _path_times(well.motion, step)
+    directions, count = rays.directions[:, some], len(some)
+    strength = share * rays.weights[some] * level[some] ** rays.alpha[some]
+
+    def exits(points: np.ndarray) -> np.ndarray:
+        """The rate of exits from each of these points."""
+        n = points.shape[1]
+        gauge = gauges(problem.basin, np.repeat(points, count, axis=1), np.tile(directions, n))
+        inside = np.asarray(problem.basin.contains(jnp.asarray(points)))
+        rate = (strength * np.nan_to_num(gauge).reshape(n, count) ** rays.alpha[some]).sum(axis=1)
+        return np.where(inside, rate, 0.0)
+
+    at_rest = exits(np.asarray(well.jumps.rest(np.zeros(1, int)).x))
+    total = np.zeros(states.x.shape[1])
+    for time, weight in zip(times if step is None else times + step, weights, strict=True):
+        later = well.motion.state_at(states, np.full(len(total), time))
+        total += weight * (exits(np.asarray(later.x)) - at_rest)
+    return total
+
+
+def _by_second_jumps(
+    outlook: Outlook, well: Well, first: FirstJumps, level: Any, generator: np.random.Generator
+) -> dict[tuple[int, int], float]:
+    """The changes, from second jumps at random moments of the ways back and on, followed to their end."""
+    states = well.jumps.states(first.ray, first.length)
+    ends, fates = well.ends(states)
+    keep = ~((fates[0] == Fate.LEAVES) & (ends.time == 0)) & (fates[0] != Fate.UNDECIDED)
+    extra = _second(outlook, well, states, ends.time, fates, first, level, generator)
+    moved = np.abs(np.stack([value.mean(axis=1) for value in extra.values()])).sum(axis=0) / 2
+    bound = np.where(moved > 0, _bounded(moved) / np.where(moved > 0, moved, 1), 1.0)
+    found = {}
+    for end, value in extra.items():
+        groups = ((first.rate * bound)[:, None] * value)[keep].sum(axis=0)
+        found[end] = float(groups.mean()), float(groups.std(ddof=1) / np.sqrt(_GROUPS))
+    return {end: value for end, value in found.items() if end[0] != Fate.RETURNS}
+
+
+class SecondJumps(NamedTuple):
+    """Second jumps and when they come, several for each first one: (first jumps, draws).
+
+    share: of the way back; chance: the density of what was drawn, in the share and in the logarithm of the length.
+    """
+
+    share: Float[np.ndarray, "first draws"]
+    ray: Int[np.ndarray, "first draws"]
+    length: Float[np.ndarray, "first draws"]
+    chance: Float[np.ndarray, "first draws"]
+
+
+def _second_jumps(well: Well, rays: Rays, level: Any, first: FirstJumps, generator: Any) -> SecondJumps:
+    """Draws that are the same for the same place on each ray, so that opposite first jumps balance."""
+    place = np.concatenate([np.arange(n) for n in np.diff(np.flatnonzero(np.diff(first.ray, prepend=-1, append=-1)))])
+    tried = _SECONDS if isinstance(well.motion, LinearMotion) else _TRACED_SECONDS
+    shape = (int(place.max()) + 1, int(np.clip(tried // len(place) // _GROUPS, 2, 128)) * _GROUPS)
+
+    def stratified() -> np.ndarray:
+        parts = (np.arange(shape[1]) + generator.uniform(size=shape)) / shape[1]
+        return generator.permuted(parts, axis=1)
+
+    edge = np.log1p(1 / _DENSE)
+    share = _DENSE * np.expm1(edge * stratified())  # from 0 to 1, denser at the beginning
+    chance = _chances(well, rays, level)
+    ray = np.searchsorted(np.cumsum(chance)[:-1], stratified())
+    whole, near = np.log(_LONGEST / _SHORTEST), 2 * np.log(_CLOSE)
+    part, close = stratified(), stratified() < 0.5
+    length = np.where(close, np.exp(near * (part - 0.5)), _SHORTEST * np.exp(whole * part))
+    is_close = np.abs(np.log(length)) <= near / 2
+    density = 0.5 / whole + 0.5 * is_close / near
+    density = density * chance[ray] / (edge * (_DENSE + share))
+    length = length * well.shortest(rays)[ray]
+    return SecondJumps(*(one[place] for one in (share, ray, length, density)))
+
+
+def _second(
+    outlook: Outlook,
+    well: Well,
+    states: Any,
+    until: np.ndarray,
+    fates: np.ndarray,
+    first: FirstJumps,
+    level: Any,
+    generator: Any,
+) -> dict[tuple[int, int], np.ndarray]:
+    """For each state, the expected change in how often it comes to each end, by one jump on its way."""
+    problem, rays = outlook.problem, outlook.rays
+    count = states.x.shape[1]
+    level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
+    step = step_length(problem, outlook.solver)
+    rates = well.motion.modes.rates
+    span = np.where(fates[0] == Fate.RETURNS, _BACK / rates[rates > 0].min(), until)
+    if not isinstance(well.motion, LinearMotion):
+        span = np.where(fates[0] == Fate.RETURNS, np.minimum(span, np.maximum(until * 1.5, 1e-300)), span)
+    draws = _second_jumps(well, rays, level, first, generator)
+    lane = np.repeat(np.arange(count), draws.share.shape[1])
+    ray, length, chance = draws.ray.ravel(), draws.length.ravel(), draws.chance.ravel()
+    time = span[lane] * draws.share.ravel()
+    if step is not None:
+        time = np.floor(time / step) * step
+    spread_states = type(states)(*(np.asarray(leaf)[:, lane] for leaf in states))
+    later = well.motion.state_at(spread_states, time)
+    after = well.labels(well.jumps.kicked(later, rays.directions[:, ray] * length))
+    from_rest = well.fates_of(ray, length)
+    alpha = rays.alpha[ray]
+    often = rays.weights[ray] * level[ray] ** alpha * alpha * length**-alpha  # of a logarithm of the length
+    weight = span[lane] * often / chance / draws.share.shape[1]
+    returns = fates[0][lane] == Fate.RETURNS
+    without = np.where(returns, from_rest, fates[:2][:, lane])
+    found: dict[tuple[int, int], np.ndarray] = {}
+    group = np.tile(np.arange(draws.share.shape[1]) % _GROUPS, count)
+    for sign, ends in ((1.0, after), (-1.0, without)):
+        for end in {(int(one), int(other)) for one, other in ends.T}:
+            here = (ends == np.array(end)[:, None]).all(axis=0)
+            found.setdefault(end, np.zeros((count, _GROUPS)))
+            np.add.at(found[end], (lane[here], group[here]), sign * _GROUPS * weight[here])
+    return found
+
+
+def expected_changes(outlook: Outlook, well: Well, state: Any, level: Any) -> float:
+    """The chance that a second jump takes a path from this state out before it has come to rest."""
+    if _by_gauge(outlook, well):
+        return float(_bounded(expected_exits(outlook, well, state, level))[0])
+    first = FirstJumps(np.zeros(1, int), np.ones(1), np.ones(1))
+    ends, fates = well.ends(state)
+    extra = _second(outlook, well, state, ends.time, fates, first, level, np.random.default_rng(0))
+    leaves = extra.get((int(Fate.LEAVES), -1))
+    return 0.0 if leaves is None else float(_bounded(leaves.mean(axis=1))[0])

@@ -1,0 +1,235 @@
+"""From the fates of jumps to the numbers of a prediction: rate, faces, mean through a chain of wells, and its bias."""
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from levyjax.escape.bias import expected_changes, rate_changes
+from levyjax.escape.fate import Outlook, Well
+from levyjax.escape.validity import bias_constant
+from levyjax.solvers.motion import Fate, LinearMotion, at_rest
+from levyjax.stable import tail_constant
+
+_MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
+_CLEAR = 0.004  # a bias that need not be known any better
+_NEVER = 1e-9  # the same, where they would end nothing
+
+
+class Ends:
+    """Where jumps at a noise level lead, well by well, and how long that takes.
+
+    Args:
+        outlook: the fates.
+        level: the noise level, one for each ray.
+    """
+
+    def __init__(self, outlook: Outlook, level: Float[np.ndarray, " rays"]) -> None:
+        self.outlook, self.level = outlook, np.broadcast_to(np.asarray(level, float), outlook.rays.alpha.shape)
+        self.problem = outlook.problem
+        self._rates = [well.segments.rates(outlook.rays, self.level) for well in outlook.wells]
+
+    def _share(self, fate: Fate) -> float:
+        """The part of a fate in what does not come back to the minimum."""
+        segments, rates = self.outlook.wells[0].segments, self._rates[0]
+        away = rates[segments.fate != Fate.RETURNS].sum()
+        return float(rates[segments.fate == fate].sum() / away) if away > 0 else 0.0
+
+    @cached_property
+    def chain(self) -> bool:
+        """Whether jumps lead to other wells inside."""
+        return self._share(Fate.ELSEWHERE) > 1e-6
+
+    @cached_property
+    def start(self) -> tuple[int, Any]:
+        """The well in which the noise-free dynamics from the problem's start ends, and its state there; -1 for none."""
+        if self.problem.start is None:
+            return 0, None
+        state = at_rest(self.problem, np.asarray(self.problem.start, float)[:, None])
+        if np.allclose(self.problem.start, self.problem.landscape.minimum, rtol=0, atol=1e-12):
+            return 0, None
+        labels = self.outlook.wells[0].ends(state)[1]
+        self._start_fate = Fate(int(labels[0, 0]))
+        if labels[0, 0] in (Fate.RETURNS, Fate.ELSEWHERE) and labels[1, 0] < len(self.outlook.wells):
+            return int(labels[1, 0]), state
+        return -1, state
+
+    def why_no_mean(self) -> str | None:
+        """Why there is no mean exit time of this form; None where there is one."""
+        outlook = self.outlook
+        if self.start[0] < 0:
+            return (
+                "From this start the noise-free dynamics does not come to rest inside "
+                f"({self._start_fate.name.lower()}), so no small-noise rate belongs to it; simulate it."
+            )
+        if self._share(Fate.BLOWS_UP) > _MATTERS:
+            part = 100 * self._share(Fate.BLOWS_UP)
+            return (
+                f"{part:.2g}% of the jumps that do not come back lead to infinity inside the basin, from where there "
+                "is no exit: the mean exit time is infinite. Close the basin on that side."
+            )
+        if not outlook.complete:
+            return f"Jumps lead to more than {len(outlook.wells)} wells inside: no chain is worked out; simulate it."
+        if self.chain and not np.isfinite(self._means(*self._chain())).all():
+            return "Jumps lead to a well inside from which none leaves: no mean exit time is known; simulate it."
+        return None
+
+    def _active(self) -> list[int]:
+        """Wells that jumps from the start lead to, by way of others."""
+        seen, queue = {self.start[0]}, [self.start[0]]
+        while queue:
+            here = queue.pop()
+            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            goes = (segments.fate == Fate.ELSEWHERE) & (rates > _NEVER * rates[segments.fate != Fate.RETURNS].sum())
+            for well in set(segments.well[goes].tolist()) - seen:
+                seen.add(well)
+                queue.append(well)
+        return sorted(seen)
+
+    def _chain(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rates between the wells, rates of exits, and the time spent on the way by all jumps of a well."""
+        active = self._active()
+        between, exits, late = np.zeros((len(active),) * 2), np.zeros(len(active)), np.zeros(len(active))
+        for row, here in enumerate(active):
+            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            leaves = segments.fate == Fate.LEAVES
+            exits[row] = rates[leaves].sum()
+            away = leaves | (segments.fate == Fate.ELSEWHERE)
+            late[row] = (rates * segments.time)[away].sum()
+            for column, there in enumerate(active):
+                if there != here:
+                    between[row, column] = rates[(segments.fate == Fate.ELSEWHERE) & (segments.well == there)].sum()
+        return between, exits, late
+
+    @staticmethod
+    def _means(between: np.ndarray, exits: np.ndarray, late: np.ndarray) -> np.ndarray:
+        """The mean exit time from every well."""
+        leave = between.sum(axis=1) + exits
+        matrix = np.diag(leave) - between
+        scale = np.where(leave > 0, leave, 1)
+        try:
+            return np.linalg.solve(matrix / scale[:, None], (1 + late) / scale)
+        except np.linalg.LinAlgError:
+            return np.full(len(leave), np.inf)
+
+    def _from_start(self, means: np.ndarray) -> float:
+        return float(means[self._active().index(self.start[0])])
+
+    def rate(self) -> float:
+        """Exits per unit of time, over the chain of wells where there is one: one over the mean exit time."""
+        between, exits, late = self._chain()
+        if exits.sum() == 0:
+            return 0.0
+        return 1 / self._from_start(self._means(between, exits, 0 * late))
+
+    def error(self) -> float:
+        """The rate's standard error where rays are sampled."""
+        rays, segments = self.outlook.rays, self.outlook.wells[0].segments
+        if not rays.replicates:
+            return 0.0
+        parts = np.zeros(len(rays.weights))
+        leaves = segments.fate != Fate.RETURNS
+        np.add.at(parts, segments.ray[leaves], self._rates[0][leaves])
+        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
+        return float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+
+    def shares(self) -> dict[str, float]:
+        """The probability of leaving through each face, where the flow crosses it."""
+        names = self.problem.basin.face_names(self.problem.dimension)
+        between, exits, _ = self._chain()
+        active = self._active()
+        by_face = np.zeros((len(active), len(names)))
+        for row, here in enumerate(active):
+            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            leaves = segments.fate == Fate.LEAVES
+            by_face[row] = np.bincount(segments.face[leaves], weights=rates[leaves], minlength=len(names))
+        if exits.sum() == 0:
+            return {}
+        leave = between.sum(axis=1) + exits
+        through = np.linalg.solve(np.diag(leave) - between, by_face)[active.index(self.start[0])]
+        return dict(zip(names, (through / through.sum()).tolist(), strict=True))
+
+    def kappa(self) -> float:
+        """The slowest relaxation's rate times the time scale of the shortest jumps that do not come back."""
+        well, rays = self.outlook.wells[0], self.outlook.rays
+        slowest = well.motion.modes.slowest()
+        if slowest == 0:
+            return 0.0
+        rates, segments = self._rates[0], well.segments
+        used = np.zeros(len(rays.weights), bool)
+        used[segments.ray[(segments.fate != Fate.RETURNS) & (rates > 0)]] = True
+        reach = (self.level / well.shortest(rays))[used]
+        return float(slowest * (reach ** -rays.alpha[used]).min())
+
+    def bias(self) -> tuple[float, float]:
+        """By what part the mean exit time is shorter than that of the limit, to first order, and the error of that."""
+        bound = self._bound()
+        if bound < _CLEAR:
+            return bound, 0.0
+        between, exits, late = self._chain()
+        base = self._from_start(self._means(between, exits, 0 * late))
+        active, errors = self._active(), []
+        for row, here in enumerate(active):
+            well = self.outlook.wells[here]
+            for (fate, there), (change, error) in rate_changes(self.outlook, well, self.level).items():
+                leave = between[row].sum() + exits[row]
+                if fate == Fate.LEAVES:
+                    exits[row] += change
+                elif fate == Fate.ELSEWHERE and there in active and there != here:
+                    between[row, active.index(there)] += change
+                errors.append(error / leave if leave > 0 else 0.0)
+            exits[row] *= 1 + self._touching(well, self._rates[here])
+        changed = self._from_start(self._means(np.maximum(between, 0), np.maximum(exits, 0), late))
+        return 1 - changed / base * (1 - self._at_start()), float(np.sqrt(np.sum(np.square(errors))))
+
+    def _bound(self) -> float:
+        """About the bias of a linear motion, from that of an interval, good enough where it is small; else inf."""
+        well, rays = self.outlook.wells[0], self.outlook.rays
+        if not isinstance(well.motion, LinearMotion) or self.start[1] is not None:
+            return math.inf
+        slowest, total = well.motion.modes.slowest(), self._rates[0][well.segments.fate != Fate.RETURNS].sum()
+        alpha = float(rays.alpha[rays.weights > 0].max())
+        crowded = 2 * float(tail_constant(alpha)) / alpha * slowest / total
+        return bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
+
+    def _touching(self, well: Well, rates: np.ndarray) -> float:
+        """How much sooner the noise leaves where the flow only touches the boundary.
+
+        The shortest jumps that the flow carries out turn back right at the boundary: near there the path lingers, and
+        the noise of a relaxation time, of size (alpha kappa)^(-1/alpha) of the way, moves its furthest point.
+        """
+        rays, segments = self.outlook.rays, well.segments
+        carried = (segments.fate == Fate.LEAVES) & (segments.time > 0)
+        total = rates[segments.fate == Fate.LEAVES].sum()
+        slowest = well.motion.modes.slowest()
+        if not carried.any() or total == 0 or slowest == 0:
+            return 0.0
+        ray = segments.ray[carried]
+        alpha = rays.alpha[ray]
+        kappa = slowest * (self.level[ray] / well.shortest(rays)[ray]) ** -alpha
+        return float((rates[carried] * alpha * (alpha * kappa) ** (-1 / alpha)).sum() / total)
+
+    def _at_start(self) -> float:
+        """The chance of an exit before the path from the start has come to rest."""
+        well, state = self.start
+        return 0.0 if state is None else expected_changes(self.outlook, self.outlook.wells[well], state, self.level)
+
+    def doubts(self) -> list[str]:
+        """What makes the number uncertain beside the noise level."""
+        part = self._share(Fate.UNDECIDED)
+        if part <= _MATTERS:
+            return []
+        return [f"{100 * part:.2g}% of the jumps that do not come back could not be followed to their end."]
+
+    def notes(self) -> list[str]:
+        """What a reader should know."""
+        if not self.chain:
+            return []
+        part, others = 100 * self._share(Fate.ELSEWHERE), len(self._active()) - 1
+        wells = "another well" if others == 1 else f"{others} other wells"
+        return [
+            f"{part:.2g}% of the jumps that do not come back lead to {wells} inside: the mean is that of the chain of "
+            "wells, and exit times are not exponential."
+        ]

@@ -1,0 +1,418 @@
+"""The fate of a jump: where the noise-free dynamics leads after a jump from rest, and how often each end comes.
+
+Rates, exit faces, validity and mean exit times all ask it. A jump is a length along a ray; on each ray the lengths fall into segments of one fate.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from levyjax.noise import Rotational, StateDependent, isotropic_measure
+from levyjax.solvers.motion import (
+    Ends,
+    Fate,
+    LinearMotion,
+    Modes,
+    TracedMotion,
+    at_rest,
+    displaced,
+    linear_motion,
+    linearised,
+    modes_of,
+    step_length,
+)
+from levyjax.solvers.steps import Euler, Iteration, Tamed
+
+_TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and by formula, for a continuum
+_MOVING_RAYS = 128  # the same with a preconditioner that moves, to see whether the flow matters
+_PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
+_REACH = (2e-3, 64.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
+_LENGTHS = 12_000  # all rays together
+_FEWEST, _MOST = 40, 480  # on a ray
+_PARTS, _ROUNDS = 15, 7  # of a bracket between two fates
+_SAME = 0.02  # of the reach: rest points closer than this are one
+_WELLS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Rays:
+    """Where jumps of A L go: beyond r along ray i at rate weights[i] (level/r)^alpha[i].
+
+    directions: (d, rays) of A L, without the optimizer's map.
+    weights, alpha: (rays,).
+    maps: (rays, d) the optimizer's map that each ray belongs to; None where it has one alone.
+    replicates: as in `SpectralMeasure`.
+    """
+
+    directions: np.ndarray
+    weights: np.ndarray
+    alpha: np.ndarray
+    maps: Any
+    replicates: int
+
+
+def jump_rays(problem: Any, most: int) -> Rays:
+    """The rays of a problem's noise, at most about `most` of them where they stand for a continuum."""
+    noise = problem.noise.driver if isinstance(problem.noise, StateDependent) else problem.noise
+    measure: Any = noise.spectral_measure()
+    if isinstance(noise, Rotational) and measure.directions.shape[1] > most:
+        measure = isotropic_measure(noise.alpha, noise.scale, most)
+    directions = np.asarray(measure.directions)
+    weights, alpha = (np.broadcast_to(np.asarray(one, float), directions.shape[1:]) for one in measure[1:3])
+    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))
+    if len(maps) == 1:
+        return Rays(directions, weights, alpha, None, measure.replicates)
+    maps = maps[:: max(len(maps) * directions.shape[1] // _MOVING_RAYS, 1)]
+    count = len(maps)
+    return Rays(
+        np.tile(directions, count),
+        np.tile(weights, count) / count,
+        np.tile(alpha, count),
+        np.repeat(maps, directions.shape[1], axis=0),
+        count,
+    )
+
+
+class Jumps:
+    """What jumps from rest at a point do: the state right after one, and straight ways to the boundary."""
+
+    def __init__(self, problem: Any, solver: Any, rays: Rays, point: Any = None) -> None:
+        self.problem, self.solver, self.rays = problem, solver, rays
+        self.point = np.asarray(problem.landscape.minimum if point is None else point)
+
+    def rest(self, ray: Int[np.ndarray, " n"]) -> Any:
+        """The state before a jump on each of these rays."""
+        state = at_rest(self.problem, np.repeat(self.point[:, None], len(ray), axis=1))
+        if self.rays.maps is None:
+            return state
+        epsilon = float(getattr(self.problem.dynamics, "epsilon", 0.0))
+        return state._replace(v=jnp.asarray((1 / self.rays.maps[ray].T - epsilon) ** 2))
+
+    def states(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Any:
+        """The states right after jumps of these lengths."""
+        amount = self.rays.directions[:, ray] * length
+        return self.kicked(self.rest(ray), amount)
+
+    def kicked(self, state: Any, amount: Float[np.ndarray, "d n"]) -> Any:
+        """The states after jumps of A L from these ones."""
+        width = 1 << max(6, (amount.shape[1] - 1).bit_length())
+        pad = [(0, 0), (0, width - amount.shape[1])]
+        state = jax.tree.map(lambda leaf: jnp.asarray(np.pad(np.asarray(leaf), pad, mode="edge")), state)
+        moved = _kicked(self.problem, self.solver, state, jnp.asarray(np.pad(amount, pad)))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : amount.shape[1]], moved)
+
+
+@jax.jit
+def _kicked(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+    if isinstance(problem.noise, StateDependent) and problem.noise.kind == "marcus":
+        amount = problem.noise.flow(state.x, amount) - state.x
+    return displaced(problem, solver, state, amount)
+
+
+class Segments(NamedTuple):
+    """Lengths of one fate: from `low` to `high` along `ray`.
+
+    well: which rest point it leads to (`Fate.ELSEWHERE`); face: through which face (`Fate.LEAVES`); else -1.
+    time: until then, of a length in between.
+    """
+
+    ray: Int[np.ndarray, " segments"]
+    low: Float[np.ndarray, " segments"]
+    high: Float[np.ndarray, " segments"]
+    fate: Int[np.ndarray, " segments"]
+    well: Int[np.ndarray, " segments"]
+    face: Int[np.ndarray, " segments"]
+    time: Float[np.ndarray, " segments"]
+
+    def rates(self, rays: Rays, level: Any) -> Float[np.ndarray, " segments"]:
+        """Jumps into each segment per unit of time; `level` is a number or one for each ray."""
+        level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)[self.ray]
+        alpha, weights = rays.alpha[self.ray], rays.weights[self.ray]
+        with np.errstate(divide="ignore"):
+            return weights * ((level / self.low) ** alpha - (level / self.high) ** alpha)
+
+    def chosen(self, which: np.ndarray) -> "Segments":
+        return Segments(*(part[which] for part in self))
+
+
+def linear_segments(motion: LinearMotion, jumps: Jumps) -> tuple[Segments, bool]:
+    """The lengths that leave under a linear motion, by records of how far its paths reach; and whether some leave late.
+
+    The path after a jump twice as long is twice as far from rest at every time.
+    """
+    rays = np.arange(jumps.rays.directions.shape[1])
+    if jumps.rays.maps is not None:
+        raise ValueError("A preconditioner that moves makes no linear motion.")
+    found = motion.reaches(jumps.states(rays, np.ones(len(rays))))
+    with np.errstate(divide="ignore"):
+        low, high = 1 / found.gauge, 1 / found.before
+    late = found.time > 0
+    carried = bool((found.gauge[late] > found.before[late] * (1 + 1e-9)).any())
+    fate = np.full(len(low), Fate.LEAVES, int)
+    return Segments(found.path, low, high, fate, fate * 0 - 1, found.face, found.time), carried
+
+
+class Wells:
+    """Points where the noise-free dynamics comes to rest, numbered as they are found; 0 is the minimum."""
+
+    def __init__(self, problem: Any, size: float) -> None:
+        self.problem, self.size = problem, size
+        self.points = [np.asarray(problem.landscape.minimum, float)]
+        self.stable = [True]
+
+    def number(self, points: Float[np.ndarray, "d n"]) -> Int[np.ndarray, " n"]:
+        """The well of each point."""
+        found = np.full(points.shape[1], -1)
+        for place in range(points.shape[1]):
+            away = [np.linalg.norm(points[:, place] - one) for one in self.points]
+            nearest = int(np.argmin(away))
+            if away[nearest] > _SAME * self.size:
+                self.points.append(points[:, place])
+                self.stable.append(self._holds(points[:, place]))
+                nearest = len(self.points) - 1
+            found[place] = nearest
+        return found
+
+    def _holds(self, point: Float[np.ndarray, " d"]) -> bool:
+        """Whether what comes close to a rest point stays there: it is no saddle, and no point of a flat valley."""
+        curvatures = np.linalg.eigvalsh(np.asarray(_curvature(self.problem.landscape, jnp.asarray(point))))
+        return bool(curvatures.min() > 1e-6 * np.abs(curvatures).max())
+
+
+@jax.jit
+def _curvature(landscape: Any, point: Any) -> Any:
+    matrix = jax.jacfwd(landscape.gradient)(point)
+    return (matrix + matrix.T) / 2
+
+
+@jax.jit
+def _faces(basin: Any, origin: Any, points: Any) -> Any:
+    return basin.face(origin, points)
+
+
+class Tracer:
+    """Fates of jumps by following them."""
+
+    def __init__(self, motion: TracedMotion, jumps: Jumps, wells: Wells, here: int) -> None:
+        self.motion, self.jumps, self.wells, self.here = motion, jumps, wells, here
+
+    def ends(self, state: Any) -> tuple[Ends, Int[np.ndarray, "3 n"]]:
+        """Where states lead, and (fate, well, face) of each as seen from this well."""
+        ends = self.motion.follow(state)
+        return ends, self.labels(ends)
+
+    def labels(self, ends: Ends) -> Int[np.ndarray, "3 n"]:
+        fate = ends.fate.copy()
+        well, face = np.full(len(fate), -1), np.full(len(fate), -1)
+        elsewhere = fate == Fate.ELSEWHERE
+        well[fate == Fate.RETURNS] = self.here
+        if elsewhere.any():
+            well[elsewhere] = self.wells.number(ends.point[:, elsewhere])
+        held = np.array(self.wells.stable)[well]
+        back = elsewhere & (well == self.here)
+        fate[back] = Fate.RETURNS
+        fate[elsewhere & ~held] = Fate.UNDECIDED
+        leaves = fate == Fate.LEAVES
+        if leaves.any():
+            # the face as seen from the landscape's minimum, the same for all wells
+            origin = jnp.asarray(self.jumps.problem.landscape.minimum)
+            points = ends.point[:, leaves]
+            width = 1 << max(6, (points.shape[1] - 1).bit_length())
+            padded = np.pad(points, [(0, 0), (0, width - points.shape[1])], mode="edge")
+            face[leaves] = np.asarray(_faces(self.jumps.problem.basin, origin, jnp.asarray(padded)))[: points.shape[1]]
+        well[~np.isin(fate, (Fate.ELSEWHERE, Fate.RETURNS))] = -1
+        return np.stack([fate, well, face])
+
+    def segments(self, lengths: Float[np.ndarray, "rays lengths"]) -> Segments:
+        """The fates along every ray, between lengths that are looked at, with the places where they change."""
+        count, looks = lengths.shape
+        ray = np.repeat(np.arange(count), looks)
+        ends, labels = self.ends(self.jumps.states(ray, lengths.ravel()))
+        labels, time = labels.reshape(3, count, looks), ends.time.reshape(count, looks)
+        at, place = np.nonzero((labels[:, :, 1:] != labels[:, :, :-1]).any(axis=0))
+        edge = self._edges(at, lengths[at, place], lengths[at, place + 1], labels[:, at, place])
+        low = np.concatenate([np.zeros((count, 1)), lengths[:, 1:]], axis=1)
+        high = np.concatenate([lengths[:, 1:], np.full((count, 1), np.inf)], axis=1)
+        high[at, place] = edge
+        cells = Segments(ray, low.ravel(), high.ravel(), *(part.ravel() for part in labels), time.ravel())
+        after = labels[:, at, place + 1]
+        more = Segments(at, edge, lengths[at, place + 1], *after, time[at, place + 1])
+        joined = Segments(*(np.concatenate(pair) for pair in zip(cells, more, strict=True)))
+        return joined.chosen(joined.high > joined.low)
+
+    def _edges(self, ray: np.ndarray, low: np.ndarray, high: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """The length at which the fate changes first, within each bracket."""
+        low, high = low.copy(), high.copy()
+        if not len(ray):
+            return high
+        parts = np.arange(1, _PARTS + 1) / (_PARTS + 1)
+        pairs = np.arange(len(ray))
+        for _ in range(_ROUNDS):
+            inner = low[:, None] + (high - low)[:, None] * parts
+            _, labels = self.ends(self.jumps.states(np.repeat(ray, _PARTS), inner.ravel()))
+            same = (labels.reshape(3, len(ray), _PARTS) == before[:, :, None]).all(axis=0)
+            first = np.where(same.all(axis=1), _PARTS, np.argmin(same, axis=1))
+            edges = np.concatenate([low[:, None], inner, high[:, None]], axis=1)
+            low, high = edges[pairs, first], edges[pairs, first + 1]
+        return high
+
+
+def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: int) -> tuple[Segments, Tracer]:
+    """The fates of jumps from rest in a well."""
+    point = wells.points[here]
+    motion = TracedMotion(problem, solver, wells.size, point)
+    jumps = Jumps(problem, solver, rays, point)
+    tracer = Tracer(motion, jumps, wells, here)
+    count = rays.directions.shape[1]
+    number = int(np.clip(_LENGTHS // count, _FEWEST, _MOST))
+    shortest, longest = _straight_ways(problem, jumps, wells.size)
+    lengths = np.geomspace(_REACH[0] * shortest, _REACH[1] * longest, number)
+    return tracer.segments(np.tile(lengths, (count, 1))), tracer
+
+
+def _straight_ways(problem: Any, jumps: Jumps, size: float) -> tuple[float, float]:
+    """The least and the greatest length of a jump straight to the boundary, over rays that reach it."""
+    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))
+    maps = np.median(maps, axis=0)
+    vectors = np.where(np.isfinite(maps), maps, 1.0)[:, None] * jumps.rays.directions
+    norms = np.linalg.norm(vectors, axis=0)
+    norms = norms[norms > 0]
+    ways = size / norms
+    return float(ways.min()) / 4, float(ways.max())
+
+
+def basin_size(problem: Any, rays: Rays) -> float:
+    """About how far the boundary is from the minimum, along the noise's rays and others."""
+    origin = jnp.asarray(problem.landscape.minimum)
+    units = [rays.directions / np.maximum(np.linalg.norm(rays.directions, axis=0), 1e-300)]
+    dimension = len(origin)
+    if dimension > 1:
+        units += [np.eye(dimension), -np.eye(dimension)]
+        draws = np.random.default_rng(0).normal(size=(dimension, 64))
+        units.append(draws / np.linalg.norm(draws, axis=0))
+    gauge = np.asarray(_gauge(problem.basin, origin, jnp.asarray(np.concatenate(units, axis=1))))
+    gauge = gauge[(gauge > 0) & np.isfinite(gauge)]
+    return float(1 / gauge.max()) if gauge.size else 1.0
+
+
+@jax.jit
+def _gauge(basin: Any, origin: Any, directions: Any) -> Any:
+    return basin.gauge(origin, directions)
+
+
+def modes_at(problem: Any, solver: Any, point: Any) -> Modes:
+    """The linearised noise-free motion at rest at a point."""
+    return modes_of(linearised(problem, solver, point), step_length(problem, solver))
+
+
+def gauges(basin: Any, origins: Float[np.ndarray, "d n"], directions: Float[np.ndarray, "d n"]) -> np.ndarray:
+    """1/t at the boundary along rays that each start at a point of their own."""
+    width = 1 << max(8, (origins.shape[1] - 1).bit_length())
+    pad = [(0, 0), (0, width - origins.shape[1])]
+    padded = (jnp.asarray(np.pad(part, pad, mode="edge")) for part in (origins, directions))
+    return np.asarray(_gauge(basin, *padded))[: origins.shape[1]]
+
+
+class Well:
+    """A point of rest with the fates of all jumps from it."""
+
+    def __init__(self, segments: Segments, motion: Any, jumps: Jumps, tracer: Tracer | None) -> None:
+        self.segments, self.motion, self.jumps, self.tracer = segments, motion, jumps, tracer
+        self._shortest: Any = None
+
+    def ends(self, state: Any) -> tuple[Ends, Int[np.ndarray, "3 n"]]:
+        """Where states lead, with (fate, well, face) of each."""
+        if self.tracer is not None:
+            return self.tracer.ends(state)
+        ends = self.motion.follow(state)
+        nowhere = np.full(len(ends.fate), -1)
+        return ends, np.stack([ends.fate, np.where(ends.fate == Fate.RETURNS, 0, nowhere), nowhere])
+
+    def labels(self, state: Any) -> Int[np.ndarray, "2 n"]:
+        """(fate, well) of where states lead."""
+        if self.tracer is not None:
+            return self.tracer.ends(state)[1][:2]
+        leaves = self.motion.leaves(state)
+        return np.stack([np.where(leaves, Fate.LEAVES, Fate.RETURNS), np.where(leaves, -1, 0)]).astype(int)
+
+    def fates_of(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Int[np.ndarray, "2 n"]:
+        """(fate, well) of jumps from rest."""
+        return self.labels(self.jumps.states(ray, length))
+
+    def shortest(self, rays: Rays) -> Float[np.ndarray, " rays"]:
+        """The shortest jump along each ray that does not come back; where all do, about that of the others."""
+        if self._shortest is None:
+            away = self.segments.fate != Fate.RETURNS
+            found = np.full(rays.directions.shape[1], np.inf)
+            np.minimum.at(found, self.segments.ray[away], self.segments.low[away])
+            size = np.linalg.norm(rays.directions, axis=0)
+            finite = np.isfinite(found)
+            usual = np.median(found[finite] * size[finite]) if finite.any() else 1.0
+            self._shortest = np.where(finite, found, usual / np.where(size > 0, size, 1.0))
+        return self._shortest
+
+
+class Outlook(NamedTuple):
+    """What jumps from rest lead to, from the minimum and from every well that they lead to inside.
+
+    plain: whether the jumps that leave are those that lie outside, and all others come back.
+    """
+
+    problem: Any
+    solver: Any
+    rays: Rays
+    wells: list[Well]
+    points: list[np.ndarray]
+    plain: bool
+    complete: bool
+
+
+def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
+    """The fates of all jumps, along the noise's rays or given ones; under `jax.enable_x64(True)`."""
+    solver = solver if isinstance(solver, Euler | Tamed | Iteration) else None
+    given = rays
+    moving_map = len(np.asarray(problem.dynamics.jump_maps(problem.noise))) > 1
+    motion = linear_motion(problem, solver)
+    if motion is not None and not moving_map and not isinstance(problem.noise, StateDependent):
+        rays = given or jump_rays(problem, _LINEAR_RAYS)
+        jumps = Jumps(problem, solver, rays)
+        segments, carried = linear_segments(motion, jumps)
+        return Outlook(problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True)
+    rays = given or jump_rays(problem, _TRACED_RAYS)
+    found = Wells(problem, basin_size(problem, rays))
+    wells: list[Well] = []
+    while len(wells) < min(len(found.points), _WELLS):
+        here = len(wells)
+        if not found.stable[here]:
+            wells.append(wells[0])  # a saddle: nothing rests there
+            continue
+        segments, tracer = traced_segments(problem, solver, rays, found, here)
+        wells.append(Well(segments, tracer.motion, tracer.jumps, tracer))
+    plain = _is_plain(problem, wells[0], rays)
+    return Outlook(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
+
+
+def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:
+    """Whether what leaves from the minimum are the jumps that lie outside, to what the search can tell."""
+    if isinstance(problem.noise, StateDependent) or not getattr(problem.basin, "star_shaped", True):
+        return False
+    segments = well.segments
+    if np.isin(segments.fate, (Fate.ELSEWHERE, Fate.BLOWS_UP, Fate.UNDECIDED)).any():
+        return False
+    leaves = segments.fate == Fate.LEAVES
+    first = np.full(rays.directions.shape[1], np.inf)
+    np.minimum.at(first, segments.ray[leaves], segments.low[leaves])
+    last = np.zeros(len(first))
+    np.maximum.at(last, segments.ray[~leaves], segments.high[~leaves])
+    maps = rays.maps.T if rays.maps is not None else np.asarray(problem.dynamics.jump_maps(problem.noise))[0][:, None]
+    straight = np.asarray(
+        _gauge(problem.basin, jnp.asarray(problem.landscape.minimum), jnp.asarray(maps * rays.directions))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        same = np.where(straight > 0, np.abs(first * straight - 1) < _PLAIN, ~np.isfinite(first))
+        whole = (last <= first * (1 + _PLAIN)) | ~np.isfinite(first)
+    return bool(same.all() and whole.all())

@@ -1,0 +1,681 @@
+"""Where the noise-free dynamics goes from a state: exactly where it is linear, by an adaptive ODE solver elsewhere."""
+
+import enum
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from levyjax.arrays import column
+from levyjax.basins import Attraction, Sublevel
+from levyjax.dynamics import Kick
+from levyjax.landscapes import Flat, Quadratic
+from levyjax.random import Counter
+from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
+
+_RATIO, _FIRST, _LAST = 1.1, 1e-3, 16.0  # times on which a linear motion is looked at, in its fastest and slowest ones
+_TURN, _TURNS_DECAY, _MOST_TURN_POINTS = 0.12, 3.0, 4000
+_PARTS, _ROUNDS = 16, 4  # in which the time of the furthest reach is looked for
+_EVERY_STEP = 512  # of an iteration that is looked at
+_LOOKS = 8  # inside a step of the ODE solver
+_NEAR = 0.005  # what can reach no further than this part of the way to the boundary has come back
+_RESTS = 2e-5  # of a length within the slowest relaxation time: a state that moves less has come to rest
+_STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
+_RTOL, _ATOL = 1e-7, 1e-9
+_HUGE = 1e9
+_MOST_STEPS, _MOST_ITERATIONS = 4000, 20_000
+_LANES = 256
+
+
+class Fate(enum.IntEnum):
+    """How the noise-free dynamics ends.
+
+    RETURNS: at rest at the minimum; LEAVES: outside of the basin; ELSEWHERE: at rest at another point inside;
+    BLOWS_UP: at infinity, inside; UNDECIDED: none of these within the steps allowed; STOPPED: at the time asked for.
+    """
+
+    RETURNS = 0
+    LEAVES = 1
+    ELSEWHERE = 2
+    BLOWS_UP = 3
+    UNDECIDED = 4
+    STOPPED = 5
+
+
+class Ends(NamedTuple):
+    """Where n states lead.
+
+    fate: (n,) a `Fate`.
+    time: (n,) when that was.
+    point: (d, n) where the boundary is crossed, or where it ended.
+    state: the optimizer's state at the end, fields (d, n).
+    """
+
+    fate: Int[np.ndarray, " n"]
+    time: Float[np.ndarray, " n"]
+    point: Float[np.ndarray, "d n"]
+    state: Any
+
+
+class _Given(NamedTuple):
+    """Noise of one step that is what it is said to be; beside it what an optimizer asks its noise for."""
+
+    amount: Any
+    noise: Any
+
+    @property
+    def scale(self) -> Any:
+        return self.noise.scale
+
+    @property
+    def alpha(self) -> Any:
+        return self.noise.alpha
+
+    def increment(self, counter: Counter, dt: Any, stream: int = 0) -> Array:
+        return self.amount
+
+
+def step_length(problem: Any, solver: Any) -> float | None:
+    """The time between the solver's steps where they are steps of one length; None in continuous time."""
+    if isinstance(solver, Euler | Tamed | Iteration):
+        return float(solver.step_time(problem))
+    return None
+
+
+def one_step(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+    """The solver's next state, long after the start, with the noise of the step moving the point by `amount`."""
+    late = jnp.ones(state.x.shape[1:], jnp.uint32)
+    counter = Counter(0 * late, late, 0 * late, 0 * late)
+    gradient = problem.landscape.gradient(state.x)
+    noise = _Given(amount, problem.noise)
+    if isinstance(solver, Iteration):
+        learning_rate = problem.dynamics.learning_rate
+        return problem.dynamics.iterate(state, gradient, Kick(noise, -1 / learning_rate, counter, 1.0))
+    if isinstance(solver, Tamed):
+        gradient = tamed(gradient, solver.dt)
+    return problem.dynamics.sde_step(state, gradient, Kick(noise, 1.0, counter, solver.dt))
+
+
+def displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+    """The state after a jump that moves the noise epsilon A L by `amount`: at once, or in the solver's next step."""
+    if not isinstance(solver, Euler | Tamed | Iteration):
+        return problem.dynamics.displace(state, amount)
+    return one_step(problem, solver, state, amount)
+
+
+def at_rest(problem: Any, points: Any) -> Any:
+    """The optimizer at rest at these points (d, *batch)."""
+    return problem.dynamics.rest(jnp.asarray(points), problem.noise)
+
+
+def _flat(state: Any) -> Array:
+    return jnp.concatenate(list(state))
+
+
+def _like(rest: Any, flat: Array) -> Any:
+    rows = np.cumsum([leaf.shape[0] for leaf in rest])[:-1].tolist()
+    return type(rest)(*jnp.split(flat, rows))
+
+
+def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
+    """Minus the derivative of the state's velocity at rest at a point; of a step, its derivative itself."""
+    rest = at_rest(problem, point)
+    step = step_length(problem, solver)
+
+    def motion(flat: Array) -> Array:
+        state = _like(rest, flat)
+        if step is None:
+            return -_flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
+        return _flat(one_step(problem, solver, state, 0 * state.x))
+
+    return np.asarray(jax.jit(jax.jacfwd(motion))(_flat(rest)))
+
+
+class Modes(NamedTuple):
+    """The linear motion about a point, in modes: state = rest + Re(from_modes (factor * to_modes offset)).
+
+    values: (n,) decay rates, complex where a mode turns; of a step, minus the logarithm of its factor over its length.
+    """
+
+    to_modes: np.ndarray
+    from_modes: np.ndarray
+    values: np.ndarray
+    step: float | None
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Decay rates (n,), those within rounding of 0 as 0."""
+        real = np.real(self.values)
+        return np.where(np.abs(real) <= 1e-12 * max(np.abs(self.values).max(), 1e-300), 0, real)
+
+    def slowest(self) -> float:
+        """The slowest relaxation's rate; 0 where some direction does not relax."""
+        return max(float(self.rates.min()), 0.0)
+
+    def fastest(self) -> float:
+        return float(np.abs(self.values).max())
+
+
+def modes_of(system: np.ndarray, step: float | None) -> Modes:
+    """Of x' = -system x, or of x -> system x each step."""
+    if step is None and np.allclose(system, system.T, rtol=1e-13, atol=0):
+        values, vectors = np.linalg.eigh(system)
+        return Modes(vectors.T.astype(complex), vectors.astype(complex), values.astype(complex), None)
+    values, vectors = np.linalg.eig(system)
+    if np.linalg.cond(vectors) > 1e7:  # critical damping: modes of a system that differs by one part in 1e7
+        nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-7 * np.abs(system).max()
+        values, vectors = np.linalg.eig(system + nudge * (system != 0))
+    if step is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = -np.log(values.astype(complex)) / step
+        values = np.where(np.isfinite(values), values, 700 / step)
+    return Modes(np.linalg.inv(vectors).astype(complex), vectors.astype(complex), values.astype(complex), step)
+
+
+def _times(modes: Modes) -> np.ndarray:
+    """When a linear motion is looked at: 0 first, then often enough that nothing happens in between."""
+    rates, moving = modes.rates, modes.rates[modes.rates > 0]
+    if moving.size == 0:
+        return np.zeros(1)
+    fastest, last = modes.fastest(), _LAST / moving.min()
+    if modes.step is not None:
+        most = min(max(last / modes.step, 1), 1e12)
+        first = np.arange(_EVERY_STEP + 1)
+        later = np.geomspace(_EVERY_STEP, max(most, _EVERY_STEP + 1), 200).round()
+        steps = np.unique(np.concatenate([first, later, later + 1]))
+        return steps[steps <= max(most, 2)] * modes.step
+    count = math.ceil(math.log(max(last * fastest / _FIRST, 2)) / math.log(_RATIO))
+    times = [np.zeros(1), np.geomspace(_FIRST / fastest, last, count + 1)]
+    turns = np.abs(np.imag(modes.values))
+    for turn, rate in zip(turns, rates, strict=True):
+        if turn > 0.1 * rate > 0:
+            points = min(math.ceil(_TURNS_DECAY / rate * turn / _TURN), _MOST_TURN_POINTS)
+            times.append(np.arange(1, points + 1) * _TURN / turn)
+    return np.unique(np.concatenate(times))
+
+
+def _padded(values: np.ndarray, multiple: int) -> np.ndarray:
+    """The last entry repeated, so that few programs are compiled."""
+    size = values.shape[-1]
+    wanted = max(multiple, 1 << (size - 1).bit_length())
+    return np.concatenate([values, np.repeat(values[..., -1:], wanted - size, axis=-1)], axis=-1)
+
+
+@jax.jit
+def _scan(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
+    """Gauge and face of linear paths (rays,), at each of the times: (times, rays)."""
+
+    def look(factor: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _gauge_and_face(
+            basin, origin, _real_part(from_modes, amplitudes, (factor[0][:, None], factor[1][:, None]))
+        )
+
+    return lax.map(look, factors)
+
+
+@jax.jit
+def _furthest(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> Array:
+    """The largest gauge of linear paths (rays,) over the times."""
+
+    def look(most: Array, factor: tuple[Array, Array]) -> tuple[Array, None]:
+        offset = _real_part(from_modes, amplitudes, (factor[0][:, None], factor[1][:, None]))
+        return jnp.maximum(most, basin.gauge(origin, offset)), None
+
+    return lax.scan(look, jnp.zeros_like(amplitudes[0][0]), factors)[0]
+
+
+@jax.jit
+def _looks(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
+    """The same at times of each path's own: factors (n, rays)."""
+    return _gauge_and_face(basin, origin, _real_part(from_modes, amplitudes, factors))
+
+
+def _real_part(from_modes: Any, amplitudes: Any, factors: Any) -> Array:
+    real = amplitudes[0] * factors[0] - amplitudes[1] * factors[1]
+    imaginary = amplitudes[0] * factors[1] + amplitudes[1] * factors[0]
+    return from_modes[0] @ real - from_modes[1] @ imaginary
+
+
+def _gauge_and_face(basin: Any, origin: Array, offset: Array) -> tuple[Array, Array]:
+    gauge = basin.gauge(origin, offset)
+    point = column(origin, offset) + offset * jnp.where(gauge > 0, 1.001 / jnp.where(gauge > 0, gauge, 1), 0)
+    return gauge, basin.face(origin, point)
+
+
+def _split(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.real(values).copy(), np.imag(values).copy()
+
+
+class Reaches(NamedTuple):
+    """How far linear paths reach: record k of path `path[k]` is a gauge of `gauge[k]`, up from `before[k]`, at a time.
+
+    A path from a state s times as far from rest leaves where the first of its records is beyond 1/s.
+    """
+
+    path: Int[np.ndarray, " records"]
+    before: Float[np.ndarray, " records"]
+    gauge: Float[np.ndarray, " records"]
+    time: Float[np.ndarray, " records"]
+    face: Int[np.ndarray, " records"]
+    largest: Float[np.ndarray, " paths"]
+
+
+class LinearMotion:
+    """The exact motion of a linear optimizer on a quadratic landscape, in continuous time or in steps."""
+
+    def __init__(self, problem: Any, solver: Any) -> None:
+        self.problem, self.solver = problem, solver
+        self.origin = np.asarray(problem.landscape.minimum)
+        self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
+        self.rest = np.asarray(_flat(at_rest(problem, self.origin)))
+        self.times = _times(self.modes)
+
+    def _amplitudes(self, state: Any) -> np.ndarray:
+        offset = np.asarray(_flat(state)) - self.rest[:, None]
+        return self.modes.to_modes @ offset
+
+    def _factors(self, times: np.ndarray) -> np.ndarray:
+        """exp(-values t), (n, *times)."""
+        values = self.modes.values.reshape((-1,) + (1,) * np.ndim(times))
+        with np.errstate(under="ignore"):
+            return np.exp(-np.where(np.real(values) * times > 700, 700, values * times))
+
+    def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
+        """The states after these times, one for each."""
+        flat = np.real(self.modes.from_modes @ (self._amplitudes(state) * self._factors(times)))
+        return jax.tree.map(np.asarray, _like(state, jnp.asarray(self.rest[:, None] + flat)))
+
+    def reaches(self, state: Any) -> Reaches:
+        """From states about rest, fields (d, paths): how far out their paths come, and when."""
+        amplitudes = self._amplitudes(state)
+        count = amplitudes.shape[1]
+        padded = _split(_padded(amplitudes, 64))
+        from_x = _split(self.modes.from_modes[: len(self.origin)])
+        origin, basin = jnp.asarray(self.origin), self.problem.basin
+        factors = _split(_padded(self._factors(self.times), 64).T)
+        gauge, face = (
+            np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, from_x, padded, factors)
+        )
+        record = np.maximum.accumulate(gauge, axis=0)
+        time, path = np.nonzero(np.diff(record, axis=0, prepend=0.0) > 0)
+        before = np.concatenate([np.zeros((1, count)), record[:-1]])[time, path]
+        found = [path, before, record[time, path], self.times[time], face[time, path]]
+        if len(self.times) > 1 and self.modes.step is None:
+            found = [np.concatenate(parts) for parts in zip(found, self._refined(gauge, padded, from_x), strict=True)]
+        largest = np.zeros(count)
+        np.maximum.at(largest, found[0], found[2])
+        return Reaches(*found, largest)
+
+    def _refined(self, gauge: np.ndarray, padded: Any, from_x: Any) -> tuple[np.ndarray, ...]:
+        """What the times between those looked at add to the largest gauge of each path."""
+        paths = np.arange(gauge.shape[1])
+        place = np.argmax(gauge, axis=0)
+        so_far = gauge[place, paths]
+        low = self.times[np.maximum(place - 1, 0)]
+        high = self.times[np.minimum(place + 1, len(self.times) - 1)]
+        best, when = so_far.copy(), self.times[place]
+        side = np.zeros(gauge.shape[1], int)
+        width = padded[0].shape[1]
+        for _ in range(_ROUNDS):
+            looks = low + (high - low) * np.linspace(0, 1, _PARTS + 1)[:, None]
+            values = []
+            for times in looks:
+                factors = _split(self._factors(_padded(times, width)))
+                one, face = _looks(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
+                one, face = np.asarray(one)[: len(paths)], np.asarray(face)[: len(paths)]
+                better = one > best
+                best, when, side = (
+                    np.where(better, one, best),
+                    np.where(better, times, when),
+                    np.where(better, face, side),
+                )
+                values.append(one)
+            top = np.argmax(values, axis=0)
+            low, high = looks[np.maximum(top - 1, 0), paths], looks[np.minimum(top + 1, _PARTS), paths]
+        more = np.flatnonzero(best > so_far)
+        return more, so_far[more], best[more], when[more], side[more]
+
+    def leaves(self, state: Any) -> Any:
+        """Whether paths from these states leave, (n,), by the times looked at alone."""
+        amplitudes = self._amplitudes(state)
+        count = amplitudes.shape[1]
+        padded = _split(_padded(amplitudes, 64))
+        from_x, factors = (
+            _split(self.modes.from_modes[: len(self.origin)]),
+            _split(_padded(self._factors(self.times), 64).T),
+        )
+        most = _furthest(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
+        return np.asarray(most)[:count] > 1
+
+    def follow(self, state: Any) -> Ends:
+        """Whether paths from these states leave, when and where."""
+        found = self.reaches(state)
+        leaving = np.flatnonzero(found.gauge > 1)
+        first = np.full(len(found.largest), np.inf)
+        np.minimum.at(first, found.path[leaving], found.time[leaving])
+        leaves = np.isfinite(first)
+        after = self.state_at(state, np.where(leaves, first, 0.0))
+        fate = np.where(leaves, Fate.LEAVES, Fate.RETURNS).astype(int)
+        return Ends(fate, np.where(leaves, first, 0.0), np.asarray(after.x), after)
+
+
+def is_linear(problem: Any, solver: Any) -> bool:
+    """Whether the optimizer's noise-free motion is linear in its state: on a quadratic, tried at a few states."""
+    if not isinstance(problem.landscape, Quadratic | Flat) or isinstance(solver, Tamed):
+        return False
+    rest = at_rest(problem, problem.landscape.minimum)
+    draws = np.random.default_rng(0).normal(size=(8, *_flat(rest).shape))
+    # What is not 0 at rest, a preconditioner, has to stay as it is while the point moves.
+    size = np.concatenate([np.ones(rest.x.shape), *(np.where(np.asarray(leaf) == 0, 1.0, 0.0) for leaf in rest[1:])])
+
+    def velocity(flat: Array) -> Array:
+        state = _like(rest, flat)
+        return _flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
+
+    center = np.asarray(_flat(rest))
+    moved = [center + draw * size for draw in draws] + [center + draw * size / 2 for draw in draws]
+    values = np.asarray(jax.jit(jax.vmap(velocity))(jnp.asarray(np.stack([center, *moved]))))
+    whole, half = values[1:9] - values[0], values[9:] - values[0]
+    scale = np.abs(whole).max(axis=0) + 1e-300
+    return bool((np.abs(whole - 2 * half) <= 1e-9 * scale + 1e-12 * np.abs(values[0])).all())
+
+
+def linear_motion(problem: Any, solver: Any = None) -> LinearMotion | None:
+    """The noise-free motion as a solver takes it, where it is linear; under `jax.enable_x64(True)`."""
+    solver = solver if isinstance(solver, Euler | Tamed | Iteration) else None
+    if is_linear(problem, solver) and getattr(problem.basin, "star_shaped", True):
+        return LinearMotion(problem, solver)
+    return None
+
+
+class TracedMotion:
+    """The motion followed step by step: any optimizer, any landscape, any basin."""
+
+    def __init__(self, problem: Any, solver: Any, size: float = 1.0, point: Any = None) -> None:
+        self.problem, self.solver = problem, solver
+        self.origin = np.asarray(problem.landscape.minimum if point is None else point)
+        self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
+        self.rest = at_rest(problem, self.origin)
+        self.by_definition = kept_by_descent(problem) and isinstance(problem.basin, Attraction)
+        self.reach, self.sizes = self._reach(), self._sizes(size)
+
+    def _reach(self) -> np.ndarray:
+        """How far each mode of amplitude 1 can ever reach, as a part of the way to the boundary."""
+        vectors = self.modes.from_modes[: len(self.origin)]
+        parts = np.concatenate([np.real(vectors), np.imag(vectors)], axis=1)
+        parts = jnp.asarray(np.concatenate([parts, -parts], axis=1))
+        if self.by_definition:
+            gauge = np.sqrt((np.asarray(parts) ** 2).sum(axis=0)) / float(self.problem.basin.near)
+        else:
+            gauge = np.asarray(
+                jax.jit(type(self.problem.basin).gauge)(self.problem.basin, jnp.asarray(self.origin), parts)
+            )
+        return gauge.reshape(2, 2, -1).max(axis=0).sum(axis=0)
+
+    def follow(self, state: Any, stop: Any = None) -> Ends:
+        """Where these states lead; or where they are at the times `stop`, had they not ended before."""
+        count = state.x.shape[1]
+        stop = np.full(count, np.inf) if stop is None else np.asarray(stop, float)
+        parts = []
+        for first in range(0, count, _LANES):
+            some = slice(first, first + _LANES)
+            parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some]))
+        fate, time, point, flat = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+        return Ends(fate, time, point, jax.tree.map(np.asarray, _like(self.rest, jnp.asarray(flat))))
+
+    def _some(self, leaves: list[np.ndarray], stop: np.ndarray) -> tuple[np.ndarray, ...]:
+        width = stop.shape[0]
+        leaves, stop = [_padded(leaf, _LANES) for leaf in leaves], _padded(stop, _LANES)  # one program
+        watched = _Watch(
+            jnp.asarray(self.origin),
+            jnp.asarray(np.concatenate([np.asarray(leaf) for leaf in self.rest])),
+            _split(self.modes.to_modes),
+            jnp.asarray(self.reach),
+            jnp.asarray(self.sizes),
+            jnp.asarray(max(self.modes.slowest(), 1e-6 * self.modes.fastest(), 1e-300)),
+            jnp.asarray(self.modes.fastest()),
+        )
+        state = type(self.rest)(*map(jnp.asarray, leaves))
+        if self.modes.step is None:
+            ratio = self.modes.fastest() / max(self.modes.rates[self.modes.rates > 0].min(initial=np.inf), 1e-300)
+            found = _trace(self.problem, watched, state, stop, ratio > _STIFF, not self.by_definition)
+        else:
+            found = _iterate(self.problem, self.solver, watched, state, stop, self.modes.step)
+        fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
+        if self.by_definition:  # what comes to rest elsewhere was outside from the start
+            away = np.isin(fate, (Fate.ELSEWHERE, Fate.BLOWS_UP)) & ~self._comes_back(point)
+            fate, time = np.where(away, Fate.LEAVES, fate), np.where(away, 0.0, time)
+            point = np.where(away, leaves[0][:, :width], point)
+        return fate, time, point, flat
+
+    def _comes_back(self, point: np.ndarray) -> np.ndarray:
+        """Whether points at rest are the minimum, as closely as it is known."""
+        return np.linalg.norm(point - self.origin[:, None], axis=0) < 0.5 * float(self.problem.basin.near)
+
+    def _sizes(self, size: float) -> np.ndarray:
+        """How large each entry of the state becomes, for tolerances: the point as far as the basin reaches."""
+        draws = np.random.default_rng(0).normal(size=(len(self.origin), 16))
+        points = self.origin[:, None] + size * draws / np.linalg.norm(draws, axis=0)
+        moved = self.problem.dynamics.drift(
+            at_rest(self.problem, points), self.problem.landscape.gradient(jnp.asarray(points)), self.problem.noise
+        )
+        sizes = [np.full(self.origin.shape, size)]
+        for leaf, rate in zip(self.rest[1:], moved[1:], strict=True):
+            made = np.abs(np.asarray(rate)).max() / self.modes.fastest()
+            sizes.append(np.full(leaf.shape, max(float(np.abs(np.asarray(leaf)).max()), float(made), 1e-300)))
+        return np.concatenate(sizes)
+
+    def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
+        """The states after these times, one for each; ended ones where they ended."""
+        return self.follow(state, times).state
+
+
+def kept_by_descent(problem: Any) -> bool:
+    """Whether the basin is of a kind that gradient descent's flow never leaves, by its definition."""
+    if not isinstance(problem.basin, Attraction | Sublevel) or len(at_rest(problem, problem.landscape.minimum)) > 1:
+        return False
+    theirs, structure = jax.tree.flatten(problem.basin.landscape)
+    ours, expected = jax.tree.flatten(problem.landscape)
+    return structure == expected and all(map(np.array_equal, theirs, ours))
+
+
+class _Watch(NamedTuple):
+    """What a path is compared with on its way."""
+
+    origin: Array
+    rest: Array
+    to_modes: Any
+    reach: Array
+    sizes: Array
+    slowest: Array
+    fastest: Array
+
+
+class _Path(NamedTuple):
+    """Paths under way; `inside` is the last point known to be inside, `point` where the path is or has left."""
+
+    time: Array
+    step: Array
+    flat: Array
+    fate: Array  # -1 while it runs
+    left: Array  # when
+    inside: Array
+    point: Array
+    solver: Any
+    count: Array
+
+
+def _returned(watch: _Watch, offset: Array) -> Array:
+    real, imaginary = watch.to_modes[0] @ offset, watch.to_modes[1] @ offset
+    ever = (watch.reach[:, None] * jnp.sqrt(real**2 + imaginary**2)).sum(axis=0)
+    return ever < _NEAR
+
+
+def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
+    """A point just outside on the way from a point inside to one outside."""
+
+    def bisect(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = (ends[0] + ends[1]) / 2
+        stays = basin.contains(middle)
+        return jnp.where(stays, middle, ends[0]), jnp.where(stays, ends[1], middle)
+
+    return lax.fori_loop(0, 30, bisect, (inside, outside))[1]
+
+
+@partial(jax.jit, static_argnames=("stiff", "watches"))
+def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, watches: bool) -> Any:
+    """Paths in continuous time, each with steps of its own; whether they leave is looked at within every step."""
+    dynamics, landscape, basin, noise = problem.dynamics, problem.landscape, problem.basin, problem.noise
+    sizes = watch.sizes
+
+    def velocity(time: Any, scaled: Array, args: Any) -> Array:
+        state_now = _like(state, watch.rest + scaled * sizes)
+        return _flat(dynamics.drift(state_now, landscape.gradient(state_now.x), noise)) / sizes
+
+    term = diffrax.ODETerm(velocity)
+    if stiff:
+        solver: Any = diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=1e-5, atol=1e-7))
+    else:
+        solver = diffrax.Tsit5()
+    order = 5.0
+
+    def advance(time: Array, step: Array, scaled: Array, carry: Any) -> Any:
+        after, error, dense, carry, result = solver.step(term, time, time + step, scaled, None, carry, False)
+        path = solver.interpolation_cls(t0=time, t1=time + step, **dense)
+        looks = jax.vmap(lambda part: path.evaluate(time + part * step))((jnp.arange(_LOOKS) + 1) / _LOOKS)
+        scale = _ATOL + _RTOL * jnp.maximum(jnp.abs(scaled), jnp.abs(after))
+        ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
+        ratio = jnp.where(diffrax.is_okay(result) & jnp.isfinite(ratio), ratio, jnp.inf)
+        return after, ratio, looks, carry, jnp.abs(velocity(time, after, None)).max()
+
+    def inside(x: Array) -> Array:
+        return basin.contains(x) if watches else jnp.isfinite(x).all(axis=0)
+
+    def place(scaled: Array) -> Array:
+        """The points of scaled states (..., n, lanes)."""
+        size = sizes[: problem.dimension, None]
+        return watch.origin[:, None] + scaled[..., : problem.dimension, :] * size
+
+    def go_on(now: _Path) -> Array:
+        return (now.fate < 0).any() & (now.count < _MOST_STEPS)
+
+    def body(now: _Path) -> _Path:
+        step = jnp.minimum(now.step, stop - now.time)
+        over = step < now.step
+        after, ratio, looks, carry, speed = jax.vmap(advance, (0, 0, 1, 0), (1, 0, 2, 0, 0))(
+            now.time, step, now.flat, now.solver
+        )
+        good = (now.fate < 0) & (ratio <= 1)
+        points = jnp.moveaxis(place(looks), 0, 1)
+        stays = inside(points)  # (looks, lanes)
+        leaves = good & ~stays.all(axis=0)
+        first = jnp.argmin(stays, axis=0)
+        outside = jnp.take_along_axis(points, first[None, None], axis=1)[:, 0]
+        earlier = jnp.take_along_axis(points, jnp.maximum(first - 1, 0)[None, None], axis=1)[:, 0]
+        before = jnp.where(first == 0, now.point, earlier)
+        time = jnp.where(good, now.time + step, now.time)
+        flat = jnp.where(good, after, now.flat)
+        point = place(flat)
+        fate = now.fate
+        returned = good & _returned(watch, flat * sizes[:, None])
+        rests = good & (speed < _RESTS * watch.slowest)
+        lost = (jnp.abs(flat).max(axis=0) > _HUGE) | (now.step < 1e-13 / watch.fastest)
+        for happens, what in (
+            (lost, Fate.BLOWS_UP),
+            (rests, Fate.ELSEWHERE),
+            (returned, Fate.RETURNS),
+            (good & over & (time >= stop), Fate.STOPPED),
+            (leaves, Fate.LEAVES),
+        ):
+            fate = jnp.where((now.fate < 0) & happens, jnp.int32(what), fate)
+        fate = jnp.where(now.fate < 0, fate, now.fate)
+        left = jnp.where(leaves, now.time + step * (first + 1) / _LOOKS, time)
+        factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-8) ** (-1 / order), 0.2, 5.0)
+        factor = jnp.where(jnp.isfinite(factor), factor, 0.2)
+        running = now.fate < 0
+        kept = jax.tree.map(lambda new, old: jnp.where(_lanes_first(good, new), new, old), carry, now.solver)
+        return _Path(
+            jnp.where(running, time, now.time),
+            jnp.where(running & ~(good & over), jnp.minimum(step, now.step) * factor, now.step),
+            jnp.where(running, flat, now.flat),
+            fate,
+            jnp.where(running, left, now.left),
+            jnp.where(leaves, before, now.inside),
+            jnp.where(running, jnp.where(leaves, outside, point), now.point),
+            kept,
+            now.count + 1,
+        )
+
+    start = (_flat(state) - watch.rest[:, None]) / sizes[:, None]
+    step = jnp.full(stop.shape, 1e-3) / watch.fastest
+    zero = jnp.zeros_like(stop)
+    carry = jax.vmap(lambda time, step, flat: solver.init(term, time, time + step, flat, None), (0, 0, 1))(
+        zero, step, start
+    )
+    fate = jnp.where(inside(state.x), -1, jnp.int32(Fate.LEAVES))
+    fate = jnp.where((fate < 0) & (stop <= 0), jnp.int32(Fate.STOPPED), fate)
+    path = _Path(zero, step, start, fate, zero, state.x, state.x, carry, jnp.int32(0))
+    end = lax.while_loop(go_on, body, path)
+    fate = jnp.where(end.fate < 0, jnp.int32(Fate.UNDECIDED), end.fate)
+    moved = (fate == Fate.LEAVES) & (end.left > 0)
+    crossing = jnp.where(moved, _crossing(basin, end.inside, end.point), end.point) if watches else end.point
+    return fate, end.left, crossing, watch.rest[:, None] + end.flat * sizes[:, None]
+
+
+def _lanes_first(chosen: Array, like: Array) -> Array:
+    return chosen.reshape(chosen.shape + (1,) * (jnp.ndim(like) - 1))
+
+
+@jax.jit
+def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, step: Any) -> Any:
+    """Paths in steps of one length."""
+    basin = problem.basin
+
+    def go_on(carry: Any) -> Array:
+        return (carry[2] < 0).any() & (carry[-1] < _MOST_ITERATIONS)
+
+    def body(carry: Any) -> Any:
+        flat, left, fate, count = carry
+        now = _like(state, flat)
+        after = _flat(one_step(problem, solver, now, 0 * now.x))
+        running = fate < 0
+        time = (count + 1) * step
+        moved = (jnp.abs(after - flat) / watch.sizes[:, None]).max(axis=0)
+        outside = ~basin.contains(after[: problem.dimension])
+        lost = ~jnp.isfinite(after).all(axis=0) | (
+            (jnp.abs(after - watch.rest[:, None]) / watch.sizes[:, None]).max(axis=0) > _HUGE
+        )
+        for happens, what in (
+            (lost, Fate.BLOWS_UP),
+            (moved < _RESTS * watch.slowest * step, Fate.ELSEWHERE),
+            (_returned(watch, after - watch.rest[:, None]), Fate.RETURNS),
+            (time >= stop, Fate.STOPPED),
+            (outside & jnp.isfinite(after).all(axis=0), Fate.LEAVES),
+        ):
+            fate = jnp.where(running & happens, jnp.int32(what), fate)
+        return jnp.where(running, after, flat), jnp.where(running, time, left), fate, count + 1
+
+    flat = _flat(state)
+    fate = jnp.where(basin.contains(state.x), -1, jnp.int32(Fate.LEAVES))
+    fate = jnp.where((fate < 0) & (stop <= 0), jnp.int32(Fate.STOPPED), fate)
+    flat, left, fate, _ = lax.while_loop(go_on, body, (flat, jnp.zeros_like(stop), fate, jnp.int32(0)))
+    fate = jnp.where(fate < 0, jnp.int32(Fate.UNDECIDED), fate)
+    return fate, left, flat[: problem.dimension], flat
+
+
+def flow_reach(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
+    """How far the noise-free flow takes a point after the noise has moved it by each vector, the basin's gauge at most.
+
+    By the motion linearised at the minimum. A jump of A L that reaches 1/r leads out if it is r times as long; the
+    straight way to the boundary counts, too.
+    """
+    motion = LinearMotion(problem, None)
+    amount = jnp.asarray(vectors)
+    rest = at_rest(problem, jnp.repeat(jnp.asarray(motion.origin)[:, None], amount.shape[1], axis=1))
+    return motion.reaches(problem.dynamics.displace(rest, amount)).largest
