@@ -1,7 +1,7 @@
 """The search for silently wrong numbers: its oracle, its images, that it finds what is wrong, and a bounded part of it.
 
 Every seed is fixed. A simulated comparison fails by chance where it is beyond the stated errors by 5 combined standard
-errors, once in 1.7 million; the bounded part makes fewer than 60 of those, so it fails by chance in fewer than 1 of 28,000 seeds.
+errors, once in 1.7 million; the bounded part makes fewer than 60 of those: by chance it fails in 1 of 28,000 seeds.
 Predictions are compared to 1e-6, without chance.
 """
 
