@@ -6,16 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-from levyjax.tails.block import INVERSE_BY_BLOCKS
-from levyjax.tails.dependence import Dependence, dependence
+from levyjax.tails.block import INVERSE_BY_BLOCKS, reciprocal
+from levyjax.tails.dependence import FALSE_ALARMS, Dependence, dependence
 from levyjax.tails.values import TailEstimate, centred
 
 FEWEST_ROWS = 8
 _GROUPS = 50  # left out in turn
 _REACHES = 4  # of the dependence that a group is long at least
+_AT_AN_END = "The index is at an end of what this method can say: the interval is that of independent values."
 _COLUMNS = 64  # that are looked at
+_ERRORS_VANISH = ("characteristic_function", "koutrouvelis", "maximum_likelihood")  # those of an index of 2
+_BELOW_TWO = 1.95
 _FEW_HOLDERS = 50  # rows of large values, from which on crowding is let pass
 
 
@@ -43,7 +46,8 @@ def by_groups(
     if found or values.ndim == 2:
         groups = _num_groups(len(values), found, blocks)
         whole = _jackknifed(values, whole, function, settings, groups)
-        notes = [_dependent(values, found, groups)] if found else []
+        notes = [_AT_AN_END] if "interval" not in whole.settings else []
+        notes += [_dependent(values, found, None if notes else groups)] if found else []
     if values.ndim == 2 and "num_tail" in whole.settings:
         notes += _clustered(values, whole.settings)
     if blocks and neighbours:
@@ -72,7 +76,7 @@ def _dependent(values: np.ndarray, found: Dependence, groups: int | None) -> str
     """The warning of dependence, with what the interval is of: stretches, or independent rows (None)."""
     what = "rows" if values.ndim == 2 else "values"
     if groups is None:
-        interval = f"the intervals are those of independent {what}"
+        interval = f"an interval is that of independent {what}"
     else:
         interval = f"the interval is from leaving out {groups} stretches of {len(values) // groups} in turn"
         if len(values) < groups * _REACHES * found.reach:
@@ -84,15 +88,16 @@ def _dependent(values: np.ndarray, found: Dependence, groups: int | None) -> str
 
 
 def _clustered(values: np.ndarray, settings: dict[str, Any]) -> list[str]:
-    """A warning if the largest values are of so few rows as half of what they would be if spread at random.
+    """A warning if the largest values crowd in few rows: by the dispersion of their counts n_1, n_2, ... in the rows.
 
-    Rows that hold n_1, n_2, ... of them count for (sum n)^2/(sum n^2) rows (Kish 1965).
+    Such rows count for (sum n)^2/(sum n^2) rows (Kish 1965).
     """
     sizes = np.abs(centred(values.ravel(), settings["center"])).reshape(values.shape)
     count = settings["num_tail"]
     held = (sizes >= np.partition(sizes.ravel(), -count)[-count]).sum(axis=1)
     rows = float(held.sum() ** 2 / (held**2).sum())
-    if rows >= min(_FEW_HOLDERS, count / (1 + (count - 1) / len(values)) / 2):
+    p_value = stats.chi2.sf(held.var() / held.mean() * len(held), len(held) - 1)
+    if rows >= _FEW_HOLDERS or p_value > FALSE_ALARMS:
         return []
     return [f"The {count} largest values crowd in rows and count for {rows:.0f} of these: the interval is rough."]
 
@@ -104,25 +109,32 @@ def _jackknifed(
     settings: dict[str, Any],
     groups: int,
 ) -> TailEstimate:
-    """The estimate with an interval from the estimates without one group each, in 1/alpha."""
-    units, inverse_of = _units(values, whole, function, settings)
+    """The estimate with an interval from the estimates without one group each, unless it is at an end of its range."""
+    units, alpha_of = _units(values, whole, function, settings)
     groups = min(groups, len(units))
     place = np.arange(len(units)) * groups // len(units)
-    inverse = np.array([inverse_of(units[place != group]) for group in range(groups)])
-    error = math.sqrt((groups - 1) * float(inverse.var()))
-    if error == 0:  # at an end of a method's table
+    without = np.array([alpha_of(units[place != group]) for group in range(groups)])
+    there, back = _scale(whole.method, max(whole.alpha, without.max()))
+    error = math.sqrt((groups - 1) * float(there(without).var()))
+    if error == 0 or not math.isfinite(whole.alpha):
         return whole
-    half = float(stats.t.ppf(0.975, groups - 1)) * error
-    low, high = (1 / end if end > 0 else math.inf for end in (1 / whole.alpha + half, 1 / whole.alpha - half))
+    half, own = float(stats.t.ppf(0.975, groups - 1)) * error, float(there(np.float64(whole.alpha)))
     what = "rows" if values.ndim == 2 else "values"
     settings = whole.settings | {"interval": f"jackknife over {groups} groups of {what}"}
-    return dataclasses.replace(whole, interval=(low, high), settings=settings)
+    return dataclasses.replace(whole, interval=(back(own - half), back(own + half)), settings=settings)
+
+
+def _scale(method: str, largest: float) -> tuple[Callable[[Any], Any], Callable[[float], float]]:
+    """On which estimates are about normal, and back: -1/alpha, or log(alpha/(2 - alpha)) where errors vanish at 2."""
+    if method in _ERRORS_VANISH and largest < _BELOW_TWO:
+        return lambda alpha: special.logit(alpha / 2), lambda place: 2 * float(special.expit(place))
+    return lambda alpha: -1 / alpha, lambda place: -1 / place if place < 0 else math.inf
 
 
 def _units(
     values: np.ndarray, whole: TailEstimate, function: Callable[..., TailEstimate], settings: dict[str, Any]
 ) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
-    """What is left out in groups, and 1/alpha from what remains: rows or values, or the blocks of the whole.
+    """What is left out in groups, and the index from what remains: rows or values, or the blocks of the whole.
 
     The middle is that of the whole. log|x - middle| is so steep near the middle that small shifts of it from group to
     group make an error of their own (measured: intervals 1.5 to 3 times too wide), which the estimate has not: the
@@ -134,5 +146,7 @@ def _units(
         settings = settings | {"center": False}
     if whole.method in INVERSE_BY_BLOCKS:
         length, count = whole.settings["block_length"], whole.settings["num_blocks"]
-        return values.ravel()[: length * count].reshape(count, length), INVERSE_BY_BLOCKS[whole.method]
-    return values, lambda part: 1 / function(part, **settings).alpha
+        inverse_of = INVERSE_BY_BLOCKS[whole.method]
+        blocks = values.ravel()[: length * count].reshape(count, length)
+        return blocks, lambda part: float(reciprocal(inverse_of(part)))
+    return values, lambda part: function(part, **settings).alpha
