@@ -3,7 +3,10 @@
 A |z| < 4 test fails by chance with probability 6.3e-5; 18 numbers are tested so in the default run, 15 in the slow one.
 """
 
+import decimal
 import math
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from levyjax.escape import (
     ExitCode,
     draw_transition_rates,
     expected_occupancy,
+    mean_passage_times,
     predict,
     simulate_visits,
     stationary_occupancy,
@@ -89,6 +93,127 @@ class TestRates:
     def test_a_chain_in_two_parts_has_no_law(self):
         with pytest.raises(ValueError, match="has 2 stationary laws"):
             stationary_occupancy(np.array([[-1.0, 1, 0, 0], [1, -1, 0, 0], [0, 0, -1, 1], [0, 0, 1, -1]]))
+
+
+def random_generator(rng, joined=True):
+    """2 to 6 states with rates over 20 decades, a third of them 0 unless all have to be joined in a ring."""
+    size = int(rng.integers(2, 7))
+    rates = 10.0 ** rng.uniform(-10, 10, (size, size)) * (rng.random((size, size)) < 0.65)
+    if joined:
+        rates[np.arange(size), np.arange(1, size + 1) % size] = 10.0 ** rng.uniform(-10, 10, size)
+    np.fill_diagonal(rates, 0)
+    return rates - np.diag(rates.sum(axis=1))
+
+
+def exactly(rates, number):
+    """The generator in exact or many-digit numbers, its diagonal the exact sum of its rates."""
+    exact = np.array([[number(float(rate)) for rate in row] for row in rates], dtype=object)
+    np.fill_diagonal(exact, number(0))
+    np.fill_diagonal(exact, -exact.sum(axis=1))
+    return exact
+
+
+def solved(matrix, right):
+    """Of exact numbers, by Gauss-Jordan elimination."""
+    rows = np.column_stack([matrix, right])
+    for place in range(len(rows)):
+        pivot = next(row for row in range(place, len(rows)) if rows[row, place] != 0)
+        rows[[place, pivot]] = rows[[pivot, place]]
+        rows[place] = rows[place] / rows[place, place]
+        for row in set(range(len(rows))) - {place}:
+            rows[row] = rows[row] - rows[row, place] * rows[place]
+    return rows[:, -1]
+
+
+def mean_powers(rates, duration):
+    """(1/T) integral_0^T exp(Q s) ds in 400 digits: Taylor's series, and doubling."""
+    with decimal.localcontext(prec=400):
+        rates, duration = exactly(rates, Decimal), Decimal(duration)
+        doublings = max(0, math.ceil(math.log2(float(max(-np.diag(rates)) * duration) + 1e-300))) + 10
+        step = duration / Decimal(2) ** doublings
+        term = np.array([[Decimal(int(i == j)) for j in range(len(rates))] for i in range(len(rates))], dtype=object)
+        after, mean = 0 * term, 0 * term
+        for order in range(1, 80):
+            after, mean, term = after + term, mean + term / order, term.dot(rates) * step / order
+        for _ in range(doublings):
+            after, mean = after.dot(after), (mean + after.dot(mean)) / 2
+        return mean.astype(float)
+
+
+class TestChainsOfVeryDifferentRates:
+    """Against exact rational arithmetic and 400 digits: to rounding, for rates over 20 decades, state by state."""
+
+    def test_stationary_law(self):
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            rates = random_generator(rng)
+            balance = exactly(rates, Fraction).T
+            balance[-1] = [Fraction(1)] * len(rates)
+            expected = solved(balance, [Fraction(0)] * (len(rates) - 1) + [Fraction(1)])
+            np.testing.assert_allclose(stationary_occupancy(rates), expected.astype(float), rtol=1e-14)
+
+    def test_mean_passage_times(self):
+        rng, finite = np.random.default_rng(1), 0
+        for _ in range(40):
+            rates = random_generator(rng, joined=False)
+            times = mean_passage_times(rates, [0])
+            to_solve = np.flatnonzero(np.isfinite(times) & (times > 0))
+            finite += len(to_solve)
+            own = exactly(rates, Fraction)[np.ix_(to_solve, to_solve)]
+            expected = solved(-own, [Fraction(1)] * len(to_solve)) if len(to_solve) else np.zeros(0)
+            np.testing.assert_allclose(times[to_solve], expected.astype(float), rtol=1e-14)
+        assert finite > 40
+
+    @pytest.mark.parametrize("joined", [True, False])
+    def test_occupancy_of_any_duration(self, joined):
+        """Shorter than every jump to longer than the slowest; chains with states that are not left among them."""
+        rng = np.random.default_rng(2)
+        for _ in range(30):
+            rates, duration = random_generator(rng, joined), 10.0 ** rng.uniform(-12, 22)
+            expected = mean_powers(rates, duration)
+            for well in range(len(rates)):
+                parts = expected_occupancy(rates, well, duration)
+                assert parts.sum() == pytest.approx(1, abs=1e-15)
+                np.testing.assert_allclose(parts, expected[well], rtol=1e-12, atol=1e-250)
+
+    def test_long_runs_are_the_stationary_law(self):
+        rates = np.array([[-2.0, 2.0], [1.0, -1.0]])
+        for duration in (1e14, 1e300):
+            np.testing.assert_allclose(expected_occupancy(rates, 0, duration), [1 / 3, 2 / 3], rtol=1e-13)
+
+    def test_states_that_are_not_left(self):
+        rates = np.array([[-3.0, 1.0, 2.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        np.testing.assert_allclose(expected_occupancy(rates, 0, 1e20), [1 / 3e20, 1 / 3, 2 / 3], rtol=1e-13)
+        np.testing.assert_array_equal(expected_occupancy(rates, 1, 5.0), [0, 1, 0])
+        with pytest.raises(ValueError, match="has 2 stationary laws"):
+            stationary_occupancy(rates)
+        np.testing.assert_array_equal(stationary_occupancy(rates[:2, :2] + [[2, 0], [0, 0]]), [0, 1])
+        np.testing.assert_array_equal(stationary_occupancy([[0.0]]), [1])
+
+    def test_many_states(self):
+        """A ring of 60 with a way to every state: numbers of paths overflow integers, and nobody has to count them."""
+        rates = np.ones((60, 60)) - 60 * np.eye(60)
+        np.testing.assert_allclose(stationary_occupancy(rates), 1 / 60, rtol=1e-13)
+        np.testing.assert_allclose(mean_passage_times(rates, 0)[1:], 1, rtol=1e-13)
+
+    @pytest.mark.parametrize(
+        ("call", "words"),
+        [
+            (lambda: stationary_occupancy([[-1.0, 1.0]]), "rates must be a square matrix"),
+            (lambda: stationary_occupancy([[-1.0, 2.0], [1.0, -1.0]]), "Each row of rates must sum to 0"),
+            (lambda: stationary_occupancy([[1.0, -1.0], [1.0, -1.0]]), "not negative"),
+            (lambda: mean_passage_times([[-np.nan, np.nan], [1.0, -1.0]], 0), "rates must be finite"),
+            (lambda: mean_passage_times([[-1.0, 1.0], [1.0, -1.0]], 0.5), "targets must be states from 0 to 1"),
+            (lambda: expected_occupancy([[-1.0, 1.0], [1.0, -1.0]], -1, 1.0), "well must be a state from 0 to 1"),
+            (lambda: expected_occupancy([[-1.0, 1.0], [1.0, -1.0]], 0, 0.0), "duration must be positive and finite"),
+            (lambda: expected_occupancy([[-1.0, 1.0], [1.0, -1.0]], 0, np.nan), "duration must be positive and finite"),
+            (lambda: expected_occupancy([[-1.0, 1.0], [1.0, -1.0]], 0, np.inf), "duration must be positive and finite"),
+        ],
+    )
+    def test_refusals(self, call, words):
+        with pytest.raises(ValueError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 def compare(landscape, minima, saddles, alpha, kappa, sojourns, count, well, seed):
