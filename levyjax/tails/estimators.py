@@ -45,8 +45,8 @@ def estimate(
     """Tail index of the pooled values by any method, with an interval that allows for dependence within rows.
 
     Neighbouring rows (or values, of data with one axis) are tested for dependence. Where it is significant a warning
-    says so, and the interval is from leaving out stretches that are four times as long as the dependence reaches. At
-    most 1% of independent data are warned of; of autoregressive data of coefficient 0.9, all from 50 rows on.
+    says so, and the interval is from leaving out stretches that are four times as long as the dependence reaches. About
+    1% of independent data at most are warned of; of autoregressive data of coefficient 0.9, 99% from 50 rows on.
 
     Args:
         data: real numbers (n,); or (rows, columns), pooled, whose rows (the mini-batches) are the independent unit.
