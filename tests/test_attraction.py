@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from wells import SADDLES, bent, row
 
 from levyjax.arrays import cast
@@ -120,6 +121,96 @@ class TestInThePlane:
                 np.testing.assert_allclose(
                     slopes[:, place], (ways(at + step) - ways(at - step)) / 2e-4, rtol=1e-4, atol=1e-6
                 )
+
+
+A, SQUARES, CROSS, OTHERS = (
+    (-200.0, -100.0, -170.0, 15.0),
+    (-1.0, -1.0, -6.5, 0.7),
+    (0.0, 0.0, 11.0, 0.6),
+    (-10.0, -10.0, -6.5, 0.7),
+)
+CENTERS = (1.0, 0.0, -0.5, -1.0), (0.0, 0.5, 1.5, 1.0)
+MUELLER_BROWN_MINIMA = [
+    [-0.5582236346340204, 1.4417258418038705],
+    [-0.0500108229982061, 0.4666941048659066],
+    [0.6234994049309325, 0.0280377585286857],
+]
+
+
+def mueller_brown_terms(x, library):
+    a, b, c, d, p, q = (library.asarray(part) for part in (A, SQUARES, CROSS, OTHERS, *CENTERS))
+    u, v = x[0] - p, x[1] - q
+    return a * library.exp(b * u**2 + c * u * v + d * v**2), 2 * b * u + c * v, c * u + 2 * d * v
+
+
+def mueller_brown(well):
+    landscape = from_function(lambda x: mueller_brown_terms(x, jnp)[0].sum(), MUELLER_BROWN_MINIMA[well])
+    return landscape, Attraction(landscape)
+
+
+def descends_to(x):
+    """The minimum in which SciPy's descent from x ends."""
+
+    def back(_, x):
+        heights, along, across = mueller_brown_terms(x, np)
+        return -np.array([(heights * along).sum(), (heights * across).sum()])
+
+    end = solve_ivp(back, (0, 10), x, method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
+    return int(np.argmin(np.linalg.norm(np.asarray(MUELLER_BROWN_MINIMA) - end, axis=1)))
+
+
+class TestFarOutOfTheFloatingType:
+    """Potentials that overflow: far out their value and slope are no numbers, which ends no basin and no search."""
+
+    @pytest.mark.parametrize("well", [0, *(pytest.param(well, marks=pytest.mark.slow) for well in (1, 2))])
+    def test_mueller_brown(self, well):
+        """exp(0.7 r^2) overflows at r = 32. The boundary separates SciPy's descents, and no ray ends far out."""
+        with jax.enable_x64(True):
+            minimum = MUELLER_BROWN_MINIMA[well]
+            landscape, basin = mueller_brown(well)
+            angles = np.linspace(0.01, 2 * np.pi + 0.01, 16, endpoint=False)
+            rays = np.array([np.cos(angles), np.sin(angles)])
+            gauge = np.asarray(basin.gauge(jnp.asarray(minimum), jnp.asarray(rays)))
+            closer = np.asarray(Attraction(landscape, near=0.05).gauge(jnp.asarray(minimum), jnp.asarray(rays)))
+        np.testing.assert_allclose(gauge, closer, rtol=1e-6)
+        leaves = np.flatnonzero(gauge > 1 / 3)
+        assert len(leaves) >= 4
+        for ray in leaves[::2]:
+            inside, outside = (
+                descends_to(np.asarray(minimum) + rays[:, ray] * part / gauge[ray]) for part in (0.999, 1.001)
+            )
+            assert inside == well
+            assert outside != well
+
+    @pytest.mark.parametrize("well", [0, 1, 2])
+    def test_mueller_brown_attracts_a_ball(self, well):
+        """Within which, and only a few times further out, SciPy's descents end in the same minimum."""
+        with jax.enable_x64(True):
+            near, minimum = float(mueller_brown(well)[1].near), np.asarray(MUELLER_BROWN_MINIMA[well])
+        around = [np.array([np.cos(angle), np.sin(angle)]) for angle in np.linspace(0, 2 * np.pi, 12)]
+        assert all(descends_to(minimum + near * way) == well for way in around)
+        assert not all(descends_to(minimum + 5 * near * way) == well for way in around)
+
+    @pytest.mark.parametrize(
+        ("function", "expected"),
+        [
+            (lambda x: (jnp.exp(x**2) - 1).sum(), [-np.inf, np.inf]),  # overflows at 27
+            (lambda x: (jnp.cosh(3 * x) - 1).sum(), [-np.inf, np.inf]),
+            (lambda x: (x**2 - jnp.exp(x) / 10 + x / 10).sum(), [-np.inf, 4.513912543]),  # falls to minus infinity
+            (lambda x: (x**2 * jnp.exp(-x)).sum(), [-np.inf, 2.0]),
+        ],
+    )
+    def test_on_the_line(self, function, expected):
+        with jax.enable_x64(True):
+            found = edges(from_function(function, [0.0]))
+        np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+    def test_a_wall_of_no_numbers_is_no_slope_down(self):
+        """-log(1 - x^2) is no number beyond 1, half of which way attracts for certain."""
+        with jax.enable_x64(True):
+            basin = Attraction(from_function(lambda x: -jnp.log(1 - x**2).sum(), [0.0]))
+        assert float(basin.near) == pytest.approx(0.5, rel=0.06)
+        assert np.isfinite(float(basin.level))
 
 
 class TestRates:

@@ -17,6 +17,7 @@ from levyjax.landscapes.base import first_crossing
 _REACH = (1e-5, 1e5)  # distances from the minimum at which the attracting ball is looked for
 _SCAN_RATIO = 1.075  # of a distance to the one before, outside of the attracting ball
 _FAR, _FAR_ON_THE_LINE = 1e3, 1e5  # times its radius: how far rays are followed, and how far where that is cheap
+_STEEP = 1e-20  # of the largest number: with slopes above it products of slopes and steps overflow or underflow
 _LANES = 512  # that descend side by side: up to 32 points of a ray, 4 or more where there are many rays
 _FINE = 1e-3  # of the tolerance: how closely a boundary is found in more than one dimension
 _SAMPLED_RAYS = 64
@@ -125,7 +126,12 @@ class _Descent(NamedTuple):
 
 
 def _norm(x: Array) -> Array:
-    return jnp.sqrt((x**2).sum(axis=0))
+    """Of vectors whose squares may overflow."""
+    if x.shape[0] == 1:
+        return jnp.abs(x[0])
+    largest = jnp.abs(x).max(axis=0)
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return unit * jnp.sqrt(((x / unit) ** 2).sum(axis=0))
 
 
 def _attracting_radius(landscape: Any) -> Any:
@@ -163,10 +169,13 @@ def _sampled_rays(landscape: Any) -> Array:
 def _rising(landscape: Any) -> Array:
     minimum = jnp.asarray(landscape.minimum)
 
-    def falling(x: Array) -> Array:
-        return -((x - column(minimum, x)) * landscape.gradient(x)).sum(axis=0)
+    def rises(x: Array) -> Array:
+        """False where F or its slope is no number: nothing is known from there on."""
+        slope = ((x - column(minimum, x)) * landscape.gradient(x)).sum(axis=0)
+        return (slope > 0) & jnp.isfinite(slope) & jnp.isfinite(landscape.value(x))
 
-    steepest = first_crossing(falling, minimum, _sampled_rays(landscape), _REACH).max()
+    rays = _sampled_rays(landscape)
+    steepest = first_crossing(lambda x: jnp.zeros_like(x[0]), minimum, rays, _REACH, rises).max()
     return jnp.where(steepest > 0, 0.5 / jnp.where(steepest > 0, steepest, 1), _REACH[1])
 
 
@@ -178,9 +187,11 @@ def _halfway_up(landscape: Any, near: Any) -> Array:
 
 
 def _time_scale(landscape: Any, x: Array, gradient: Array) -> Array:
-    """|g|/|H g|: how long the flow keeps its velocity."""
-    change = _norm(jax.jvp(landscape.gradient, (x,), (gradient,))[1])
-    return _norm(gradient) / jnp.where(change > 0, change, 1)
+    """|g|/|H g|: how long the flow keeps its velocity; |g| where that never changes."""
+    norm = _norm(gradient)
+    unit = gradient / jnp.where(norm > 0, norm, 1)
+    change = _norm(jax.jvp(landscape.gradient, (x,), (unit,))[1])
+    return jnp.where(change == 0, norm, 1 / jnp.where(change == 0, 1, change))
 
 
 def _runge_kutta(landscape: Any, x: Array, gradient: Array, step: Array) -> tuple[Array, Array, Array]:
@@ -223,7 +234,8 @@ def _ends(basin: Attraction, x: Array) -> tuple[Array, Array]:
     runs = ~arrived & (_norm(gradient) > 0) & (landscape.value(x) >= level)
     start = _Descent(x, gradient, first, runs, arrived, jnp.int32(0))
     end = lax.while_loop(go_on, step, start)
-    return end.arrived, ~end.arrived & ~end.runs & jnp.isfinite(gradient).all(axis=0)
+    tame = (_norm(gradient) < _STEEP * float(jnp.finfo(x.dtype).max)) & jnp.isfinite(first)
+    return end.arrived, ~end.arrived & ~end.runs & tame
 
 
 @jax.custom_jvp
