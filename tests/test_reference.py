@@ -214,6 +214,18 @@ def test_points_outside_and_shapes():
     assert reference.mean_exit_time().shape == ()
 
 
+@pytest.mark.parametrize("alpha", [1.5, 2.0])
+def test_no_number_has_no_answer(alpha):
+    reference = interval_reference(quadratic(1, alpha), max_degree=12)
+    methods = reference.mean_exit_time, reference.exit_probability_above, reference.quasi_stationary_density
+    for method in methods:
+        assert np.isnan(method(np.nan))
+        np.testing.assert_array_equal(np.isnan(method([0.2, np.nan, 2.0, -np.inf])), [False, True, False, False])
+        for points in ("here", 0.5j, [0.1, "b"]):
+            with pytest.raises(ValueError, match="Points must be real numbers"):
+                method(points)
+
+
 def test_bad_input():
     case = quadratic(1, 1.5)
     with pytest.raises(ValueError, match="bounded interval"):
@@ -222,6 +234,9 @@ def test_bad_input():
         interval_reference(dataclasses.replace(case, basin=Box([-1.0], [np.inf])))
     with pytest.raises(ValueError, match="Adam"):
         interval_reference(dataclasses.replace(case, dynamics=Adam(0.1)))
+    for error in (np.nan, -1.0):
+        with pytest.raises(ValueError, match="relative_error must be 0 or more"):
+            interval_reference(case, relative_error=error)
     with pytest.raises(ValueError, match="max_degree"):
         interval_reference(case, max_degree=8)
     with pytest.raises(ValueError, match="too long for a float"):

@@ -29,11 +29,37 @@ class TestExponentialFit:
         below = sum(f.rate_interval[1] < 1 / 3 for f in fits)
         assert plausible(below, 4000, 0.025)
 
-    @pytest.mark.parametrize(("n", "end"), [(5, 1.0), (20, 0.4), (100, 1.2)])
+    @pytest.mark.parametrize(("n", "end"), [(5, 1.0), (20, 0.4), (100, 1.2), (50, 0.06)])
     def test_interval_of_censored_samples_covers_at_least_what_it_states(self, n, end):
         draws = np.random.default_rng(2).exponential(1.0, (4000, n))
         fits = [es.exponential_fit(np.minimum(times, end), times <= end) for times in draws]
         assert plausible(sum(f.rate_interval[0] <= 1 <= f.rate_interval[1] for f in fits), 4000, (0.95, 1.0))
+
+    @pytest.mark.parametrize("n", [10, 50, 200])
+    @pytest.mark.parametrize("end", [0.02, 0.06, 0.2, 1.0, np.inf])
+    def test_intervals_from_totals_cover_at_least_what_they_state(self, n, end):
+        """Where often none or few have left, too; at (50, 0.06) no exit at all has a chance of 5%."""
+        draws = np.random.default_rng(20).exponential(1.0, (4000, n))
+        totals, exits = np.minimum(draws, end).sum(axis=1), (draws <= end).sum(axis=1)
+        fits = [es.exponential_fit_of_total(t, r, n - r) for t, r in zip(totals.tolist(), exits.tolist(), strict=True)]
+        assert plausible(sum(f.rate_interval[0] <= 1 <= f.rate_interval[1] for f in fits), 4000, (0.95, 1.0))
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((np.nan, 1, 0), "total time must be a positive number"),
+            ((np.inf, 1, 0), "total time must be a positive number"),
+            ((-1.0, 1, 0), "total time must be a positive number"),
+            ((1.0, np.nan, 0), "num_exited must be a whole number, not nan"),
+            ((1.0, 1, np.inf), "num_censored must be a whole number, not inf"),
+            ((1.0, 1.5, 0), "num_exited must be a whole number, not 1.5"),
+            ((1.0, -1, 2), "none below 0"),
+            ((1.0, 0, 0), "give at least one"),
+        ],
+    )
+    def test_totals_that_are_none(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            es.exponential_fit_of_total(*arguments)
 
     def test_censored_data_give_the_truth(self):
         times = np.random.default_rng(3).exponential(10.0, 20_000)
@@ -49,8 +75,8 @@ class TestExponentialFit:
         fit = es.exponential_fit(np.full(4, 25.0), np.zeros(4, bool))
         assert fit.rate is None
         assert fit.mean is None
-        assert fit.rate_interval == pytest.approx((0.0, -np.log(0.05) / 100))
-        assert fit.mean_interval == (pytest.approx(100 / -np.log(0.05)), None)
+        assert fit.rate_interval == pytest.approx((0.0, -np.log(0.025) / 100))
+        assert fit.mean_interval == (pytest.approx(100 / -np.log(0.025)), None)
         assert (fit.num_exited, fit.num_censored) == (0, 4)
 
     def test_confidence_and_units(self):
@@ -72,6 +98,8 @@ class TestExponentialFit:
             ([1.0, -1.0], [True, True], "negative"),
             ([1.0, 2.0], [True], "one shape"),
             ([1.0, 2.0], [1, 2], "bool"),
+            ([1.0, 1j], [True, True], "real numbers"),
+            (["a", "b"], [True, True], "real numbers"),
         ],
     )
     def test_refusals(self, function, times, exited, message):
@@ -178,8 +206,9 @@ class TestExponentiality:
             assert why in result.reason
         fine = np.ceil(np.random.default_rng(13).exponential(2000.0, 1000))
         assert ex.exponentiality_test(fine).reason is None
-        with pytest.raises(ValueError, match="resolution"):
-            ex.exponentiality_test(grid, resolution=-1.0)
+        for resolution in (-1.0, np.nan, np.inf):
+            with pytest.raises(ValueError, match="resolution"):
+                ex.exponentiality_test(grid, resolution=resolution)
 
 
 class TestLaplaceTransform:
@@ -233,6 +262,11 @@ class TestLaplaceTransform:
             (([1.0, 2.0], 1.0, -1.0), "above -1"),
             (([1.0, 2.0], 1.0, -0.5), "needs 20"),
             (([1.0], 1.0, 1.0), "needs 2"),
+            (([1.0, 2.0], np.nan, 1.0), "rate"),
+            (([1.0, 2.0], np.inf, 1.0), "rate"),
+            (([1.0, 2.0], -1.0, 1.0), "rate"),
+            (([1.0, 2.0], 1.0, np.nan), "above -1"),
+            (([1.0, np.nan], 1.0, 1.0), "1 of 2 times are NaN"),
         ]:
             with pytest.raises(ValueError, match=message):
                 es.laplace_transform(*arguments)
@@ -276,6 +310,11 @@ class TestLogLogSlope:
             ({"x": [1, 2], "y": [1, 2], "sd_log": [0.1]}, "sd_log"),
             ({"x": [1, 2], "y": [1, np.nan], "sd_log": 0.1}, "positive"),
             ({"x": [0, 2], "y": [1, 1], "sd_log": 0.1}, "positive"),
+            ({"x": [1, np.inf], "y": [1, 1], "sd_log": 0.1}, "positive"),
+            ({"x": [1, 2], "y": [1, 1], "sd_log": np.nan}, "positive"),
+            ({"x": [1, 2], "y": [1, 1], "y_interval": [[2, 1], [1, 2]]}, "positive"),
+            ({"x": [1, 2], "y": [1, 1j], "sd_log": 0.1}, "real numbers"),
+            ({"x": [1, 2], "y": [1, 1], "sd_log": 0.1, "confidence": np.nan}, "confidence"),
             ({"x": [2, 2], "y": [1, 1], "sd_log": 0.1}, "two different"),
             ({"x": [1, 2], "y": [1, 1], "y_interval": [[1, 2]]}, "rows"),
         ],
@@ -290,6 +329,6 @@ def test_binomial_interval_is_exact():
     assert stats.binom.sf(2, 20, low) == pytest.approx(0.025)
     assert stats.binom.cdf(3, 20, high) == pytest.approx(0.025)
     assert es.binomial_interval(5, 5)[1] == 1.0
-    for successes, trials in [(-1, 3), (4, 3), (0, 0)]:
-        with pytest.raises(ValueError, match="successes"):
+    for successes, trials in [(-1, 3), (4, 3), (0, 0), (np.nan, 3), (1, np.nan), (np.inf, np.inf), (0.5, 3)]:
+        with pytest.raises(ValueError, match=r"successes|trials"):
             es.binomial_interval(successes, trials)

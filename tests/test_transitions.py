@@ -82,6 +82,10 @@ class TestRates:
             (([0.0], [], 1.5, 0.1), "minima and saddles must alternate and rise"),
             (([0.0, 1.0], [0.5], 2.0, 0.1), "alpha must be in (0, 2), got 2.0"),
             (([0.0, 1.0], [0.5], 1.5, 0.0), "noise_level must be positive, got 0.0."),
+            (([0.0, 1.0], [0.5], 1.5, math.inf), "noise_level must be finite, got inf."),
+            (([0.0, 1.0], [0.5], 1.5, math.nan), "noise_level must be positive, got nan."),
+            (([-math.inf, 1.0], [0.5], 1.5, 0.1), "minima and saddles must be finite"),
+            (([0.0, math.nan], [0.5], 1.5, 0.1), "minima and saddles must alternate and rise"),
             (([0.0, 1.0], [0.5], 1.5, 0.1, 1.0, -1.0), "longest_jump must be positive, got -1.0."),
         ],
     )

@@ -43,9 +43,7 @@ def transition_rates(
     minima, saddles = checked_positions(minima, saddles)
     if not 0 < alpha < 2:
         raise ValueError(f"alpha must be in (0, 2), got {alpha}: without jumps there is no such chain.")
-    for name, value in (("noise_level", noise_level), ("scale", scale), ("longest_jump", longest_jump)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}.")
+    _check_sizes(longest_jump=longest_jump, noise_level=noise_level, scale=scale)
     edges = np.concatenate([[-np.inf], saddles, [np.inf]])
     reach = np.minimum(np.abs(edges - minima[:, None]), longest_jump) ** -alpha
     rates = np.abs(np.diff(reach, axis=1))
@@ -95,9 +93,7 @@ def draw_transition_rates(
     minima, saddles = checked_positions(minima, saddles)
     if np.shape(noise.scale) != (1,):
         raise ValueError(f"The chain of wells is for noise of one coordinate, got a scale of {np.shape(noise.scale)}.")
-    for name, value in (("learning_rate", learning_rate), ("noise_level", noise_level), ("longest_step", longest_step)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}.")
+    _check_sizes(longest_step=longest_step, learning_rate=learning_rate, noise_level=noise_level)
     edges = np.concatenate([[-np.inf], saddles, [np.inf]])
     way = np.abs(edges - minima[:, None])
     reach = learning_rate * noise_level * float(noise.scale[0])
@@ -282,10 +278,21 @@ def _as_parts(rows: np.ndarray) -> np.ndarray:
     return rows / rows.sum(axis=1, keepdims=True)
 
 
+def _check_sizes(**sizes: float) -> None:
+    """The first may be infinite."""
+    for place, (name, value) in enumerate(sizes.items()):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}.")
+        if place > 0 and value == math.inf:
+            raise ValueError(f"{name} must be finite, got {value}.")
+
+
 def checked_positions(minima: Any, saddles: Any) -> tuple[np.ndarray, np.ndarray]:
     """Minima and saddles as arrays that alternate and rise."""
     minima, saddles = np.asarray(minima, np.float64), np.asarray(saddles, np.float64)
     alternate = minima.ndim == saddles.ndim == 1 and len(minima) == len(saddles) + 1 > 1
     if not alternate or not np.all((minima[:-1] < saddles) & (saddles < minima[1:])):
         raise ValueError(f"minima and saddles must alternate and rise, got {minima.tolist()} and {saddles.tolist()}.")
+    if not (np.isfinite(minima).all() and np.isfinite(saddles).all()):
+        raise ValueError(f"minima and saddles must be finite, got {minima.tolist()} and {saddles.tolist()}.")
     return minima, saddles

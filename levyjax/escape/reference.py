@@ -390,15 +390,21 @@ class IntervalReference(Labelled):
         return (self.upper - self.lower) / 2
 
     def _evaluate(self, coefficients: np.ndarray, start: Any) -> np.ndarray:
-        x = np.asarray(self.start if start is None else start, float)
+        x = self._points(start)
         low, high = (x - self.lower) / self._half_width, (self.upper - x) / self._half_width
-        return self._solution.evaluate(coefficients, low, high)
+        return np.where(np.isnan(x), np.nan, self._solution.evaluate(coefficients, low, high))
+
+    def _points(self, start: Any) -> np.ndarray:
+        x = np.asarray(self.start if start is None else start)
+        if x.dtype.kind not in "biuf":
+            raise ValueError(f"Points must be real numbers, got an array of {x.dtype}.")
+        return x.astype(float)
 
     def mean_exit_time(self, start: Any = None) -> np.ndarray:
         """Mean exit time from any points; default the start. 0 outside.
 
         Args:
-            start: points of any shape.
+            start: points of any shape; NaN where one is NaN.
 
         Returns:
             An array of the same shape.
@@ -410,19 +416,19 @@ class IntervalReference(Labelled):
         """Probability of leaving to the upper side, jumps beyond the end included; default from the start.
 
         Args:
-            start: points of any shape; 0 below the interval and 1 above it.
+            start: points of any shape; 0 below the interval and 1 above it, NaN where one is NaN.
 
         Returns:
             An array of the same shape.
         """
-        x = np.asarray(self.start if start is None else start, float)
+        x = self._points(start)
         return np.where(x >= self.upper, 1.0, self._evaluate(self._solution.above, x))
 
     def quasi_stationary_density(self, x: Any) -> np.ndarray:
         """Density of the law that survivors tend to, from which the exit is exactly exponential. 0 outside.
 
         Args:
-            x: points of any shape.
+            x: points of any shape; NaN where one is NaN.
 
         Returns:
             An array of the same shape.
@@ -492,8 +498,8 @@ def interval_reference(
         The reference; its `error` is the change between the two finest resolutions.
 
     Raises:
-        ValueError: another dimension, other dynamics, a basin that is not bounded, fewer than two resolutions, or (at
-            alpha = 2) a mean exit time too long for a float.
+        ValueError: another dimension, other dynamics, a basin that is not bounded, fewer than two resolutions, a
+            relative error below 0, or (at alpha = 2) a mean exit time too long for a float.
 
     Source:
         With A u = noise_level^alpha |A|^alpha (-(-Laplacian)^(alpha/2)) u - F' u': the mean exit time solves
@@ -514,6 +520,8 @@ def interval_reference(
         (3.82717, 0.272343, True)
     """
     _check(problem)
+    if not relative_error >= 0:
+        raise ValueError(f"relative_error must be 0 or more, got {relative_error}.")
     degrees = [degree for degree in _DEGREES if degree <= max_degree]
     if len(degrees) < 2:
         raise ValueError(f"max_degree must be at least {_DEGREES[1]} for two resolutions, got {max_degree}.")

@@ -110,9 +110,9 @@ def exponential_fit(times: ArrayLike, exited: ArrayLike | None = None, *, confid
     chi-square law with 2r degrees of freedom and the interval is exact. If some are censored at a fixed time, r is
     random too, as in a Poisson process seen for a time T: the lower end keeps 2r degrees of freedom and the upper
     end takes 2r + 2 (Garwood 1936), so that the interval covers *at least* what it states. (That is a theorem for a
-    fixed T. Here T varies with the exits; simulation at n = 1 to 300 and censored shares of 1% to 99.7% found no
-    coverage below 95%.) With no exit at all there is no estimate, only the one-sided bound
-    -log(1 - confidence) / T, three over T at 95%.
+    fixed T. Here T varies with the exits; simulation at n = 5 to 1000 and censoring times of 0.002 to 4 times the mean
+    found no coverage of the 95% interval below 95%, within its errors of 0.15%.) With no exit at all there is no
+    estimate and no lower end; the upper end is the same one, 2 degrees of freedom: 3.7 over T at 95%.
 
     Args:
         times: shape (n,), exit or censoring times, in the time unit of the answer; finite, not negative.
@@ -121,8 +121,7 @@ def exponential_fit(times: ArrayLike, exited: ArrayLike | None = None, *, confid
 
     Returns:
         `ExponentialFit`. Rates are per unit of time, `mean = 1 / rate`. All censored: `rate` and `mean` are None, the
-        intervals [0, bound] and [1 / bound, None]. As that bound is one-sided, the rule as a whole covers 92.5%,
-        not 95%, for the few observation times at which having no exit at all has about that chance of 5%.
+        intervals [0, bound] and [1 / bound, None].
 
     Raises:
         ValueError: empty, NaN, infinite or negative times, shapes that differ, or a total time of zero.
@@ -151,13 +150,20 @@ def exponential_fit_of_total(
     """`exponential_fit` from all that it needs of the times: their sum, and how many of them are exits."""
     if total == 0.0:
         raise ValueError("all times are 0: no rate fits; check that the trajectories start inside the basin")
+    if not 0.0 < total < np.inf:
+        raise ValueError(f"the total time must be a positive number, not {total}")
+    _check_counts(num_exited=num_exited, num_censored=num_censored)
+    if min(num_exited, num_censored) < 0 or num_exited + num_censored == 0:
+        raise ValueError(
+            f"{num_exited} exited and {num_censored} censored trajectories: give at least one, none below 0"
+        )
     _check_confidence(confidence)
     r, tail = num_exited, (1 - confidence) / 2
-    if r == 0:
-        bound = float(stats.chi2.ppf(confidence, 2) / (2 * total))
-        return ExponentialFit(None, (0.0, bound), None, (1 / bound, None), 0, num_censored)
     dof_high = 2 * r if num_censored == 0 else 2 * r + 2
-    low, high = (float(q / (2 * total)) for q in stats.chi2.ppf([tail, 1 - tail], [2 * r, dof_high]))
+    high = float(stats.chi2.ppf(1 - tail, dof_high) / (2 * total))
+    if r == 0:
+        return ExponentialFit(None, (0.0, high), None, (1 / high, None), 0, num_censored)
+    low = float(stats.chi2.ppf(tail, 2 * r) / (2 * total))
     return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, num_censored)
 
 
@@ -297,7 +303,7 @@ def log_log_slope(
         >>> round(fit.slope, 6), [round(end, 4) for end in fit.slope_interval]
         (-2.0, [-2.012, -1.988])
     """
-    x, y = (np.atleast_1d(np.asarray(a, dtype=np.float64)) for a in (x, y))
+    x, y = (np.atleast_1d(_real(a, name)) for a, name in ((x, "x"), (y, "y")))
     _check_confidence(confidence)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"x and y must be two arrays of one length, not of shapes {x.shape} and {y.shape}")
@@ -338,6 +344,7 @@ def binomial_interval(successes: int, trials: int, *, confidence: float = 0.95) 
         [0.0, 0.3085]
     """
     _check_confidence(confidence)
+    _check_counts(successes=successes, trials=trials)
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} successes among {trials} trials: give 0 <= successes <= trials, trials >= 1")
     ends = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, method="exact")
@@ -345,7 +352,7 @@ def binomial_interval(successes: int, trials: int, *, confidence: float = 0.95) 
 
 
 def checked_times(times: ArrayLike, exited: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    times = np.asarray(times, dtype=np.float64)
+    times = _real(times, "times")
     if times.ndim != 1 or times.size == 0:
         raise ValueError(f"times must be a 1-d array with at least one entry, not of shape {times.shape}")
     if not np.isfinite(times).all():
@@ -361,6 +368,19 @@ def checked_times(times: ArrayLike, exited: ArrayLike | None) -> tuple[NDArray[n
     if exited.dtype != np.bool_:
         raise ValueError(f"exited must be an array of bool, not of {exited.dtype}; compare exit codes with EXITED")
     return times, exited
+
+
+def _real(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    kind = np.asarray(values).dtype.kind
+    if kind not in "biuf" and np.size(values):
+        raise ValueError(f"{name} must be real numbers, not of {np.asarray(values).dtype}")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _check_counts(**counts: float) -> None:
+    for name, count in counts.items():
+        if not (np.ndim(count) == 0 and abs(count) < np.inf and count == int(count)):
+            raise ValueError(f"{name} must be a whole number, not {count}")
 
 
 def _check_confidence(confidence: float) -> None:
