@@ -181,8 +181,8 @@ class TestJumpAdaptedElsewhere:
             problem = EscapeProblem(landscape, Box([-3.0], [0.0]), Independent(1.5, [1.0]), SGD(), level)
             samples = exits(problem, 40_000, 72)
             exact = float(interval_reference(problem).mean_exit_time())
-            assert_mean(samples.exit_time, exact, bias=0.015)
-            assert samples.exit_step.mean() < 200
+            assert_mean(samples.exit_time, exact)
+            assert samples.exit_step.mean() < 300
 
     @pytest.mark.slow
     def test_a_sublevel_set_gives_no_warning(self):

@@ -13,9 +13,9 @@ import pytest
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from levyjax.arrays import cast
-from levyjax.basins import Ball, HalfSpace
+from levyjax.basins import Ball, Box, HalfSpace
 from levyjax.dynamics import SGD, Adam, Momentum
-from levyjax.escape import EscapeProblem, ExitCode, Plan, simulate
+from levyjax.escape import EscapeProblem, ExitCode, Plan, interval_reference, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational
 from levyjax.solvers import Euler, JumpAdapted
@@ -165,3 +165,22 @@ class TestSteepLandscapes:
         start = dataclasses.replace(behind_a_wall(QUARTIC, 1.0, dynamics, level=1e-6), start=[1000.0])
         samples = exits(start, 16, solver=Euler(0.05))
         assert samples.count(ExitCode.NONFINITE) == 16
+
+
+class TestWallsNearSaddles:
+    """Small jumps carry the point towards the saddle, where the gradient that holds it back is weaker."""
+
+    landscape = from_function(lambda x: (x**4 / 4 - 0.1 * x**3 / 3 - x**2 / 2 + 0.1 * x).sum(), [-1.0])
+
+    @pytest.mark.parametrize("level", [0.2, slow(0.07)])
+    def test_mean_side_and_rate_are_the_reference(self, level):
+        """At 0.2 the point was taken to be in a parabola: 5% of the exits above were missing."""
+        box = Box([-2.0], [0.05])
+        problem = EscapeProblem(self.landscape, box, Independent(1.6, [1.0]), SGD(), level)
+        reference, samples = interval_reference(problem, relative_error=1e-4), exits(problem, 40_000)
+        assert_mean(samples.exit_time, float(reference.mean_exit_time()), bias=0.01)
+        above = float(reference.exit_probability_above())
+        share = (samples.exit_face == 1).mean()
+        assert abs(share - above) < 0.005 * above + 4 * math.sqrt(above * (1 - above) / 40_000)
+        found = quasi_stationary_rate(problem, 0, relative_error=5e-3)
+        assert abs(found.rate / reference.rate - 1) < 0.005 + 4 * found.standard_error / reference.rate

@@ -1,7 +1,9 @@
 """How a point moves between large jumps: the noise-free flow and, with it, the small jumps as Brownian motion."""
 
+import functools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,11 +24,17 @@ from levyjax.stable import normal
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
 _SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
+_SPREAD_PART = (
+    0.07  # over the spread as a part of the depth: they come at once, amid a step, with (k t)^2/6 too little left
+)
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
 # Parts of the way to the boundary, with the error of the linearised gradient that is allowed so far out.
 _LINEAR_ZONES = ((0.8, 0.02), (0.4, 0.02), (0.2, 0.02), (0.1, 0.02), (0.05, 0.1), (0.02, 0.1), (0.01, 0.1))
 _NONLINEAR_ZONE, _SMOOTH = 0.005, (1e-5, 0.02)
-_KINKED_SPREAD = 0.01  # in place of _SKIP_SPREAD where the gradient is not even linear in the last: a kink
+# Where the gradient is not linear, a Gaussian law of the small jumps has the mean and the spread s that the gradient
+# itself gives it; what it misses, the law's skewness, is about the gradient's departure at s times s^3.
+_SKEWNESS, _SPREADS = 2.5e-4, (0.17, 0.14, 0.12, 0.1, 0.085, 0.07, 0.06, 0.05, 0.035, 0.025, 0.015, 0.01, 0.005)
+_DRAWS, _TURNS = 2048, 6
 _SETTLED = 0.1
 _EQUAL = 1e-9  # relaxation rates that differ by less are one
 
@@ -159,9 +167,11 @@ class SteppedFlow(NamedTuple):
     decay: Float[Array, " n"]
     turn: Float[Array, " n"]
     reach: Float[Array, " n"]  # how far a mode of amplitude 1 ever reaches
-    spread: Float[Array, "n n"]  # root of the stationary covariance at depth 1
+    root: Float[Array, "n n"]  # of the stationary covariance at depth 1
+    shift: Float[Array, " n"]  # of the stationary mean from rest, by the same small jumps
     zone: Any  # reach up to which the flow is linear
     diffusion: Any
+    spread: Any  # squared reach of the small jumps, stationary and at depth 1
     least_power: Any
     slowest: Any
     fastest: Any
@@ -184,8 +194,7 @@ class SteppedFlow(NamedTuple):
     def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
         real, imaginary = self._modes(problem, state)
         ever = total(column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2))
-        calm = depth.power >= self.least_power
-        skips = (ever <= self.zone) & calm & self._settled(problem, state)
+        skips = (ever <= self.zone) & (depth.power >= self.least_power) & self._settled(problem, state)
         velocity, change = self._motion(problem, state)
         norm, change_norm = (
             total(jnp.stack([total(part**2) for part in parts])) for parts in settled((velocity, change))
@@ -194,9 +203,11 @@ class SteppedFlow(NamedTuple):
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
         ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
+        calm = self.spread <= _SKIP_SPREAD**2 * depth.power
         careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
+        lively = _SPREAD_PART * jnp.sqrt(depth.power / self.spread)
         short = jnp.maximum(_OUTWARD_PART * depth.room / outward, _SHORTEST_PART / rate)
-        short = jnp.minimum(short, jnp.where(calm, _CALM_PART / rate, careful))
+        short = jnp.minimum(short, jnp.where(calm, jnp.minimum(_CALM_PART, lively) / rate, careful))
         return jnp.where(skips, jnp.inf, short)
 
     def _motion(self, problem: Any, state: Any) -> tuple[Any, Any]:
@@ -231,7 +242,9 @@ class SteppedFlow(NamedTuple):
         real, imaginary = settled((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
         grown = jnp.sqrt(-jnp.expm1(-2 * self.slowest * time) * depth.depth**2 / depth.power)
-        offset = offset + grown * apply(self.spread, draws)
+        offset = offset + grown * apply(self.root, draws)
+        drifted = jnp.expm1(-self.slowest * time) ** 2 * depth.depth**2 / depth.power
+        offset = offset + drifted * column(self.shift, offset)
         rest = _rest(problem, state)
         rows = np.cumsum([leaf.shape[0] for leaf in rest])[:-1].tolist()
         return type(rest)(*(leaf + part for leaf, part in zip(rest, jnp.split(offset, rows), strict=True)))
@@ -321,8 +334,11 @@ def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
     return True
 
 
-def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray]:
-    """-d(velocity)/d(state) and d(state)/d(unit of L) at rest, over all fields of the state, point first."""
+def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray, Callable[[Array], Array]]:
+    """-d(velocity)/d(state) and d(state)/d(unit of L) at rest, over all fields of the state, point first.
+
+    The third is the velocity itself, of a displacement from rest.
+    """
     minimum = jnp.asarray(problem.landscape.minimum)
     rest = problem.dynamics.rest(minimum, problem.noise)
     flat, unflatten = jax.flatten_util.ravel_pytree(rest)
@@ -337,11 +353,41 @@ def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray]:
         return jax.flatten_util.ravel_pytree(problem.dynamics.displace(rest, amount))[0]
 
     scale = float(problem.noise_level) * np.asarray(as_matrix(problem.noise.scale))
-    return -np.asarray(jax.jacfwd(velocity)(flat)), np.asarray(jax.jacfwd(displaced)(0 * minimum)) @ scale
+    spreads = np.asarray(jax.jacfwd(displaced)(0 * minimum)) @ scale
+    return -np.asarray(jax.jacfwd(velocity)(flat)), spreads, lambda offset: velocity(flat + offset)
+
+
+def _settled_law(
+    velocity: Callable[[Array], Array], system: np.ndarray, rate: np.ndarray, root: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and root of the covariance of the Gaussian law that keeps both, given the small jumps' covariance rate.
+
+    The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's root.
+    """
+    half = np.random.default_rng(0).normal(size=(len(system), _DRAWS))
+    half = np.linalg.solve(np.linalg.cholesky(half @ half.T / _DRAWS), half)
+    draws, average = np.concatenate([half, -half], axis=1), jax.jit(partial(_averages, velocity))
+    shift = np.zeros(len(system))
+    for _ in range(_TURNS):
+        mean, slope = map(np.asarray, average(jnp.asarray(root @ draws + shift[:, None])))
+        shift = shift - np.linalg.solve(slope, mean)
+        root = _root(scipy.linalg.solve_continuous_lyapunov(-slope, rate))
+    return shift, root
+
+
+def _averages(velocity: Callable[[Array], Array], offsets: Array) -> tuple[Array, Array]:
+    """The mean velocity and the mean slope."""
+    slopes = jax.vmap(jax.jacfwd(velocity), 1, 2)(offsets)
+    return jax.vmap(velocity, 1, 1)(offsets).mean(axis=1), slopes.mean(axis=2)
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    sizes, axes = np.linalg.eigh((covariance + covariance.T) / 2)
+    return axes * np.sqrt(np.maximum(sizes, 0))
 
 
 def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
-    system, spreads = _linearise(problem)
+    system, spreads, velocity = _linearise(problem)
     values, vectors = np.linalg.eig(system)
     if np.linalg.cond(vectors) > 1e6:  # critical damping: modes of a system that differs by one part in 1e6
         nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-6 * np.abs(system).max()
@@ -350,14 +396,13 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
     slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
     dimension = problem.dimension
     parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (np.real(vectors), np.imag(vectors))]
-    covariance = np.zeros_like(system)
-    if slowest > 0:
-        covariance = scipy.linalg.solve_continuous_lyapunov(system, spreads * variances @ spreads.T)
-        covariance = (covariance + covariance.T) / 2
-    sizes, axes = np.linalg.eigh(covariance)
-    root = axes * np.sqrt(np.maximum(sizes, 0))
-    spread = _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2)
-    zone = _linear_zone(problem)
+    rate = spreads * variances @ spreads.T
+    root = np.zeros_like(system) if slowest <= 0 else _root(scipy.linalg.solve_continuous_lyapunov(system, rate))
+    spread = _least_power(problem, _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2), slowest, 1.0)
+    zone, most = _linearity(problem)
+    shift = np.zeros(len(system))
+    if spread <= most**2:
+        shift, root = _settled_law(velocity, system, rate, root)
     return SteppedFlow(
         np.stack([np.real(inverse), np.imag(inverse)]),
         np.stack([np.real(vectors), np.imag(vectors)]),
@@ -365,16 +410,21 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
         jnp.asarray(np.imag(values)),
         parts[0] + parts[1],
         jnp.asarray(root),
+        jnp.asarray(shift),
         zone or _NONLINEAR_ZONE,
         diffusion,
-        _least_power(problem, spread, slowest, _SKIP_SPREAD if zone else _KINKED_SPREAD),
+        spread,
+        spread / most**2,
         slowest,
         fastest,
     )
 
 
-def _linear_zone(problem: Any) -> float | None:
-    """How far the gradient stays linear, as a part of the way to the boundary; None at a kink."""
+def _linearity(problem: Any) -> tuple[float | None, float]:
+    """How far the flow is linear, as a part of the way to the boundary, None at a kink; and the widest spread to skip.
+
+    The spread is that of the small jumps up to which a Gaussian law is close to theirs.
+    """
     minimum = jnp.asarray(problem.landscape.minimum)
     rays = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
     rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
@@ -382,12 +432,15 @@ def _linear_zone(problem: Any) -> float | None:
     rays = rays[:, reach > 0] / reach[reach > 0]
     hessian = problem.landscape.hessian()
 
-    def linear(zone: float, allowed: float) -> bool:
-        expected = hessian @ (zone * rays)
-        error = problem.landscape.gradient(minimum[:, None] + zone * rays) - expected
-        return bool(((error**2).sum(axis=0) <= allowed**2 * (expected**2).sum(axis=0)).all())
+    @functools.cache
+    def departure(part: float) -> float:
+        """The linearised gradient's largest relative error so far out."""
+        expected = hessian @ (part * rays)
+        error = problem.landscape.gradient(minimum[:, None] + part * rays) - expected
+        error, expected = (error**2).sum(axis=0), (expected**2).sum(axis=0)
+        return float(jnp.sqrt((error / jnp.where(expected > 0, expected, jnp.where(error > 0, 0, 1))).max()))
 
-    for zone, allowed in _LINEAR_ZONES:
-        if linear(zone, allowed):
-            return zone
-    return _NONLINEAR_ZONE if linear(*_SMOOTH) else None
+    zones = [zone for zone, allowed in _LINEAR_ZONES if departure(zone) <= allowed]
+    smooth = departure(_SMOOTH[0]) <= _SMOOTH[1]
+    spreads = [spread for spread in (_SKIP_SPREAD, *_SPREADS) if departure(spread) * spread**3 <= _SKEWNESS]
+    return (*zones, _NONLINEAR_ZONE if smooth else None)[0], (*spreads, _SPREADS[-1])[0]
