@@ -3,12 +3,14 @@
 import importlib
 import itertools
 import json
+import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from levyjax.claims import CLAIMS, Claim, Outcome, reproduce
+from levyjax.claims import CLAIMS, Claim, Outcome, base, reproduce
 from levyjax.claims.base import Settings
 from levyjax.claims.matched_progress import Setting, boundary_ratio, log_ratio, matched_ratio, sde_pair
 from levyjax.cli import main
@@ -25,6 +27,31 @@ def test_every_claim_says_what_and_whence_and_how_it_is_judged():
         assert claim.statement.endswith("."), claim.id
         assert claim.source, claim.id
         assert claim.rule, claim.id
+
+
+class TestSeeds:
+    def test_no_two_claims_share_one(self):
+        ids = {claim.id for claim in CLAIMS}
+        assert set(base._SEEDS) <= ids
+        ranges = [settings.seeds(claim) for settings in map(Settings, (False,) * 3, range(3)) for claim in base._SEEDS]
+        taken = [seed for seeds in ranges for seed in seeds]
+        assert len(taken) == len(set(taken))
+        assert all(own.stop <= base._REPORT for own in base._SEEDS.values())
+
+    def test_a_claim_takes_its_own_and_no_more(self):
+        """Whatever simulates asks for seeds by the id of a claim in its own file; past their end is an IndexError."""
+        asked = []
+        for path in sorted(Path(base.__file__).parent.glob("*.py")):
+            text = path.read_text()
+            names = re.findall(r'seeds(?:_of)?\((?:seed, )?"([^"]+)"\)', text)
+            own = set(re.findall(r'Claim\(\s*"([^"]+)"', text))
+            assert set(names) <= own, path.name
+            asked += names
+            if path.name not in ("training_path.py", "applied_noise.py"):  # batches of trainings, not simulations
+                assert not re.search(r"\bseed \* 1000|1000 \* seed|settings\.seed [*+]", text), path.name
+        assert set(asked) == set(base._SEEDS)
+        with pytest.raises(IndexError):
+            Settings().seeds("D3")[10]
 
 
 @pytest.mark.parametrize("cell", CELLS)

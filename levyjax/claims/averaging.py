@@ -38,12 +38,12 @@ def _average(draws: Any) -> Any:
 
 def averaging(settings: Settings) -> Outcome:
     """Estimated tail index of independent exponential averages of stable noise, and of one average in time order."""
-    count = settings.size(40_000, 400_000)
-    draws = stable.sample(settings.seed + 40, _ALPHA, (_LENGTH, count))
+    count, seeds = settings.size(40_000, 400_000), settings.seeds("D6")
+    draws = stable.sample(seeds[0], _ALPHA, (_LENGTH, count))
     averages = np.asarray(_average(draws), np.float64)
     estimate = block_log_moment(averages)
     scale_ratio = float(np.median(np.abs(averages)) / np.median(np.abs(np.asarray(draws[0], np.float64))))
-    series = np.asarray(stable.sample(settings.seed + 41, _ALPHA, (count,)), np.float64)
+    series = np.asarray(stable.sample(seeds[1], _ALPHA, (count,)), np.float64)
     in_order = np.empty_like(series)
     m = 0.0
     for place, value in enumerate(series):

@@ -15,7 +15,27 @@ T = TypeVar("T")
 Verdict = Literal["confirmed", "refuted", "holds_within_limits", "undecided", "not_testable"]
 Interval = tuple[float, float]
 
+# The seeds of the simulations of each claim, in a report whose own seed is 0; those of seed s are 10,000 s above.
+# Claims about one trained network share it, and take the report's seed for it.
+_SEEDS = {
+    "T1-scaling": range(0, 10), "D3": range(10, 20), "D1": range(20, 30), "D8": range(30, 40),
+    "WOR-slopes": range(40, 70), "WOR-occupancy": range(70, 80), "SDE-sgd": range(90, 95),
+    "SDE-malladi": range(95, 100), "SDE-adam": range(100, 110), "X-regression": range(110, 130),
+    "D5-exit": range(130, 150), "wells-odds": range(180, 200), "valley-side": range(200, 300), "T2": range(300, 310),
+    "D2": range(310, 320), "D7": range(320, 340), "N3": range(600, 700), "F5": range(700, 800),
+    "wells-control": range(800, 900), "W-overshoot": range(900, 940), "D6": range(940, 950), "N2": range(950, 960),
+    "N1": range(960, 970), "T1-exponential": range(970, 980), "D14": range(2000, 5000),
+    "D14-algorithms": range(5000, 9000),
+}  # fmt: skip
+_REPORT = 10_000  # from one report's seeds to the next one's
+
 _FULL = 16  # the statistical error is then a quarter
+
+
+def seeds_of(seed: int, claim: str) -> range:
+    """The seeds of a claim's simulations in the report of that seed."""
+    own = _SEEDS[claim]
+    return range(own.start + _REPORT * seed, own.stop + _REPORT * seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +44,7 @@ class Settings:
 
     Attributes:
         quick: small experiments, for a few minutes on two cores.
-        seed: of the whole report; each claim adds its own place in the list.
+        seed: of the whole report; each claim has seeds of its own (`seeds`), which no other has.
         full: 16 times as many independent trajectories as by default, for an accelerator.
 
     Raises:
@@ -38,6 +58,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.quick and self.full:
             raise ValueError("quick and full exclude each other.")
+
+    def seeds(self, claim: str) -> range:
+        """The seeds of a claim's simulations."""
+        return seeds_of(self.seed, claim)
 
     def size(self, quick: int, default: int) -> int:
         """How large a part is that does not grow beyond its default size: a network, a grid, a training."""

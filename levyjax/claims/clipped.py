@@ -69,7 +69,9 @@ def _series(bound: float, rates: Float[np.ndarray, " n"], settings: Settings, pl
     counts = np.clip(step_limit / exact, 128, most).astype(int)
     horizon = 0.4 if settings.quick else math.inf  # of the mean: an exponential law needs no more
     fits = [
-        _exits(rate, bound, Plan(_SOLVER, count, horizon * mean * rate), settings.seed * 1000 + 40 + 10 * place + index)
+        _exits(
+            rate, bound, Plan(_SOLVER, count, horizon * mean * rate), settings.seeds("WOR-slopes")[10 * place + index]
+        )
         for index, (rate, count, mean) in enumerate(zip(rates.tolist(), counts.tolist(), exact.tolist(), strict=True))
     ]
     errors = np.array([fit.num_exited for fit in fits]) ** -0.5
@@ -180,7 +182,7 @@ def _narrow_time(bound: float, place: int, settings: Settings) -> dict[str, Any]
     paths, snapshots, every = settings.size(256, 512), settings.size(60, 400), 5000
     kept = slice(snapshots // 3, snapshots)
     problem = cast(_problem(_RATE, bound, Box([-2.0], [2.0]), _FROM), jnp.float32)
-    key = run_key(settings.seed * 1000 + 70 + place)
+    key = run_key(settings.seeds("WOR-occupancy")[place])
     solver = cast(_SOLVER, jnp.float32)
     x = np.asarray(_positions(problem, solver, key, paths=paths, snapshots=snapshots, every=every))[kept]
     shares = _in_narrow(x).mean(axis=0)

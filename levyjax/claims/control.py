@@ -140,7 +140,7 @@ def _draw(table: dict[str, dict[str, Series]]) -> Any:
 def control(settings: Settings) -> Outcome:
     """Mean exit times while height, width, curvature and noise vary each alone, with jumps and without."""
     table = {
-        noise: measure(noise, settings, settings.seed * 1000 + 100 + 30 * row) for row, noise in enumerate(_NOISES)
+        noise: measure(noise, settings, settings.seeds("wells-control")[30 * row]) for row, noise in enumerate(_NOISES)
     }
     jumps, brownian = table["jumps"], table["Brownian"]
     width = jumps["width"].elasticity()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, shown
+from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, seeds_of, shown
 from levyjax.plots import curve_bands, style
 from levyjax.training import (
     MLP,
@@ -100,7 +100,7 @@ def races(work: Task, seed: int) -> tuple[dict[str, Race], float]:
             curves[name] = training_curves(
                 model, work.train, work.test, mover,
                 num_seeds=work.seeds, num_steps=work.steps, record_every=work.every,
-                seed=1000 * seed + 700 + 20 * place + number, square=square if "settled" in name else None,
+                seed=seeds_of(seed, "F5")[20 * place + number], square=square if "settled" in name else None,
             )  # fmt: skip
         found[title] = _race(curves.pop(title), curves, seed)
     return found, noise.alpha

@@ -32,7 +32,7 @@ def sgd_against_adam(settings: Settings) -> Outcome:
         problems = [EscapeProblem(landscape, basin, noise, dynamics, level) for dynamics in (SGD(), adam)]
         count = settings.trials(4000, 10_000)
         samples = [
-            simulate(problem, Plan(Euler(0.1), count), settings.seed * 1000 + 20 + 2 * place + which)
+            simulate(problem, Plan(Euler(0.1), count), settings.seeds("D1")[2 * place + which])
             for which, problem in enumerate(problems)
         ]
         predicted = known(predict(problems[0]).mean_exit_time) / known(predict(problems[1]).mean_exit_time)
@@ -66,7 +66,7 @@ def volume(settings: Settings) -> Outcome:
         for bounds in boxes.values()
     ]
     samples = [
-        simulate(problem, Plan(Euler(0.1), count), settings.seed * 1000 + 30 + place)
+        simulate(problem, Plan(Euler(0.1), count), settings.seeds("D8")[place])
         for place, problem in enumerate(problems)
     ]
     predicted = [known(predict(problem).mean_exit_time) for problem in problems]

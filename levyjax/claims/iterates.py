@@ -88,7 +88,7 @@ def tail_of_iterates(settings: Settings) -> Outcome:
     for b, d in _SIZES:
         for alpha in _INDICES:
             eta = learning_rate_of(alpha, b, d)
-            seed = settings.seed * 1000 + 110 + len(rows)
+            seed = settings.seeds("X-regression")[len(rows)]
             rows.append((b, d, eta, alpha, hill(distances(eta, b, d, count, seed), num_tail=kept, center=False)))
     ratios = [found.alpha / alpha for *_, alpha, found in rows]
     each = [(found.interval[0] / alpha, found.interval[1] / alpha) for *_, alpha, found in rows]

@@ -134,11 +134,11 @@ def algorithms(settings: Settings) -> Outcome:
     alphas = (1.5,) if settings.quick else ALPHAS
     conditions = (10.0, 100.0) if settings.quick else (3.0, 10.0, 30.0, 100.0)
     alignments = (-0.5, 0.5) if settings.quick else (-0.5, -0.25, 0.0, 0.25, 0.5)
-    seed = settings.seed * 10_000 + 5000
+    seeds = settings.seeds("D14-algorithms")
     grid = [Setting(a, c, q) for a in alphas for c in conditions for q in alignments]
-    cells = [_race_cell(one, settings, seed + 3 * i) for i, one in enumerate(grid)]
+    cells = [_race_cell(one, settings, seeds[3 * i]) for i, one in enumerate(grid)]
     raced = [cell for cell in cells if cell.low is not None]
-    rows = {q: _faster(Setting(1.5, 10.0, q), settings, seed + 3000) for q in (-0.5, 0.5)}
+    rows = {q: _faster(Setting(1.5, 10.0, q), settings, seeds[3000]) for q in (-0.5, 0.5)}
     sgd, adam, open_ = count_cells(raced)
     closest = min((cell for cell in raced if cell.measured is not None), key=lambda cell: known(cell.measured))
     bounds = [known(cell.low) for cell in raced if cell.measured is None]

@@ -129,11 +129,11 @@ def _sde_cells(settings: Settings) -> tuple[list[Measured], list[Measured]]:
     alphas = (1.5,) if settings.quick else ALPHAS
     conditions = (10.0, 100.0) if settings.quick else (3.0, 10.0, 30.0, 100.0)
     alignments = (-0.5, 0.0, 0.5) if settings.quick else (-0.5, -0.25, 0.0, 0.25, 0.5)
-    count, seed = settings.size(2000, 10_000), settings.seed * 10_000 + 140
+    count, seeds = settings.size(2000, 10_000), settings.seeds("D14")
     grid = [Setting(a, c, q) for a in alphas for c in conditions for q in alignments]
-    matched = [_sde_cell(one, matched_ratio(one), count, seed + 2 * i) for i, one in enumerate(grid)]
+    matched = [_sde_cell(one, matched_ratio(one), count, seeds[2 * i]) for i, one in enumerate(grid)]
     aside = [
-        _sde_cell(one, boundary_ratio(one) * factor, count, seed + 2000 + 2 * i)
+        _sde_cell(one, boundary_ratio(one) * factor, count, seeds[2000 + 2 * i])
         for i, (one, factor) in enumerate(
             (Setting(1.5, c, 0.5), factor) for c in conditions for factor in (1 / 4, 1 / 1.25, 1.25, 4.0)
         )

@@ -87,7 +87,7 @@ def network_exits(settings: Settings) -> Outcome:
     prediction = predict(problem)
     rate = known(prediction.rate)
     plan = Plan(Euler(1 / fastest), settings.size(64, 600), max_time=_DURATION / rate)
-    samples = simulate(problem, plan, settings.seed + 60)
+    samples = simulate(problem, plan, settings.seeds("N2")[0])
     fit = exponential_fit(samples.exit_time, samples.exited)
     ratio = 1 / (known(fit.mean) * rate)
     interval = 1 / (known(fit.mean_interval[1]) * rate), 1 / (fit.mean_interval[0] * rate)

@@ -99,7 +99,7 @@ def measure(make: Callable[[float], EscapeProblem], settings: Settings, seed: in
     for place, damping in enumerate(_DAMPING):
         problem = make(damping)
         plan = Plan(JumpAdapted(), settings.trials(16_000, 400_000))
-        samples = simulate(problem, plan, settings.seed * 1000 + seed + place)
+        samples = simulate(problem, plan, seed + place)
         fit = exponential_fit(samples.exit_time, samples.exited)
         row = []
         for rate in (naive_rate(problem), known(predict(problem).rate)):
@@ -119,7 +119,8 @@ def judge(series: Series) -> Verdict:
 
 def overshoot(settings: Settings) -> Outcome:
     """Adam and the heavy ball on a half-line, for seven damping ratios."""
-    by_adam, by_momentum = measure(adam, settings, 60), measure(heavy_ball, settings, 70)
+    seeds = settings.seeds("W-overshoot")
+    by_adam, by_momentum = measure(adam, settings, seeds[0]), measure(heavy_ball, settings, seeds[10])
     every = [value for series in (by_adam, by_momentum) for value in series.over_flow_out]
     return Outcome(
         expected=over_naive(_DAMPING[0], False),

@@ -20,6 +20,7 @@ from levyjax.claims.base import (
     judge_value,
     known,
     mean_ratio,
+    seeds_of,
     shown,
 )
 from levyjax.claims.network import examples
@@ -163,13 +164,13 @@ def escape_study(
 
     optimizers = {}
     for place, (title, optimizer) in enumerate(_OPTIMIZERS.items()):
-        seeds = 1000 * seed + 600 + 20 * place
-        pilot = run("algorithm", optimizer, _PILOT, seeds)
+        seeds = seeds_of(seed, "N3")[20 * place : 20 * place + 20]
+        pilot = run("algorithm", optimizer, _PILOT, seeds[0])
         levels = (*exit_levels(pilot.distance, plan.medians), *exit_levels(pilot.excess, [plan.level_median]))
-        real = run("algorithm", optimizer, plan.lanes, seeds + 1)
+        real = run("algorithm", optimizer, plan.lanes, seeds[1])
         exits = {"algorithm": _exits(real, levels)}
         for number, model in enumerate(plan.models):
-            exits[model] = _exits(run(model, optimizer, plan.lanes, seeds + 2 + number), levels)
+            exits[model] = _exits(run(model, optimizer, plan.lanes, seeds[2 + number]), levels)
         optimizers[title] = OptimizerStudy(levels, _outside(real, levels), exits)
     rays = (None, False)
     if plan.rays and measured.stable.alpha < 2:

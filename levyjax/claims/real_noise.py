@@ -149,7 +149,7 @@ def driven_exits(settings: Settings) -> Outcome:
     count = settings.size(800, 8000)
     names, ratios, intervals = ("SGD", "Adam, frozen Q"), [], []
     for place, problem in enumerate(problems):
-        samples = simulate(problem, Plan(Euler(0.2), count), settings.seed * 1000 + 50 + place)
+        samples = simulate(problem, Plan(Euler(0.2), count), settings.seeds("N1")[place])
         fit = exponential_fit(samples.exit_time, samples.exited)
         rate = known(predict(problem).rate)
         ratios.append(known(fit.mean) * rate)

@@ -60,7 +60,7 @@ def near_the_flow(settings: Settings) -> Outcome:
     """How the distance to the flow between large jumps shrinks with the noise level."""
     count = settings.size(2000, 20_000)
     groups = [
-        deviations(float(level), count, settings.seed * 1000 + 300 + place).reshape(_GROUPS, -1)
+        deviations(float(level), count, settings.seeds("T2")[place]).reshape(_GROUPS, -1)
         for place, level in enumerate(_LEVELS)
     ]
     far = np.array([np.quantile(group, _QUANTILE, axis=1) for group in groups])  # (levels, groups)
@@ -100,7 +100,7 @@ def covariance_or_root(settings: Settings) -> Outcome:
     """SGD's exit time over those of the SDEs with Sigma dL and with Sigma^(1/2) dL."""
     scale = [0.5, 0.2]  # of the gradient noise; Sigma is its square
     problem = _algorithm(_ALPHA, scale, 0.05, 0.03)
-    samples = simulate(problem, Plan(Iteration(), settings.trials(1000, 20_000)), settings.seed * 1000 + 310)
+    samples = simulate(problem, Plan(Iteration(), settings.trials(1000, 20_000)), settings.seeds("D2")[0])
     fit = exponential_fit(samples.exit_time, samples.exited)
     rates = {
         "Σ dL": _sde_rate(problem, np.square(scale), _ALPHA),
@@ -131,9 +131,7 @@ def small_steps(settings: Settings) -> Outcome:
     rows = []
     for place, eta in enumerate(map(float, learning_rates)):
         problem = _algorithm(alpha, [1.0], eta, 1.0)
-        samples = simulate(
-            problem, Plan(Iteration(), settings.trials(2000, 10_000)), settings.seed * 1000 + 320 + place
-        )
+        samples = simulate(problem, Plan(Iteration(), settings.trials(2000, 10_000)), settings.seeds("D7")[place])
         fit = exponential_fit(samples.exit_time, samples.exited)
         error = 1.96 * float(np.std(samples.exit_time)) / math.sqrt(samples.exit_time.size)  # not an exponential law
         rate = _sde_rate(problem, np.ones(1), alpha)

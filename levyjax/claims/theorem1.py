@@ -49,7 +49,7 @@ def slope(settings: Settings) -> Outcome:
         levels = [_KAPPA ** (-1 / alpha) * factor for factor in (1.0, 0.5, 0.25)]
         fitted = []
         for place, level in enumerate(levels):
-            problem, samples = _exits(alpha, level, count, settings.seed * 1000 + place)
+            problem, samples = _exits(alpha, level, count, settings.seeds("T1-scaling")[place])
             fit = exponential_fit(samples.exit_time, samples.exited)
             fitted.append(fit)
             prediction = predict(problem)
@@ -95,7 +95,7 @@ def exponential_law(settings: Settings) -> Outcome:
     """The Laplace transform of rate times exit time against 1/(1 + u), and a test of exponentiality."""
     count = settings.trials(4000, 40_000)
     alpha = 1.5
-    problem, samples = _exits(alpha, _KAPPA ** (-1 / alpha) / 4, count, settings.seed + 1)
+    problem, samples = _exits(alpha, _KAPPA ** (-1 / alpha) / 4, count, settings.seeds("T1-exponential")[0])
     rate = known(predict(problem).rate)
     test = exponentiality_test(samples.exit_time, samples.exited, resolution=samples.step_time or 0.0)
     estimates = [laplace_transform(samples.exit_time, rate, u, confidence=1 - 0.05 / 5) for u in _LAPLACE_ARGUMENTS]
@@ -128,7 +128,7 @@ def constant(settings: Settings) -> Outcome:
     products, intervals = [], []
     for place, alpha in enumerate(_ALPHAS):
         level = _KAPPA ** (-1 / alpha) / 2
-        _, samples = _exits(alpha, level, count, settings.seed * 1000 + 10 + place)
+        _, samples = _exits(alpha, level, count, settings.seeds("D3")[place])
         fit = exponential_fit(samples.exit_time, samples.exited)
         # With nu(dy) = |y|^(-1-alpha) dy as in the paper's proof, m(W) = 1 for the unit interval.
         literal_rate = 2 / alpha * level**alpha

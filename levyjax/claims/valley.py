@@ -127,7 +127,7 @@ def flat_side(settings: Settings) -> Outcome:
     count = settings.trials(20_000, 100_000)
     table = {
         alpha: [
-            side(alpha, float(ratio), count, settings.seed * 1000 + 200 + 10 * row + place)
+            side(alpha, float(ratio), count, settings.seeds("valley-side")[10 * row + place])
             for place, ratio in enumerate(ratios)
         ]
         for row, alpha in enumerate(alphas)

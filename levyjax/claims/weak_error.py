@@ -79,11 +79,11 @@ def linear(settings: Settings) -> Outcome:
             each = [linear_laws(one, alpha, at[1], h) for one, at, h in zip(found, made, steps, strict=True)]
             errors = [one.cosine() - other.cosine() for one, other in each]
             series.append((f"{name}, α = {alpha:g}", errors, math.log2(errors[-2] / errors[-1])))
-            simulated = _simulated(made[0][0], alpha, steps[0], made[0][1], count, settings.seed * 1000 + 90 + place)
+            simulated = _simulated(made[0][0], alpha, steps[0], made[0][1], count, settings.seeds("SDE-sgd")[place])
             pulls += _pulls(simulated, each[0])
     orders, furthest = [order for *_, order in series], max(map(abs, pulls))
     coarse = steps[:4]
-    wells, fit = _two_wells(coarse, count // 2, settings.seed * 1000 + 94)
+    wells, fit = _two_wells(coarse, count // 2, settings.seeds("SDE-sgd")[4])
     exact = judge_value((min(orders), max(orders)), 1.0, 0.05)
     verdict = judge_together([exact, judge_value(fit.interval, 1.0, _ORDER_TOLERANCE)])
     return Outcome(
@@ -139,7 +139,7 @@ def malladi(settings: Settings) -> Outcome:
     count = settings.size(1 << 15, 1 << 18)
     series, fits = [], {}
     for place, name in enumerate(("RMSProp", "Adam", "AdamW")):
-        gaps = _gaps(name, 2.0, steps, count, settings.seed * 1000 + 95 + place)
+        gaps = _gaps(name, 2.0, steps, count, settings.seeds("SDE-malladi")[place])
         fits[name] = fitted_order(steps[-3:], *columns(gaps[-3:]))
         series.append((name, steps, np.abs(columns(gaps)[0]), intervals(gaps)))
     worst = max(fits.values(), key=lambda fit: abs(fit.order - 1))
@@ -169,7 +169,7 @@ def equation_5(settings: Settings) -> Outcome:
     cases["Malladi et al., α = 2"] = ("Adam", 2.0)
     series, gaps = [], {}
     for place, (label, (name, alpha)) in enumerate(cases.items()):
-        gaps[label] = found = _gaps(name, alpha, steps, count, settings.seed * 1000 + 100 + place)
+        gaps[label] = found = _gaps(name, alpha, steps, count, settings.seeds("SDE-adam")[place])
         series.append((label, steps, np.abs(columns(found)[0]), intervals(found)))
     label = "rates corrected, α = 1.5"
     last, fit = gaps[label][-1], _last_order(steps, gaps[label])
