@@ -117,10 +117,10 @@ class TestEngine:
         assert samples.exit_step.tolist() == [1]
 
     def test_blow_up_is_counted(self):
-        # x^4 drift with a large step: explicit Euler overshoots further and further on an unbounded basin.
+        # x^4 drift with a large step: the iteration itself overshoots further and further on an unbounded basin.
         landscape = from_function(lambda x: (x**2).sum() / 2 + (x**4).sum(), [0.0])
-        problem = EscapeProblem(landscape, HalfSpace([1.0], 1e30), Independent(1.2, [1.0]), SGD(), 1.0)
-        samples = simulate(problem, Plan(Euler(0.1), 128, max_time=1000.0), 0)
+        problem = EscapeProblem(landscape, HalfSpace([1.0], 1e30), Independent(1.2, [1.0]), SGD(0.1), 1.0)
+        samples = simulate(problem, Plan(Iteration(), 128, max_time=1000.0), 0)
         assert samples.count(ExitCode.NONFINITE) > 64
         assert samples.count(ExitCode.RUNNING) == 0
 

@@ -31,6 +31,7 @@ _SHORTEST, _LONGEST, _CLOSE = (
     40.0,
     3.0,
 )  # their lengths, in the shortest that leaves from rest; half are close to it
+_LABELS = 1 << 20
 _DENSE = 1e-3  # of the way back: moments of second jumps are denser before it
 _TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back, in the fastest relaxation times
 _BACK = 12.0  # relaxation times
@@ -126,10 +127,10 @@ def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dic
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
     first = first_jumps(well, outlook.rays, level, generator)
+    if on_the_line(outlook, well):
+        return _by_intervals(outlook, well, first, level)
     if _by_gauge(outlook, well):
         return {(int(Fate.LEAVES), -1): (_by_hazard(outlook, well, first, level), 0.0)}
-    if _on_the_line(outlook, well):
-        return _by_intervals(outlook, well, first, level)
     return _by_second_jumps(outlook, well, first, level, generator)
 
 
@@ -142,7 +143,7 @@ def _by_gauge(outlook: Outlook, well: Well) -> bool:
     )
 
 
-def _on_the_line(outlook: Outlook, well: Well) -> bool:
+def on_the_line(outlook: Outlook, well: Well) -> bool:
     """Whether where a point leads is a matter of its place on a line alone."""
     one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
     plain_noise = not isinstance(outlook.problem.noise, StateDependent)
@@ -379,8 +380,10 @@ def _second(
     found: dict[tuple[int, int], np.ndarray] = {}
     group = np.tile(np.arange(draws.share.shape[1]) % _GROUPS, count)
     for sign, ends in ((1.0, after), (-1.0, without)):
-        for end in {(int(one), int(other)) for one, other in ends.T}:
-            here = (ends == np.array(end)[:, None]).all(axis=0)
+        label = (ends[0] + 1) * _LABELS + ends[1] + 1
+        for one in np.unique(label):
+            here = label == one
+            end = int(one) // _LABELS - 1, int(one) % _LABELS - 1
             found.setdefault(end, np.zeros((count, _GROUPS)))
             np.add.at(found[end], (lane[here], group[here]), sign * _GROUPS * weight[here])
     return found

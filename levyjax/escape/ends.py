@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from levyjax.escape.bias import expected_changes, rate_changes
+from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import Outlook, Well
 from levyjax.escape.validity import bias_constant
 from levyjax.solvers.motion import Fate, LinearMotion, at_rest
@@ -161,10 +161,10 @@ class Ends:
         used = np.zeros(len(rays.weights), bool)
         used[segments.ray[(segments.fate != Fate.RETURNS) & (rates > 0)]] = True
         reach = (self.level / well.shortest(rays))[used]
-        return float(slowest * (reach ** -rays.alpha[used]).min())
+        return float(slowest * (reach ** -rays.alpha[used]).min()) if used.any() else math.inf
 
     def bias(self) -> tuple[float, float]:
-        """By what part the mean exit time is shorter than that of the limit, to first order, and the error of that."""
+        """By what part exits come sooner than in the limit, to first order, and the error of that."""
         bound = self._bound()
         if bound < _CLEAR:
             return bound, 0.0
@@ -182,7 +182,8 @@ class Ends:
                 errors.append(error / leave if leave > 0 else 0.0)
             exits[row] *= 1 + self._touching(well, self._rates[here])
         changed = self._from_start(self._means(np.maximum(between, 0), np.maximum(exits, 0), late))
-        return 1 - changed / base * (1 - self._at_start()), float(np.sqrt(np.sum(np.square(errors))))
+        sooner = base / (changed * (1 - self._at_start())) - 1
+        return sooner, float(np.sqrt(np.sum(np.square(errors))))
 
     def _bound(self) -> float:
         """About the bias of a linear motion, from that of an interval, good enough where it is small; else inf."""
@@ -198,13 +199,14 @@ class Ends:
         """How much sooner the noise leaves where the flow only touches the boundary.
 
         The shortest jumps that the flow carries out turn back right at the boundary: near there the path lingers, and
-        the noise of a relaxation time, of size (alpha kappa)^(-1/alpha) of the way, moves its furthest point.
+        the noise of a relaxation time, of size (alpha kappa)^(-1/alpha) of the way, moves its furthest point. On a line
+        the flow of one field crosses the boundary where it goes out.
         """
         rays, segments = self.outlook.rays, well.segments
         carried = (segments.fate == Fate.LEAVES) & (segments.time > 0)
         total = rates[segments.fate == Fate.LEAVES].sum()
         slowest = well.motion.modes.slowest()
-        if not carried.any() or total == 0 or slowest == 0:
+        if not carried.any() or total == 0 or slowest == 0 or on_the_line(self.outlook, well):
             return 0.0
         ray = segments.ray[carried]
         alpha = rays.alpha[ray]

@@ -1,6 +1,7 @@
 """The fate of a jump: where the noise-free dynamics leads after a jump from rest, and how often each end comes.
 
-Rates, exit faces, validity and mean exit times all ask it. A jump is a length along a ray; on each ray the lengths fall into segments of one fate.
+Rates, exit faces, validity and mean exit times all ask it. A jump is a length along a ray; on each ray the lengths fall
+into segments of one fate.
 """
 
 import dataclasses
@@ -30,12 +31,12 @@ from levyjax.solvers.steps import Euler, Iteration, Tamed
 _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and by formula, for a continuum
 _MOVING_RAYS = 128  # the same with a preconditioner that moves, to see whether the flow matters
 _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
-_REACH = (2e-3, 64.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
+_REACH = (2e-3, 1024.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
 _LENGTHS = 12_000  # all rays together
-_FEWEST, _MOST = 40, 480  # on a ray
+_FEWEST, _MOST = 48, 640  # on a ray
 _PARTS, _ROUNDS = 15, 7  # of a bracket between two fates
 _SAME = 0.02  # of the reach: rest points closer than this are one
-_WELLS = 12
+_WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,22 +172,32 @@ class Wells:
             away = [np.linalg.norm(points[:, place] - one) for one in self.points]
             nearest = int(np.argmin(away))
             if away[nearest] > _SAME * self.size:
-                self.points.append(points[:, place])
-                self.stable.append(self._holds(points[:, place]))
+                self.points.append(self._polished(points[:, place]))
+                self.stable.append(self._holds(self.points[-1]))
                 nearest = len(self.points) - 1
             found[place] = nearest
         return found
 
+    def _polished(self, point: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
+        """The rest point itself, by Newton's steps; the point as it is where these lead away."""
+        near = point
+        for _ in range(_NEWTON):
+            slope, curvature = (np.asarray(part) for part in _expansion(self.problem.landscape, jnp.asarray(near)))
+            near = near - np.linalg.lstsq(curvature, slope, rcond=1e-10)[0]
+        close = np.isfinite(near).all() and np.linalg.norm(near - point) < _SAME * self.size
+        return near if close else point
+
     def _holds(self, point: Float[np.ndarray, " d"]) -> bool:
         """Whether what comes close to a rest point stays there: it is no saddle, and no point of a flat valley."""
-        curvatures = np.linalg.eigvalsh(np.asarray(_curvature(self.problem.landscape, jnp.asarray(point))))
+        curvatures = np.linalg.eigvalsh(np.asarray(_expansion(self.problem.landscape, jnp.asarray(point))[1]))
         return bool(curvatures.min() > 1e-6 * np.abs(curvatures).max())
 
 
 @jax.jit
-def _curvature(landscape: Any, point: Any) -> Any:
+def _expansion(landscape: Any, point: Any) -> tuple[Any, Any]:
+    """Gradient and Hessian."""
     matrix = jax.jacfwd(landscape.gradient)(point)
-    return (matrix + matrix.T) / 2
+    return landscape.gradient(point), (matrix + matrix.T) / 2
 
 
 @jax.jit
@@ -205,7 +216,13 @@ class Tracer:
         ends = self.motion.follow(state)
         return ends, self.labels(ends)
 
-    def labels(self, ends: Ends) -> Int[np.ndarray, "3 n"]:
+    def _beside(self, points: Float[np.ndarray, "d n"], well: Int[np.ndarray, " n"]) -> Ends:
+        """Where points lead that lie too close to a saddle to move: as those do that are further off on their side."""
+        saddles = np.array(self.wells.points)[well].T
+        moved = saddles + _FURTHER * (points - saddles)
+        return self.motion.follow(at_rest(self.jumps.problem, moved))
+
+    def labels(self, ends: Ends, last: bool = False) -> Int[np.ndarray, "3 n"]:
         fate = ends.fate.copy()
         well, face = np.full(len(fate), -1), np.full(len(fate), -1)
         elsewhere = fate == Fate.ELSEWHERE
@@ -215,7 +232,8 @@ class Tracer:
         held = np.array(self.wells.stable)[well]
         back = elsewhere & (well == self.here)
         fate[back] = Fate.RETURNS
-        fate[elsewhere & ~held] = Fate.UNDECIDED
+        stuck = elsewhere & ~held & ~back
+        fate[stuck] = Fate.UNDECIDED
         leaves = fate == Fate.LEAVES
         if leaves.any():
             # the face as seen from the landscape's minimum, the same for all wells
@@ -224,6 +242,9 @@ class Tracer:
             width = 1 << max(6, (points.shape[1] - 1).bit_length())
             padded = np.pad(points, [(0, 0), (0, width - points.shape[1])], mode="edge")
             face[leaves] = np.asarray(_faces(self.jumps.problem.basin, origin, jnp.asarray(padded)))[: points.shape[1]]
+        if stuck.any() and not last:
+            again = self.labels(self._beside(ends.point[:, stuck], well[stuck]), True)
+            fate[stuck], well[stuck], face[stuck] = again
         well[~np.isin(fate, (Fate.ELSEWHERE, Fate.RETURNS))] = -1
         return np.stack([fate, well, face])
 
@@ -271,7 +292,9 @@ def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: i
     number = int(np.clip(_LENGTHS // count, _FEWEST, _MOST))
     shortest, longest = _straight_ways(problem, jumps, wells.size)
     lengths = np.geomspace(_REACH[0] * shortest, _REACH[1] * longest, number)
-    return tracer.segments(np.tile(lengths, (count, 1))), tracer
+    segments = tracer.segments(np.tile(lengths, (count, 1)))
+    silent = ~(rays.directions != 0).any(axis=0)
+    return segments.chosen(~silent[segments.ray]), tracer
 
 
 def _straight_ways(problem: Any, jumps: Jumps, size: float) -> tuple[float, float]:

@@ -79,24 +79,25 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
 
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """The rate of jumps whose fate is an exit, and through the wells that they lead to inside, if there are any."""
+    if steps := step_reasons(problem, solver):
+        return refused(steps[0])
     outlook = look_out(problem, solver)
     well, level = outlook.wells[0], _noise_level(problem, solver, outlook.rays.alpha)
     ends = Ends(outlook, level)
     if (reason := ends.why_no_mean()) is not None:
         return refused(reason)
     reasons: list[str] = []
-    rate, error, shares = ends.rate(), ends.error(), ends.shares()
+    slowest = well.motion.modes.slowest()
+    rate, error, shares, kappa = ends.rate(), ends.error(), ends.shares(), ends.kappa()
     if outlook.plain:
-        rate, error, shares = _gauge_formula(problem, solver)
+        rate, error, shares, kappa = _gauge_formula(problem, solver, slowest)
     elif not ends.chain:
         reasons.append(
             f"{crossing_reason(problem)}: the rate counts every jump after which the noise-free flow leaves."
         )
     if rate == 0:
         return refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
-    kappa, slowest = ends.kappa(), well.motion.modes.slowest()
-    steps = step_reasons(problem, solver)
-    limits = _limits(problem, solver, ends, kappa, rate) if not steps else []
+    limits = _limits(problem, solver, ends, kappa, rate)
     if error > MAX_ERROR * rate:
         limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
     limits += ends.doubts()
@@ -106,16 +107,17 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    mean = driftless_ball(problem, float(level[0])) if slowest == 0 and np.ptp(level) == 0 else None
+    no_drift = slowest == 0 and np.ptp(level) == 0 and isinstance(problem.dynamics, SGD)
+    mean = driftless_ball(problem, float(level[0])) if no_drift else None
     if mean is not None:
         limits = [
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
         ]
         rate, valid = 1 / mean, True
     else:
-        mean, valid = 1 / rate, not limits and not steps
+        mean, valid = 1 / rate, not limits
     steps_of_mean = in_steps(mean, problem, solver)
-    return Prediction(rate, error, mean, steps_of_mean, shares, kappa, valid, (*limits, *steps, *reasons, *notes))
+    return Prediction(rate, error, mean, steps_of_mean, shares, kappa, valid, (*limits, *reasons, *notes))
 
 
 def _limits(problem: EscapeProblem, solver: Solver | None, ends: Ends, kappa: float, rate: float) -> list[str]:
@@ -129,8 +131,10 @@ def _limits(problem: EscapeProblem, solver: Solver | None, ends: Ends, kappa: fl
     return limit_reasons(kappa, ends.bias(), ends.chain)
 
 
-def _gauge_formula(problem: EscapeProblem, solver: Solver | None) -> tuple[float, float, dict[str, float]]:
-    """Rate, its error and the faces where the jumps that leave are those that lie outside."""
+def _gauge_formula(
+    problem: EscapeProblem, solver: Solver | None, slowest: float
+) -> tuple[float, float, dict[str, float], float]:
+    """Rate, its error, the faces and kappa where the jumps that leave are those that lie outside."""
     maps = problem.dynamics.jump_maps(problem.noise)
     rays = exit_rays(problem, maps)
     level = _noise_level(problem, solver, rays.alpha)
@@ -142,7 +146,11 @@ def _gauge_formula(problem: EscapeProblem, solver: Solver | None) -> tuple[float
     elif rays.replicates:
         groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
         error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
-    return rate, error, face_shares(problem, rays, parts) if rate > 0 else {}
+    if rate == 0:
+        return 0.0, 0.0, {}, math.inf
+    gauge, alpha = np.asarray(rays.gauge), np.broadcast_to(np.asarray(rays.alpha, float), parts.shape)
+    reach = (np.broadcast_to(level, parts.shape) * gauge)[parts > 0]
+    return rate, error, face_shares(problem, rays, parts), float(slowest * (reach ** -alpha[parts > 0]).min())
 
 
 def _without_a_rate(problem: EscapeProblem, solver: Solver | None) -> str | None:

@@ -11,6 +11,7 @@ from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.solvers import Solver
+from levyjax.solvers.motion import linearised, modes_of
 
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
@@ -54,15 +55,18 @@ def in_steps(mean: float | None, problem: EscapeProblem, solver: Solver | None) 
 
 
 def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
-    """What the step length does to the prediction, which is for continuous time."""
+    """Why steps of this length come to rest nowhere; nothing where they do, or where time is continuous."""
     step_time = None if solver is None else solver.step_time(problem)
-    if step_time is None or not isinstance(problem.dynamics, SGD):
+    if step_time is None:
         return []
-    fastest = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max())
-    product = fastest * float(step_time)
-    if product >= 2:
-        return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
-    return []
+    if isinstance(problem.dynamics, SGD):
+        product = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max()) * float(step_time)
+        if product >= 2:
+            return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
+        return []
+    modes = modes_of(linearised(problem, solver, np.asarray(problem.landscape.minimum)), float(step_time))
+    growth = float(np.exp(-np.real(modes.values).min() * float(step_time)))
+    return [f"Without noise the steps diverge: each is {growth:.3g} times the one before."] if growth > 1 + 1e-9 else []
 
 
 def crossing_reason(problem: EscapeProblem) -> str:

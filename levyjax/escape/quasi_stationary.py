@@ -176,7 +176,7 @@ def _overshoot_rate(system: System) -> float:
     if system.overshoots is None:
         return 0.0
     alpha, ends = np.asarray(system.problem.noise.alpha, np.float64), np.asarray(system.overshoots, np.float64)
-    return float(tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha).sum())
+    return float((tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha)).sum())
 
 
 def _is_overshoot(system: System, leg: Leg) -> Bool[Array, " lanes"]:

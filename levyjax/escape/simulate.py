@@ -15,6 +15,7 @@ from levyjax.datasets import Labelled, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
 from levyjax.solvers import Iteration, JumpAdapted, Solver
+from levyjax.solvers.limits import require_resolution, require_stable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +153,8 @@ def simulate(
         Step, time, code, point and face of every exit.
 
     Raises:
-        ValueError: the solver needs what the problem has not got, or max_time is shorter than a step.
+        ValueError: the solver needs what the problem has not got, max_time is shorter than a step, steps of an SDE are
+            too long for the curvature at the minimum, or the dtype rounds the coordinates too coarsely.
         KeyboardInterrupt: interrupted without `keep_partial`, or before the first step.
 
     Example:
@@ -181,6 +183,8 @@ def simulate_chunks(
     """What `simulate` returns, chunk by chunk, in memory that does not grow with the number of trajectories."""
     step_time = _check_solver(problem, plan.solver)
     max_steps = _max_steps(plan.max_time, step_time)
+    require_stable(problem, plan.solver)
+    require_resolution(problem, plan.solver, plan.dtype)
     with jax.enable_x64(True):
         solver = plan.solver.prepare(problem, plan.max_time)
     with jax.enable_x64(plan.dtype == "float64"):

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from levyjax.stable import tail_constant
 
-MAX_BIAS = 0.018  # a prediction is called valid where the bias of the limit, known to a tenth, is below this part
+MAX_BIAS = 0.02  # a prediction is called valid where the known bias of the limit is below this part
 MAX_ERROR = 0.008  # and the standard error of its rate below this one
 
 

@@ -9,12 +9,13 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import column
 from levyjax.basins import Attraction, Sublevel
-from levyjax.dynamics import Kick
+from levyjax.dynamics import SGD, Kick
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.random import Counter
 from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
@@ -125,16 +126,37 @@ def _like(rest: Any, flat: Array) -> Any:
 
 def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
     """Minus the derivative of the state's velocity at rest at a point; of a step, its derivative itself."""
+    return np.asarray(_derivative(problem, solver, jnp.asarray(point)))
+
+
+@jax.jit
+def _derivative(problem: Any, solver: Any, point: Array) -> Array:
     rest = at_rest(problem, point)
-    step = step_length(problem, solver)
+    rest = _off_zero(rest)
 
     def motion(flat: Array) -> Array:
         state = _like(rest, flat)
-        if step is None:
-            return -_flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
+        if not isinstance(solver, Euler | Tamed | Iteration):
+            return -_velocity(problem, state)
         return _flat(one_step(problem, solver, state, 0 * state.x))
 
-    return np.asarray(jax.jit(jax.jacfwd(motion))(_flat(rest)))
+    return jax.jacfwd(motion)(_flat(rest))
+
+
+def _off_zero(state: Any) -> Any:
+    """The state with averages that are not quite 0: sqrt(v) has no derivative there, on a coordinate without noise."""
+    return type(state)(state.x, *(jnp.where(jnp.abs(leaf) < 1e-100, 1e-150, leaf) for leaf in state[1:]))
+
+
+def _velocity(problem: Any, state: Any) -> Array:
+    return _flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
+
+
+@jax.jit
+def _velocities(problem: Any, flats: Array) -> Array:
+    """Of states (n, states)."""
+    rest = at_rest(problem, jnp.asarray(problem.landscape.minimum))
+    return _velocity(problem, _like(rest, flats))
 
 
 class Modes(NamedTuple):
@@ -167,10 +189,12 @@ def modes_of(system: np.ndarray, step: float | None) -> Modes:
     if step is None and np.allclose(system, system.T, rtol=1e-13, atol=0):
         values, vectors = np.linalg.eigh(system)
         return Modes(vectors.T.astype(complex), vectors.astype(complex), values.astype(complex), None)
+    system, units = scipy.linalg.matrix_balance(system, permute=False)  # entries of a state have units of their own
     values, vectors = np.linalg.eig(system)
     if np.linalg.cond(vectors) > 1e7:  # critical damping: modes of a system that differs by one part in 1e7
-        nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-7 * np.abs(system).max()
-        values, vectors = np.linalg.eig(system + nudge * (system != 0))
+        nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-7
+        values, vectors = np.linalg.eig(system * (1 + nudge))
+    vectors = units @ vectors
     if step is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             values = -np.log(values.astype(complex)) / step
@@ -369,18 +393,16 @@ def is_linear(problem: Any, solver: Any) -> bool:
     """Whether the optimizer's noise-free motion is linear in its state: on a quadratic, tried at a few states."""
     if not isinstance(problem.landscape, Quadratic | Flat) or isinstance(solver, Tamed):
         return False
+    if isinstance(problem.dynamics, SGD):
+        return True
     rest = at_rest(problem, problem.landscape.minimum)
-    draws = np.random.default_rng(0).normal(size=(8, *_flat(rest).shape))
-    # What is not 0 at rest, a preconditioner, has to stay as it is while the point moves.
-    size = np.concatenate([np.ones(rest.x.shape), *(np.where(np.asarray(leaf) == 0, 1.0, 0.0) for leaf in rest[1:])])
-
-    def velocity(flat: Array) -> Array:
-        state = _like(rest, flat)
-        return _flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
-
     center = np.asarray(_flat(rest))
+    draws = np.random.default_rng(0).normal(size=(8, *center.shape))
+    # What is not 0 at rest, a preconditioner, has to stay as it is while the point moves.
+    moves = [True, *(not np.asarray(leaf).any() for leaf in rest[1:])]
+    size = np.concatenate([np.full(leaf.shape, float(one)) for leaf, one in zip(rest, moves, strict=True)])
     moved = [center + draw * size for draw in draws] + [center + draw * size / 2 for draw in draws]
-    values = np.asarray(jax.jit(jax.vmap(velocity))(jnp.asarray(np.stack([center, *moved]))))
+    values = np.asarray(_velocities(problem, jnp.asarray(np.stack([center, *moved]).T))).T
     whole, half = values[1:9] - values[0], values[9:] - values[0]
     scale = np.abs(whole).max(axis=0) + 1e-300
     return bool((np.abs(whole - 2 * half) <= 1e-9 * scale + 1e-12 * np.abs(values[0])).all())
@@ -403,20 +425,20 @@ class TracedMotion:
         self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
         self.rest = at_rest(problem, self.origin)
         self.by_definition = kept_by_descent(problem) and isinstance(problem.basin, Attraction)
-        self.reach, self.sizes = self._reach(), self._sizes(size)
+        self.reach, self.sizes = self._reach(size), self._sizes(size)
 
-    def _reach(self) -> np.ndarray:
-        """How far each mode of amplitude 1 can ever reach, as a part of the way to the boundary."""
+    def _reach(self, size: float) -> np.ndarray:
+        """How far each mode of amplitude 1 can ever reach, as a part of the way to the boundary, or of its size."""
         vectors = self.modes.from_modes[: len(self.origin)]
         parts = np.concatenate([np.real(vectors), np.imag(vectors)], axis=1)
-        parts = jnp.asarray(np.concatenate([parts, -parts], axis=1))
+        reach = np.linalg.norm(parts, axis=0) / size
         if self.by_definition:
-            gauge = np.sqrt((np.asarray(parts) ** 2).sum(axis=0)) / float(self.problem.basin.near)
-        else:
-            gauge = np.asarray(
-                jax.jit(type(self.problem.basin).gauge)(self.problem.basin, jnp.asarray(self.origin), parts)
-            )
-        return gauge.reshape(2, 2, -1).max(axis=0).sum(axis=0)
+            reach = np.linalg.norm(parts, axis=0) / float(self.problem.basin.near)
+        elif getattr(self.problem.basin, "star_shaped", True):
+            both = jnp.asarray(np.concatenate([parts, -parts], axis=1))
+            gauge = np.asarray(_gauges(self.problem.basin, jnp.asarray(self.origin), both))
+            reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
+        return reach.reshape(2, -1).sum(axis=0)
 
     def follow(self, state: Any, stop: Any = None) -> Ends:
         """Where these states lead; or where they are at the times `stop`, had they not ended before."""
@@ -427,6 +449,8 @@ class TracedMotion:
             some = slice(first, first + _LANES)
             parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some]))
         fate, time, point, flat = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+        averages = flat[len(self.origin) :]
+        averages[np.abs(averages) < 1e-100] = 0  # what `_off_zero` has made of 0
         return Ends(fate, time, point, jax.tree.map(np.asarray, _like(self.rest, jnp.asarray(flat))))
 
     def _some(self, leaves: list[np.ndarray], stop: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -444,9 +468,9 @@ class TracedMotion:
         state = type(self.rest)(*map(jnp.asarray, leaves))
         if self.modes.step is None:
             ratio = self.modes.fastest() / max(self.modes.rates[self.modes.rates > 0].min(initial=np.inf), 1e-300)
-            found = _trace(self.problem, watched, state, stop, ratio > _STIFF, not self.by_definition)
+            found = _trace(self.problem, watched, state, stop, bool(ratio > _STIFF), not self.by_definition)
         else:
-            found = _iterate(self.problem, self.solver, watched, state, stop, self.modes.step)
+            found = _iterate(self.problem, self.solver, watched, state, stop, jnp.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
         if self.by_definition:  # what comes to rest elsewhere was outside from the start
             away = np.isin(fate, (Fate.ELSEWHERE, Fate.BLOWS_UP)) & ~self._comes_back(point)
@@ -474,6 +498,11 @@ class TracedMotion:
     def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
         """The states after these times, one for each; ended ones where they ended."""
         return self.follow(state, times).state
+
+
+@jax.jit
+def _gauges(basin: Any, origin: Array, directions: Array) -> Array:
+    return basin.gauge(origin, directions)
 
 
 def kept_by_descent(problem: Any) -> bool:
@@ -535,7 +564,7 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
     sizes = watch.sizes
 
     def velocity(time: Any, scaled: Array, args: Any) -> Array:
-        state_now = _like(state, watch.rest + scaled * sizes)
+        state_now = _off_zero(_like(state, watch.rest + scaled * sizes))
         return _flat(dynamics.drift(state_now, landscape.gradient(state_now.x), noise)) / sizes
 
     term = diffrax.ODETerm(velocity)
@@ -548,7 +577,7 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
     def advance(time: Array, step: Array, scaled: Array, carry: Any) -> Any:
         after, error, dense, carry, result = solver.step(term, time, time + step, scaled, None, carry, False)
         path = solver.interpolation_cls(t0=time, t1=time + step, **dense)
-        looks = jax.vmap(lambda part: path.evaluate(time + part * step))((jnp.arange(_LOOKS) + 1) / _LOOKS)
+        looks = jax.vmap(lambda part: path.evaluate(time + part * step))(jnp.linspace(1 / _LOOKS, 1, _LOOKS))
         scale = _ATOL + _RTOL * jnp.maximum(jnp.abs(scaled), jnp.abs(after))
         ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
         ratio = jnp.where(diffrax.is_okay(result) & jnp.isfinite(ratio), ratio, jnp.inf)
@@ -595,7 +624,7 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
         ):
             fate = jnp.where((now.fate < 0) & happens, jnp.int32(what), fate)
         fate = jnp.where(now.fate < 0, fate, now.fate)
-        left = jnp.where(leaves, now.time + step * (first + 1) / _LOOKS, time)
+        left = jnp.where(leaves, now.time + step * (first.astype(step.dtype) + 1) / _LOOKS, time)
         factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-8) ** (-1 / order), 0.2, 5.0)
         factor = jnp.where(jnp.isfinite(factor), factor, 0.2)
         running = now.fate < 0
@@ -645,7 +674,7 @@ def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, 
         now = _like(state, flat)
         after = _flat(one_step(problem, solver, now, 0 * now.x))
         running = fate < 0
-        time = (count + 1) * step
+        time = (count.astype(step.dtype) + 1) * step
         moved = (jnp.abs(after - flat) / watch.sizes[:, None]).max(axis=0)
         outside = ~basin.contains(after[: problem.dimension])
         lost = ~jnp.isfinite(after).all(axis=0) | (

@@ -1,0 +1,250 @@
+"""The fate of a jump: problems on which the straight way to the boundary, or the Hessian alone, gives a wrong number.
+
+The right values were found without this package: closed forms, plain Euler in NumPy, a finite-difference solver of the
+nonlocal equation. Each prediction is right within 2%, or is not called valid.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from levyjax.basins import Ball, Box, HalfSpace
+from levyjax.dynamics import SGD, Adam, Momentum, RMSProp
+from levyjax.escape import EscapeProblem, Outside, Plan, bias_constant, predict, quasi_stationary_rate, simulate
+from levyjax.escape.bias import rate_changes
+from levyjax.escape.fate import look_out
+from levyjax.landscapes import DoubleWell, Flat, Quadratic, from_function
+from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
+from levyjax.solvers import Euler, Iteration, JumpAdapted
+from levyjax.solvers.motion import Fate, TracedMotion, at_rest
+from levyjax.stable import tail_constant
+
+
+def on_the_line(function, minimum, basin, alpha, level, dynamics=None):
+    return EscapeProblem(from_function(function, [minimum]), basin, Independent(alpha, [1.0]), dynamics or SGD(), level)
+
+
+def double_well(x):
+    return (x[0] ** 2 - 1) ** 2 / 4
+
+
+def cosine(x):
+    return (1 - jnp.cos(2 * jnp.pi * x[0])) / (4 * jnp.pi**2)
+
+
+def coupled(basin):
+    """Noise along one axis, a Hessian that carries it to the other."""
+    return EscapeProblem(Quadratic([[1.0, -0.6], [-0.6, 1.0]]), basin, Independent(1.5, [0.0, 1.0]), SGD(), 0.02)
+
+
+class TestLinearFlow:
+    """Quadratic landscapes: how far a path comes has a formula."""
+
+    def test_the_flow_carries_a_jump_across_a_wall_that_its_ray_never_meets(self):
+        """From (0, s): x0 = s (exp(-.4 t) - exp(-1.6 t))/2, largest s 0.2362 at t = log(4)/1.2."""
+        time = math.log(4) / 1.2
+        reach = (math.exp(-0.4 * time) - math.exp(-1.6 * time)) / 2
+        rate = float(tail_constant(1.5)) / 1.5 * (0.02 * reach) ** 1.5
+        half = predict(coupled(HalfSpace([1.0, 0.0], 1.0)))
+        assert half.rate == pytest.approx(rate, rel=1e-7)
+        box = predict(coupled(Box([-1.0, -100.0], [1.0, 100.0])))
+        assert box.rate == pytest.approx(2 * rate, rel=1e-7)  # whoever lands beyond 100 would leave anyway
+        over = 2 * float(tail_constant(1.5)) / 1.5 * (0.02 / 100) ** 1.5
+        assert box.exit_probabilities["x1>upper"] == pytest.approx(over / 2 / (2 * rate), rel=1e-6)
+
+    def test_the_face_is_where_the_flow_crosses(self):
+        """Euler in NumPy: .808 and .192; shares of 1 in 400,000 exits, standard error .0006."""
+        adam = Adam(0.1, 0.3, 0.5, variant="frozen", preconditioner=[0.5])
+        prediction = predict(EscapeProblem(Quadratic([4.0]), Box([-0.5], [1.0]), Independent(1.7, [1.0]), adam, 0.004))
+        assert prediction.exit_probabilities["x0<lower"] == pytest.approx(0.808, abs=0.003)
+
+    @pytest.mark.parametrize("axis", [0, 1, 3])
+    def test_rays_of_a_sphere_are_not_every_so_many_of_a_sequence(self, axis):
+        """A half-space under rotational noise has a closed form; a momentum of slow relaxation overshoots nothing."""
+        normal = np.eye(4)[axis]
+        noise = Rotational(1.6, np.ones(4))
+        problem = EscapeProblem(Quadratic([1e-6] * 4), HalfSpace(normal, 1.0), noise, Momentum(0.01, 0.9), 1e-7)
+        prediction = predict(problem)
+        exact = float(tail_constant(1.6)) / 1.6 * (1e-7 * 10) ** 1.6
+        assert abs(prediction.rate - exact) < 4 * prediction.rate_error + 0.001 * exact
+        assert prediction.rate_error < 0.01 * exact
+
+    def test_slow_modes_are_followed_to_their_end(self):
+        """Relaxation rates of 1, 1e-3 and 1e-4, the fast one without noise: 4.79e7 by the flow's formula."""
+        turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
+        hessian = np.zeros((3, 3))
+        hessian[0, 0], hessian[1:, 1:] = 1, turn @ np.diag([1e-3, 1e-4]) @ turn.T
+        basin = Box([-1.0, -1.0, -0.1], [1.0, 1.0, 0.1])
+        problem = EscapeProblem(Quadratic(hessian), basin, Independent(1.5, [0.0, 1.0, 0.01]), SGD(), 4e-6)
+        assert predict(problem).mean_exit_time == pytest.approx(4.79e7, rel=0.003)
+
+    def test_an_iteration_relaxes_as_its_steps_do(self):
+        """SGD at 1.99 over the curvature turns round at every step and hardly relaxes: 134 steps, not 316."""
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(1.99), 0.02)
+        prediction = predict(problem, Iteration())
+        assert not prediction.valid
+        assert prediction.kappa == pytest.approx(-math.log(0.99) / 1.99 * (0.02 * 1.99 ** (0.5 / 1.5)) ** -1.5)
+        assert predict(problem).valid  # in continuous time
+
+    def test_a_silent_coordinate_changes_nothing(self):
+        for dynamics in (
+            Adam(0.1, 0.9, 0.99, variant="malladi"),
+            Momentum(0.1, 0.9),
+            Adam(0.1, 0.5, variant="corrected"),
+        ):
+            line = EscapeProblem(Quadratic([1.0]), Ball(1.0, [0.0]), Independent(1.5, [1.0]), dynamics, 0.01)
+            plane = EscapeProblem(
+                Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Independent(1.5, [1.0, 0.0]), dynamics, 0.01
+            )
+            one, other = predict(line), predict(plane)
+            assert one.rate == pytest.approx(other.rate, rel=1e-6)
+            assert one.kappa == pytest.approx(other.kappa, rel=1e-4)
+
+    def test_noise_alone_under_a_preconditioner_has_no_exact_mean(self):
+        problem = EscapeProblem(Flat([0.0]), Ball(1.0, [0.0]), Independent(1.5, [4.0]), RMSProp(0.1), 0.1)
+        assert not predict(problem).valid
+
+
+class TestTracedFlow:
+    """Any landscape, any basin: jumps are followed."""
+
+    def test_jumps_that_stay_inside_come_to_rest_in_another_well(self):
+        """By a finite-difference solver 1050; the direct jumps alone give 2330."""
+        prediction = predict(on_the_line(double_well, -1.0, HalfSpace([1.0], 2.0), 1.5, 0.05))
+        assert prediction.mean_exit_time == pytest.approx(1050, rel=0.02)
+        assert any("another well" in reason for reason in prediction.reasons)
+
+    def test_a_row_of_wells_is_a_chain(self):
+        """Five wells, by the rates between intervals: 1229.03; by Euler 1216 with a standard error of 16."""
+        minima, edges = np.arange(-2, 3.0), np.array([-2.3, -1.5, -0.5, 0.5, 1.5, 2.3])
+        unit, level = float(tail_constant(1.5)) / 1.5, 0.02**1.5
+        reach = np.abs(edges - minima[:, None]) ** -1.5
+        between = unit * level * np.abs(np.diff(reach, axis=1))
+        np.fill_diagonal(between, 0)
+        out = unit * level * (reach[:, 0] + reach[:, -1])
+        mean = np.linalg.solve(np.diag(between.sum(axis=1) + out) - between, np.ones(5))[2]
+        prediction = predict(on_the_line(cosine, 0.0, Box([-2.3], [2.3]), 1.5, 0.02))
+        assert prediction.mean_exit_time == pytest.approx(mean, rel=1e-3)
+        assert prediction.mean_exit_time == pytest.approx(1216, rel=3 * 16 / 1216)
+
+    @pytest.mark.parametrize(
+        ("function", "minimum", "basin", "alpha", "level", "right"),
+        [
+            (lambda x: 0.0025 * jnp.log(jnp.cosh(x[0] / 0.05)), 0.0, Box([-1.0], [1.0]), 1.5, 0.03, 442.3),
+            (lambda x: x[0] ** 3 / 3 - x[0], 1.0, HalfSpace([-1.0], 1.1), 1.2, 0.05, 296.0),
+        ],
+        ids=["a drift that is weaker far out", "a saddle next to the wall"],
+    )
+    def test_a_drift_that_vanishes_on_the_way_is_not_called_valid(self, function, minimum, basin, alpha, level, right):
+        prediction = predict(on_the_line(function, minimum, basin, alpha, level))
+        assert not prediction.valid or prediction.mean_exit_time == pytest.approx(right, rel=0.02)
+
+    def test_a_saddle_on_the_wall_counts_in_a_basin_of_any_kind(self):
+        problem = EscapeProblem(DoubleWell(1.0, 0.25), HalfSpace([-1.0], 0.0), Independent(1.5, [1.0]), SGD(), 0.05)
+        assert not predict(problem).valid  # 448; the truth is 409.6
+
+    def test_steps_jump_over_a_thin_target(self):
+        """x -> x/2 into [1, 1.05]: from [1, 1.05] 2^k only, sum_k 2^(-1.5 k) of the interval's rate; NumPy 11,530 (110)."""
+        problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
+        prediction = predict(problem, Iteration())
+        level = 0.05 * 0.5 ** (0.5 / 1.5)
+        rate = float(tail_constant(1.5)) / 1.5 * level**1.5 * (1 - 1.05**-1.5) / (1 - 2**-1.5)
+        assert prediction.rate == pytest.approx(rate, rel=0.002)
+        assert prediction.mean_exit_steps == pytest.approx(11_530, rel=3 * 110 / 11_530)
+        continuous = predict(problem)  # no path passes the target by
+        assert continuous.rate == pytest.approx(float(tail_constant(1.5)) / 1.5 * 0.05**1.5, rel=1e-4)
+
+    def test_marcus_noise_counts_the_end_of_a_jump_not_its_way(self):
+        """Its flow turns round (0.8, 0), out of the box and back: plain simulation 522.4 with a standard error of 3.7."""
+        noise = StateDependent(
+            Independent(1.4, [1.0, 0.3]), lambda x: jnp.array([[-x[1], 0.0], [x[0] - 0.8, 0.3]]), kind="marcus"
+        )
+        problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0, -1.0], [1.2, 1.0]), noise, SGD(), 0.05)
+        assert predict(problem).mean_exit_time == pytest.approx(522.4, rel=0.02)
+
+    def test_jumps_that_blow_up_inside_never_leave(self):
+        prediction = predict(on_the_line(lambda x: x[0] ** 3 / 3 - x[0], 1.0, HalfSpace([1.0], 3.0), 1.5, 0.05))
+        assert prediction.rate is None
+        assert "infinity inside" in prediction.reasons[0]
+
+    def test_a_start_that_the_flow_takes_out_is_refused(self):
+        problem = EscapeProblem(
+            from_function(double_well, [-1.0]), HalfSpace([1.0], 0.5), Independent(1.5, [1.0]), SGD(), 0.02, start=[0.2]
+        )
+        assert "From this start" in predict(problem).reasons[0]
+
+    @pytest.mark.parametrize("stiff", [1.0, 1e-4])
+    def test_fates_and_times_of_known_paths(self, stiff):
+        """x' = x - x^3 from s: x^2 = 1/(1 + (1/s^2 - 1) exp(-2t)); beside it y' = -stiff y."""
+        landscape = from_function(lambda x: (x[0] ** 2 - 1) ** 2 / 4 + stiff * x[1] ** 2 / 2, [1.0, 0.0])
+        problem = EscapeProblem(landscape, HalfSpace([-1.0, 0.0], 0.9), Independent(1.5, [1.0, 1.0]), SGD(), 0.1)
+        with jax.enable_x64(True):
+            ends = TracedMotion(problem, None, 1.0).follow(
+                at_rest(problem, np.array([[0.5, -0.5, 3.0], [0.3, 0.0, 0.0]]))
+            )
+        assert ends.fate.tolist() == [Fate.RETURNS, Fate.LEAVES, Fate.RETURNS]
+        assert ends.time[1] == pytest.approx(0.5 * math.log(3 / (1 / 0.81 - 1)), rel=0.02)
+        assert ends.point[0, 1] == pytest.approx(-0.9, abs=1e-5)
+
+
+class TestBias:
+    """What second jumps add, against what is known."""
+
+    @pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])
+    def test_of_an_interval(self, alpha):
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(alpha, [1.0]), SGD(), 0.01)
+        with jax.enable_x64(True):
+            outlook = look_out(problem, None)
+            well = outlook.wells[0]
+            rate = well.segments.rates(outlook.rays, 0.01).sum()
+            (change, _), *_ = rate_changes(outlook, well, 0.01).values()
+        assert change / rate == pytest.approx(bias_constant(alpha) * 0.01**alpha, rel=0.04)
+
+    def test_steps_of_a_whole_relaxation_have_none(self):
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(1.0), 0.1)
+        assert predict(problem, Iteration()).valid
+
+    def test_a_path_that_lingers_at_the_wall_is_not_called_valid(self):
+        adam = Adam(0.02, 0.9, 0.99, variant="malladi")
+        problem = EscapeProblem(Quadratic([2.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), adam, 0.1)
+        assert not predict(problem).valid  # 282; the truth is 266.5
+
+
+class TestSimulated:
+    """The methods that draw jumps split them by how far the flow takes them. 4 standard errors, by chance 6e-5."""
+
+    @pytest.mark.parametrize(
+        "basin", [Box([-1.0, -100.0], [1.0, 100.0]), HalfSpace([1.0, 0.0], 1.0)], ids=["box", "half-space"]
+    )
+    def test_jumps_that_the_flow_carries_out(self, basin):
+        problem = coupled(basin)
+        limit = predict(problem).mean_exit_time
+        times = simulate(problem, Plan(JumpAdapted(), 2048), 0).exit_time
+        assert abs(times.mean() / limit - 1) < 4 / math.sqrt(2048) + 0.02
+        found = quasi_stationary_rate(problem, relative_error=0.01)
+        assert abs(found.rate * limit - 1) < 4 * found.standard_error / found.rate + 0.02
+
+    def test_overshoots_of_coordinates_with_their_own_index(self):
+        noise = PerCoordinate([1.4, 1.7], [1.0, 1.0])
+        dynamics = Momentum(0.1, 0.5, nesterov=True)
+        problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0] * 2, [1.0] * 2), noise, dynamics, 0.01)
+        found = quasi_stationary_rate(problem, relative_error=0.02)
+        assert abs(found.rate / predict(problem).rate - 1) < 4 * found.standard_error / found.rate + 0.02
+
+    def test_euler_of_the_same_step_is_the_iteration(self):
+        problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
+        level = 0.05 * 0.5 ** (0.5 / 1.5)
+        sde = EscapeProblem(problem.landscape, problem.basin, problem.noise, SGD(), level)
+        assert predict(sde, Euler(0.5)).rate == pytest.approx(predict(problem, Iteration()).rate, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "right"), [("gaussian", 9.74e-6), ("stable", 3.09e-7)])
+def test_a_preconditioner_of_long_memory_is_at_rest(noise, right):
+    adam = Adam(1e-5, 0.9, 0.999, variant="paper", gradient_noise=noise)
+    problem = EscapeProblem(Quadratic([2.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), adam, 1e-3)
+    prediction = predict(problem)
+    assert abs(prediction.rate - right) < 4 * prediction.rate_error + 0.006 * right
