@@ -147,7 +147,7 @@ class TestTracedFlow:
         assert not predict(problem).valid  # 448; the truth is 409.6
 
     def test_steps_jump_over_a_thin_target(self):
-        """x -> x/2 into [1, 1.05]: from [1, 1.05] 2^k only, sum_k 2^(-1.5 k) of the interval's rate; NumPy 11,530 (110)."""
+        """x -> x/2 comes to [1, 1.05] from [1, 1.05] 2^k only: sum_k 2^(-1.5 k) times its rate. NumPy: 11,530 (110)."""
         problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
         prediction = predict(problem, Iteration())
         level = 0.05 * 0.5 ** (0.5 / 1.5)
@@ -158,7 +158,7 @@ class TestTracedFlow:
         assert continuous.rate == pytest.approx(float(tail_constant(1.5)) / 1.5 * 0.05**1.5, rel=1e-4)
 
     def test_marcus_noise_counts_the_end_of_a_jump_not_its_way(self):
-        """Its flow turns round (0.8, 0), out of the box and back: plain simulation 522.4 with a standard error of 3.7."""
+        """Its flow turns round (0.8, 0), out of the box and back: plain simulation gives 522.4 (3.7)."""
         noise = StateDependent(
             Independent(1.4, [1.0, 0.3]), lambda x: jnp.array([[-x[1], 0.0], [x[0] - 0.8, 0.3]]), kind="marcus"
         )

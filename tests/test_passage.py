@@ -130,7 +130,7 @@ class TestRate:
         assert not predict(flat).valid
 
     def test_rotational_noise_in_the_plane(self):
-        """A disc of radius b at distance c, seen from the minimum of a round well: whoever lands beyond it drifts in."""
+        """A disc seen from the minimum of a round well: whoever lands beyond it drifts in."""
         noise = Rotational(ALPHA, [1.0, 1.0])
         problem = EscapeProblem(Quadratic([1.0, 1.0]), Outside(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.005)
         angle = np.linspace(-math.asin(0.3), math.asin(0.3), 20_001)
