@@ -86,12 +86,17 @@ def measured_page(benchmarks: Path) -> str:
 
 def _topics(benchmarks: Path) -> dict[str, str]:
     """Topic -> what it is about, from the package of benchmarks."""
-    spec = importlib.util.spec_from_file_location("benchmark_topics", benchmarks / "__init__.py")
+    return _module(benchmarks / "__init__.py").TOPICS
+
+
+def _module(path: Path) -> Any:
+    """A module by its file."""
+    spec = importlib.util.spec_from_file_location(f"documented_{path.parent.name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.TOPICS
+    return module
 
 
 def _place(stem: str, topics: Sequence[str]) -> tuple[int, str]:
@@ -112,7 +117,9 @@ def _measured(path: Path, topics: Mapping[str, str]) -> str:
     if path.with_suffix(".png").exists():
         parts.append(f"![{topic.replace('_', ' ')}, {backend}](../benchmarks/results/{path.stem}.png)")
     rows = result.get("rows") or []
-    if rows and all(isinstance(row, dict) for row in rows):
+    if topic == "crosscheck":
+        parts.append(_module(path.parents[1] / "crosscheck" / "__init__.py").markdown(result))
+    elif rows and all(isinstance(row, dict) for row in rows):
         table = markdown_table(flat_rows(rows))
         if len(rows) > _ALL_ROWS or path.with_suffix(".png").exists():
             table = f"<details><summary>{len(rows)} rows</summary>\n\n{table}\n\n</details>"

@@ -100,13 +100,14 @@ def limit_reasons(kappa: float, bias: tuple[float, float], chain: bool = False) 
 
     Args:
         kappa: of the worst direction.
-        bias: by what part the mean exit time is shorter than the limit's, and the standard error of that.
+        bias: by what part exits come sooner than in the limit, and the standard error of that.
         chain: whether the limit is a chain of wells.
     """
     size, error = abs(bias[0]), bias[1]
     if size + error <= MAX_BIAS:
         return []
-    change = f"about {100 * size:.2g}%" if size < 0.3 else "much"
+    shorter = size / (1 + size) if bias[0] > 0 else size
+    change = f"about {100 * shorter:.2g}%" if size < 0.5 else "much"
     side = "shorter" if bias[0] > 0 else "longer"
     limit = "chain of wells" if chain else "limit"
     sure = "" if size > 2 * error else f" (or up to {100 * (size + error):.2g}%)"
