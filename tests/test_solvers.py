@@ -18,7 +18,8 @@ from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.escape import EscapeProblem, ExitCode, Plan, interval_reference, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational
-from levyjax.solvers import Euler, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
+from levyjax.solvers.limits import require_resolution, require_stable
 from levyjax.solvers.steps import limited
 
 ALONG = [[1.0, 0.99], [0.99, 1.0]]  # diag(1.99, 0.01) turned by 45 degrees
@@ -184,3 +185,76 @@ class TestWallsNearSaddles:
         assert abs(share - above) < 0.005 * above + 4 * math.sqrt(above * (1 - above) / 40_000)
         found = quasi_stationary_rate(problem, 0, relative_error=5e-3)
         assert abs(found.rate / reference.rate - 1) < 0.005 + 4 * found.standard_error / reference.rate
+
+
+def line(curvature=1.0, center=0.0, level=0.03, dynamics=None):
+    box = Box([center - 1], [center + 1])
+    return EscapeProblem(Quadratic([curvature], [center]), box, Independent(1.5, [1.0]), dynamics or SGD(), level)
+
+
+class TestStableSteps:
+    @pytest.mark.parametrize("solver", [Euler(3.0), Euler(2.0), Tamed(2.5)])
+    def test_steps_that_diverge_at_the_minimum_are_refused(self, solver):
+        with pytest.raises(ValueError, match="too long for the curvature at the minimum"):
+            exits(line(), 4, solver=solver)
+
+    def test_just_stable_ones_and_the_iteration_are_not(self):
+        exits(line(), 4, solver=Euler(1.9), max_time=10.0)
+        exits(line(dynamics=SGD(3.0)), 4, solver=Iteration())
+        require_stable(in_ball([1.0, 0.5], Rotational(1.5, [1.0, 1.0]), 0.1), Euler(1.99))
+
+    @pytest.mark.parametrize("nesterov", [False, True])
+    def test_momentum_has_the_limit_of_its_own_matrix(self, nesterov):
+        """The largest |eigenvalue| of the step's matrix, written out, crosses 1 where the refusal begins."""
+        eta, beta = 0.1, 0.9
+        problem = line(50.0, dynamics=Momentum(eta, beta, nesterov))
+
+        def radius(dt):
+            trace = np.array([dt * 50 / eta, 1 - (1 - beta) * dt / eta])
+            point = [1 - 50 * dt, 0] if nesterov else [1, 0]
+            return np.abs(np.linalg.eigvals([point - (beta if nesterov else 1) * dt * trace, trace])).max()
+
+        refused = []
+        for dt in np.geomspace(1e-3, 1, 40):
+            try:
+                require_stable(problem, Euler(dt))
+                refused.append(False)
+            except ValueError:
+                refused.append(True)
+        assert refused == [radius(dt) > 1 for dt in np.geomspace(1e-3, 1, 40)]
+        assert 0 < sum(refused) < 40
+
+    def test_adam_has_one_too(self):
+        problem = line(dynamics=Adam(variant="frozen", preconditioner=[1.0]))
+        require_stable(problem, Euler(0.5))
+        with pytest.raises(ValueError, match="is short enough"):
+            require_stable(problem, Euler(20.0))
+
+
+class TestResolution:
+    """491 at c = 0; in float32 432 at 1e5 and 173 at 1e7, by Euler's steps of 0.01."""
+
+    @pytest.mark.parametrize("center", [1e5, -1e7])
+    @pytest.mark.parametrize("solver", [Euler(0.01), JumpAdapted()])
+    def test_coordinates_too_large_are_refused_in_float32_alone(self, center, solver):
+        with pytest.raises(
+            ValueError, match=r"too large for float32: at 1e.*take dtype = 'float64' or put the minimum"
+        ):
+            exits(line(center=center), 4, solver=solver)
+        require_resolution(line(center=center), solver, "float64")
+
+    def test_short_steps_are_refused_where_longer_ones_are_not(self):
+        """At 3e4 steps of 0.01 give 485 +- 8 with the random numbers that give 491 at 0; those of 0.1 give 490."""
+        with pytest.raises(ValueError, match="too short for coordinates in float32"):
+            require_resolution(line(center=3e4), Euler(0.01), "float32")
+        require_resolution(line(center=3e4), Euler(0.1), "float32")
+        require_resolution(line(center=1e4), Euler(0.01), "float32")
+
+    def test_what_is_allowed_far_out_is_right(self):
+        near, far = (exits(line(center=center), 4000, solver=Euler(0.1)).exit_time for center in (0.0, 3e4))
+        assert far.mean() == pytest.approx(near.mean(), rel=0.01)  # by the same random numbers
+
+    def test_slow_drift_that_the_noise_carries_over_rounding_is_allowed(self):
+        require_resolution(line(1e-6, level=1e-4), Euler(0.01), "float32")
+        with pytest.raises(ValueError, match="too short for coordinates in float32"):
+            require_resolution(line(1e-6, level=1e-9), Euler(0.01), "float32")

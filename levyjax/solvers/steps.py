@@ -84,6 +84,9 @@ class Euler:
     dt k of about 1 (k the curvature); at large noise it misses excursions between steps (4% at alpha = 1.8,
     dt k = 0.002, kappa about 1).
 
+    Steps with which descent at the minimum does not end (dt k of 2 and more; momentum and Adam have limits of their
+    own) are refused when a simulation starts, unlike those of an `Iteration`.
+
     Where a landscape is so steep that a step of dt would overshoot further than it came, which one long jump away from
     the wall can reach, the drift of gradient descent is cut down to Newton's along the gradient: explicit steps would
     throw the point back through the wall. With averages (momentum, a preconditioner that is fixed) a point travels by

@@ -1,0 +1,146 @@
+"""What a solver's numbers allow: steps that do not diverge, and coordinates that a dtype can tell apart."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from levyjax.arrays import as_matrix
+from levyjax.dynamics import Kick, Momentum
+from levyjax.dynamics.base import IterationOnly
+from levyjax.random import Counter, first_counter, run_key
+from levyjax.solvers.steps import Euler, Iteration, Tamed
+
+_LATE = np.uint32(1 << 31)  # steps, after which averages have settled
+# Rounding puts a mean off by 1% where it is a coarser part of the way to the boundary, or where it swallows the drift
+# of a step closer to the minimum than this part, if the drift acts for so much of a mean exit time.
+_FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
+
+
+class _Silent(NamedTuple):
+    """Noise of a given scale that does not come."""
+
+    scale: Any
+
+    def increment(self, counter: Counter, dt: Any, stream: int = 0) -> Array:
+        return jnp.zeros((self.scale.shape[0], 1), self.scale.dtype)
+
+
+def step_eigenvalues(problem: Any, dt: Any) -> np.ndarray:
+    """Eigenvalues of one explicit Euler step of this length at the minimum, long after the start."""
+    with jax.enable_x64(True):
+        dynamics, noise = problem.dynamics, _Silent(jnp.asarray(problem.noise.scale, jnp.float64))
+        rest = dynamics.rest(jnp.asarray(problem.landscape.minimum, jnp.float64)[:, None], noise)
+        flat, unflatten = jax.flatten_util.ravel_pytree(rest)
+        counter = first_counter(run_key(0), jnp.zeros(1, jnp.uint32))
+        kick = Kick(noise, jnp.float64(0), counter._replace(low=counter.low + _LATE), jnp.float64(dt))
+
+        def step(vector: Array) -> Array:
+            state = unflatten(vector)
+            moved = dynamics.sde_step(state, problem.landscape.gradient(state.x), kick)
+            return jax.flatten_util.ravel_pytree(moved)[0]
+
+        return np.linalg.eigvals(np.asarray(jax.jacfwd(step)(flat)))
+
+
+def _growth(problem: Any, dt: Any) -> float:
+    """The largest factor by which a step multiplies what the flow itself does not let grow; 0 where it damps it."""
+    values = step_eigenvalues(problem, dt)
+    grows = (np.abs(values) > 1 - 1e-9) & (np.real(values) < 1 - 1e-6)
+    return float(np.abs(values[grows]).max(initial=0))
+
+
+def require_stable(problem: Any, solver: Any) -> None:
+    """Refuse an SDE's steps that are too long for the curvature at the minimum; an optimizer's iteration is what it is.
+
+    Raises:
+        ValueError: descent by such steps does not end.
+    """
+    if not isinstance(solver, Euler | Tamed):
+        return
+    dt = float(solver.dt)
+    growth = _growth(problem, dt)
+    if growth == 0:
+        return
+    shorter = dt / 2
+    while _growth(problem, shorter) > 0 and shorter > 1e-12 * dt:
+        shorter /= 2
+    raise ValueError(
+        f"Steps of dt = {dt:g} are too long for the curvature at the minimum, where each multiplies a displacement by "
+        f"{growth:.4g} in size and turns it round, so that descent itself does not end there; dt = {shorter:.3g} is "
+        f"short enough."
+    )
+
+
+def _reaches(problem: Any) -> np.ndarray:
+    """How far the basin reaches from the minimum down and up each axis, (2, d); inf where it has no end."""
+    with jax.enable_x64(True):
+        minimum = jnp.asarray(problem.landscape.minimum, jnp.float64)
+        axes = jnp.eye(problem.dimension, dtype=jnp.float64)
+        gauges = np.stack([np.asarray(problem.basin.gauge(minimum, sign * axes)) for sign in (-1.0, 1.0)])
+    with np.errstate(divide="ignore"):
+        return 1 / np.maximum(gauges, 0)
+
+
+def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a step does along each axis: the drift per distance, and the typical noise, which carries it over rounding.
+
+    The drift is 0 where it hardly acts within a mean exit time.
+    """
+    dynamics, noise = problem.dynamics, problem.noise
+    with jax.enable_x64(True):
+        curvature = np.diag(np.asarray(problem.landscape.hessian()))
+        slow = isinstance(dynamics, IterationOnly) or getattr(dynamics, "gradient_noise", "frozen") != "frozen"
+        factor = np.ones(1) if slow else np.median(np.asarray(dynamics.jump_maps(noise)), axis=0)
+    alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
+    amount = float(problem.noise_level) * np.abs(np.asarray(as_matrix(noise.scale))) * factor[:, None]
+    typical = (amount * dt ** (1 / alpha)).max(axis=1)
+    if dynamics.noise_in_momentum:
+        rate = dynamics.rate() if isinstance(dynamics, Momentum) else problem.dynamics.rates()[0]
+        typical = typical * np.minimum(dt * float(rate), 1) ** (1 - np.minimum(1 / alpha, 1)).min()
+    drift = np.maximum(curvature * factor, 0)
+    with np.errstate(divide="ignore", over="ignore"):
+        exits = (amount**alpha).sum(axis=1) / width ** alpha.max()
+    return np.where(drift > _FREE * exits, drift * dt, 0), typical
+
+
+def require_resolution(problem: Any, solver: Any, dtype: str) -> None:
+    """Refuse coordinates that a dtype cannot tell apart, beside the basin's width or a step's drift.
+
+    Args:
+        problem: what leaves what.
+        solver: how it is stepped.
+        dtype: "float32" or "float64".
+
+    Raises:
+        ValueError: rounding would put a mean exit time off by about 1% or more.
+    """
+    reaches, minimum = _reaches(problem), np.abs(np.asarray(problem.landscape.minimum, np.float64))
+    width = reaches.min(axis=0)
+    bounded = np.isfinite(width)
+    size = minimum + np.where(bounded, width, 0)
+    spacing = np.spacing(size.astype(dtype)).astype(np.float64)
+    advice = "take dtype = 'float64'" if dtype == "float32" else "take other units"
+    coarse = bounded & (spacing > _FINEST * width)
+    if coarse.any():
+        worst = int(np.argmax(np.where(coarse, spacing / np.where(bounded, width, 1), 0)))
+        raise ValueError(
+            f"The basin's coordinates are too large for {dtype}: at {size[worst]:.3g} it rounds to "
+            f"{spacing[worst]:.2g}, and the boundary is {width[worst]:.3g} from the minimum; {advice} or put the "
+            "minimum near 0."
+        )
+    if not isinstance(solver, Euler | Tamed | Iteration):
+        return
+    dt = float(problem.dynamics.learning_rate if isinstance(solver, Iteration) else solver.dt)
+    drift, typical = _steps(problem, dt, width)
+    lost = bounded & (drift > 0) & (typical < spacing) & (spacing > 2 * drift * _DEAD * width)
+    if lost.any():
+        worst = int(np.flatnonzero(lost)[0])
+        raise ValueError(
+            f"A step of {dt:g} is too short for coordinates in {dtype}: at {size[worst]:.3g} it rounds to "
+            f"{spacing[worst]:.2g}, while a step drifts by {drift[worst] * width[worst]:.2g} at most and its noise is "
+            f"about {typical[worst]:.2g}; {advice}, put the minimum near 0, or take longer steps."
+        )
