@@ -37,6 +37,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, first_counter, run_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
+from levyjax.solvers.limits import require_resolution
 from levyjax.solvers.motion import flow_reach, kept_by_descent
 from levyjax.stable import tail_constant
 
@@ -385,8 +386,8 @@ def quasi_stationary_rate(
         The rate with its standard error.
 
     Raises:
-        ValueError: relative_error not positive, fewer than 2 particles, max_time too short to settle, or what
-            `JumpAdapted` refuses.
+        ValueError: relative_error or max_time not positive, fewer than 2 particles, max_time too short to settle,
+            coordinates too large for the dtype, or what `JumpAdapted` refuses.
 
     Source:
         Fleming and Viot 1979; Burdzy, Holyst and March 2000 for the particle system; the bounded split of the exit
@@ -404,8 +405,11 @@ def quasi_stationary_rate(
     """
     if not relative_error > 0:
         raise ValueError(f"relative_error must be positive, got {relative_error}.")
+    if not max_time > 0:
+        raise ValueError(f"max_time must be positive, got {max_time}.")
     if num_particles < 2:
         raise ValueError(f"num_particles must be at least 2, got {num_particles}.")
+    require_resolution(problem, solver, dtype)
     system = make_system(problem, solver or JumpAdapted())
     with jax.enable_x64(dtype == "float64"):
         return _run(cast(system, jnp.dtype(dtype)), key, relative_error, num_particles, max_time, on_progress)

@@ -99,7 +99,7 @@ def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.n
     amount = float(problem.noise_level) * np.abs(np.asarray(as_matrix(noise.scale))) * factor[:, None]
     typical = (amount * dt ** (1 / alpha)).max(axis=1)
     if dynamics.noise_in_momentum:
-        rate = dynamics.rate() if isinstance(dynamics, Momentum) else problem.dynamics.rates()[0]
+        rate = dynamics.rate() if isinstance(dynamics, Momentum) else getattr(dynamics, "rates", lambda: (1 / dt,))()[0]
         typical = typical * np.minimum(dt * float(rate), 1) ** (1 - np.minimum(1 / alpha, 1)).min()
     drift = np.maximum(curvature * factor, 0)
     with np.errstate(divide="ignore", over="ignore"):
