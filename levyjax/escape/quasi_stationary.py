@@ -363,6 +363,7 @@ def quasi_stationary_rate(
     relative_error: float = 1e-3,
     num_particles: int = 2048,
     max_time: float = math.inf,
+    max_seconds: float = 120.0,
     solver: JumpAdapted | None = None,
     dtype: str = "float32",
     on_progress: Callable[[float, float], None] | None = None,
@@ -378,6 +379,7 @@ def quasi_stationary_rate(
         relative_error: run until the standard error is this part of the rate.
         num_particles: at least 1000 are advised; the bias falls as 1/num_particles.
         max_time: stop after this much of the SDE's time; ValueError where that is not enough to settle.
+        max_seconds: stop after this much wall-clock time, compilation apart, with what there is: `converged` is False.
         solver: how particles move; default `JumpAdapted()`.
         dtype: "float32" or "float64".
         on_progress: called with the rate and its standard error after every batch.
@@ -405,18 +407,21 @@ def quasi_stationary_rate(
     """
     if not relative_error > 0:
         raise ValueError(f"relative_error must be positive, got {relative_error}.")
-    if not max_time > 0:
-        raise ValueError(f"max_time must be positive, got {max_time}.")
+    for name, value in (("max_time", max_time), ("max_seconds", max_seconds)):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}.")
     if num_particles < 2:
         raise ValueError(f"num_particles must be at least 2, got {num_particles}.")
     require_resolution(problem, solver, dtype)
     system = make_system(problem, solver or JumpAdapted())
     with jax.enable_x64(dtype == "float64"):
-        return _run(cast(system, jnp.dtype(dtype)), key, relative_error, num_particles, max_time, on_progress)
+        return _run(
+            cast(system, jnp.dtype(dtype)), key, relative_error, num_particles, (max_time, max_seconds), on_progress
+        )
 
 
 def _run(
-    system: System, key: Any, relative_error: float, num_particles: int, max_time: float, on_progress: Any
+    system: System, key: Any, relative_error: float, num_particles: int, most: tuple[float, float], on_progress: Any
 ) -> QuasiStationaryRate:
     particles, blocks = _start(system, run_key(key), num_particles), _FIRST_BLOCKS
     jax.block_until_ready(_batch(system, particles, blocks))  # compiles
@@ -426,7 +431,7 @@ def _run(
         particles, tally = _batch(system, particles, blocks)
         row = ledger.add(tally, settled)
         left += float(row.exits)
-        out_of_time = ledger.totals(True).time / num_particles >= max_time
+        out_of_time = ledger.totals(True).time / num_particles >= most[0] or time.perf_counter() - began >= most[1]
         if settled:
             rate, error = ledger.rate()
             if on_progress is not None:
@@ -438,7 +443,9 @@ def _run(
         if done or out_of_time:
             break
     if len(ledger.rows) < 2:
-        raise ValueError(f"max_time = {max_time:g} is too short: the particles have not settled.")
+        raise ValueError(
+            f"max_time = {most[0]:g} or max_seconds = {most[1]:g} is too short: the particles have not settled."
+        )
     rate, error = ledger.rate()
     total, seconds = ledger.totals(True), time.perf_counter() - began
     counted = int(ledger.totals().counted)
