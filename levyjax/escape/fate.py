@@ -37,6 +37,7 @@ _FEWEST, _MOST = 48, 640  # on a ray
 _PARTS, _ROUNDS = 15, 7  # of a bracket between two fates
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
+_MOST_SEEN = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -395,17 +396,47 @@ class Outlook(NamedTuple):
 
 
 def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
-    """The fates of all jumps, along the noise's rays or given ones; under `jax.enable_x64(True)`."""
+    """The fates of all jumps, along the noise's rays or given ones; under `jax.enable_x64(True)`.
+
+    They depend neither on the noise level nor, as lengths, on the tail index: a sweep over those looks once.
+    """
     solver = solver if isinstance(solver, Euler | Tamed | Iteration) else None
-    given = rays
-    moving_map = len(np.asarray(problem.dynamics.jump_maps(problem.noise))) > 1
-    motion = linear_motion(problem, solver)
-    if motion is not None and not moving_map and not isinstance(problem.noise, StateDependent):
-        rays = given or jump_rays(problem, _LINEAR_RAYS)
+    moving = rays is None and len(np.asarray(problem.dynamics.jump_maps(problem.noise))) > 1
+    motion = None if moving or isinstance(problem.noise, StateDependent) else linear_motion(problem, solver)
+    rays = rays or jump_rays(problem, _TRACED_RAYS if motion is None else _LINEAR_RAYS)
+    key = None if moving else _key(problem, solver, rays)
+    if key in _SEEN:
+        return _SEEN[key]._replace(problem=problem, rays=rays)
+    if motion is not None:
         jumps = Jumps(problem, solver, rays)
         segments, carried = linear_segments(motion, jumps)
-        return Outlook(problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True)
-    rays = given or jump_rays(problem, _TRACED_RAYS)
+        made = Outlook(problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True)
+    else:
+        made = _traced(problem, solver, rays)
+    if key is not None:
+        while len(_SEEN) >= _MOST_SEEN:
+            _SEEN.pop(next(iter(_SEEN)))
+        _SEEN[key] = made
+    return made
+
+
+_SEEN: dict[Any, Outlook] = {}
+
+
+def _key(problem: Any, solver: Any, rays: Rays) -> Any:
+    """What fates depend on; None where it cannot be compared."""
+    noise = problem.noise if isinstance(problem.noise, StateDependent) else np.asarray(problem.noise.scale)
+    leaves, structure = jax.tree.flatten((problem.landscape, problem.basin, problem.dynamics, solver, noise))
+    arrays = [np.asarray(leaf) for leaf in (*leaves, rays.directions)]
+    key = structure, type(problem.noise), tuple((one.shape, one.dtype.str, one.tobytes()) for one in arrays)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _traced(problem: Any, solver: Any, rays: Rays) -> Outlook:
     found = Wells(problem, basin_size(problem, rays))
     wells: list[Well] = []
     while len(wells) < min(len(found.points), _WELLS):
