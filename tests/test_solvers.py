@@ -18,11 +18,13 @@ from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.escape import EscapeProblem, ExitCode, Plan, interval_reference, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational
-from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed, flows
 from levyjax.solvers.limits import require_resolution, require_stable
 from levyjax.solvers.steps import limited
 
 ALONG = [[1.0, 0.99], [0.99, 1.0]]  # diag(1.99, 0.01) turned by 45 degrees
+
+STEPPED = from_function(lambda x: x[0] ** 2 / 2 + 1e-3 * x[1] ** 2 / 2, [0.0, 0.0])  # no formula for its flow
 
 
 def slow(*values):
@@ -94,6 +96,46 @@ class TestSmallJumpsOfSeveralModes:
             found, variances = self.added(problem, time, depth)
             exact = self.exact(problem, variances, time)
             np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max())
+
+    @pytest.mark.parametrize("time", [1e-2, 1.0, 30.0])
+    @pytest.mark.parametrize(
+        ("landscape", "noise", "dynamics"),
+        [
+            (STEPPED, Independent(1.5, [[1.0, 0.0], [0.5, 1.0]]), SGD()),
+            (STEPPED, PerCoordinate([1.9, 1.2], [[1.0, 0.0], [0.5, 1.0]]), SGD()),
+            (Quadratic([[2.0, 0.5], [0.5, 1e-3 + 0.125]]), Rotational(1.5, ALONG), Momentum(0.1, 0.8)),
+            (Quadratic([10.0, 0.1]), Independent(1.5, [1.0, 1.0]), Momentum(0.1, 0.0)),
+            (Quadratic([2.5, 1.0]), Independent(1.5, [1.0, 1.0]), Momentum(0.1, 0.0)),
+        ],
+        ids=["rates of 1 and 1e-3", "an alpha each", "turning modes", "two momenta", "critical damping"],
+    )
+    def test_covariance_of_any_dynamics_is_the_linear_equations(self, landscape, noise, dynamics, time):
+        """Rates that differ by 1000 had the fast mode's variance grow at the slow one's rate; to 1% of it here."""
+        problem = EscapeProblem(landscape, Ball(1.0, [0.0, 0.0]), noise, dynamics, 1e-3)
+        with jax.enable_x64(True):
+            solver = JumpAdapted().prepare(problem)
+            flow, variances = solver.layout.flow, np.asarray(solver.layout.variances)
+            system, spreads, _ = flows._linearise(problem)
+        n = len(system)
+        for dtype, allowed in ((jnp.float64, 0.002), (jnp.float32, 0.005)):
+            with jax.enable_x64(dtype == jnp.float64):
+                made = cast(flow.noise, dtype)
+                factors = jnp.ones((made.parts.shape[-1], n), dtype)
+                root = np.asarray(jax.jit(made.amount)(jnp.full(n, time, dtype), factors, jnp.eye(n, dtype=dtype)))
+            rest = solve_continuous_lyapunov(system, spreads * variances @ spreads.T)
+            exact = rest - expm(-system * time) @ rest @ expm(-system * time).T
+            size = np.sqrt(np.diag(exact))
+            np.testing.assert_allclose(root @ root.T, exact, atol=allowed * np.outer(size, size).max(), rtol=0)
+            errors = np.abs(np.diag(root @ root.T) - np.diag(exact))
+            assert (errors <= 5 * allowed * np.diag(exact) + 1e-4 * np.diag(rest)).all()
+
+    def test_rates_far_apart_are_left_alike_by_either_flow(self):
+        noise = Rotational(1.5, [1.0, 0.1])
+        times = [
+            exits(EscapeProblem(landscape, Ball(1.0, [0.0, 0.0]), noise, SGD(), 0.01), seed=seed).exit_time
+            for seed, landscape in enumerate((STEPPED, Quadratic([1.0, 2e-3])))
+        ]
+        assert_same_mean(*times)
 
     @pytest.mark.parametrize("level", [0.15])
     def test_turned_noise_is_left_as_its_twin_on_the_axes(self, level):

@@ -18,7 +18,17 @@ from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.noise import has_jumps
-from levyjax.solvers.small_jumps import Groups, axis_covariances, correlated, grouped, related, relaxed, summed
+from levyjax.solvers.small_jumps import (
+    Groups,
+    Turning,
+    axis_covariances,
+    correlated,
+    grouped,
+    related,
+    relaxed,
+    summed,
+    turning,
+)
 from levyjax.stable import normal
 
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
@@ -35,6 +45,7 @@ _NONLINEAR_ZONE, _SMOOTH = 0.005, (1e-5, 0.02)
 # itself gives it; what it misses, the law's skewness, is about the gradient's departure at s times s^3.
 _SKEWNESS, _SPREADS = 2.5e-4, (0.17, 0.14, 0.12, 0.1, 0.085, 0.07, 0.06, 0.05, 0.035, 0.025, 0.015, 0.01, 0.005)
 _DRAWS, _TURNS = 2048, 6
+_PARALLEL = 100.0  # the modes' condition number above which they are taken apart
 _SETTLED = 0.1
 _EQUAL = 1e-9  # relaxation rates that differ by less are one
 
@@ -167,8 +178,8 @@ class SteppedFlow(NamedTuple):
     decay: Float[Array, " n"]
     turn: Float[Array, " n"]
     reach: Float[Array, " n"]  # how far a mode of amplitude 1 ever reaches
-    root: Float[Array, "n n"]  # of the stationary covariance at depth 1
-    shift: Float[Array, " n"]  # of the stationary mean from rest, by the same small jumps
+    noise: Turning  # what the small jumps add
+    shift: Float[Array, " n"]  # of their stationary mean from rest
     zone: Any  # reach up to which the flow is linear
     diffusion: Any
     spread: Any  # squared reach of the small jumps, stationary and at depth 1
@@ -241,8 +252,8 @@ class SteppedFlow(NamedTuple):
         cosine, sine = size * jnp.cos(angle), size * jnp.sin(angle)
         real, imaginary = settled((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
-        grown = jnp.sqrt(-jnp.expm1(-2 * self.slowest * time) * depth.depth**2 / depth.power)
-        offset = offset + grown * apply(self.root, draws)
+        powers = depth.power[None] if depth.powers is None else depth.powers
+        offset = offset + self.noise.amount(time, depth.depth**2 / powers, draws)
         drifted = jnp.expm1(-self.slowest * time) ** 2 * depth.depth**2 / depth.power
         offset = offset + drifted * column(self.shift, offset)
         rest = _rest(problem, state)
@@ -357,22 +368,40 @@ def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray, Callable[[Array], 
     return -np.asarray(jax.jacfwd(velocity)(flat)), spreads, lambda offset: velocity(flat + offset)
 
 
-def _settled_law(
-    velocity: Callable[[Array], Array], system: np.ndarray, rate: np.ndarray, root: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and root of the covariance of the Gaussian law that keeps both, given the small jumps' covariance rate.
+def _modes(system: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors; near critical damping, of a system that differs by one part in a thousand.
 
-    The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's root.
+    Modes that are almost parallel would cost the small numbers in float32 their digits.
+    """
+    scales = np.diag(scipy.linalg.matrix_balance(system, permute=False)[1])
+    values, vectors = np.linalg.eig(system)
+    if np.linalg.cond(vectors / scales[:, None] / np.linalg.norm(vectors / scales[:, None], axis=0)) > _PARALLEL:
+        values, vectors = np.linalg.eig(system * (1 + 1e-3 * np.random.default_rng(0).normal(size=len(system))))
+    return values, vectors
+
+
+def _settled_laws(system: np.ndarray, rates: Float[np.ndarray, "n n axes"]) -> Float[np.ndarray, "n n axes"]:
+    """The covariance in which each axis' small jumps settle."""
+    laws = [scipy.linalg.solve_continuous_lyapunov(system, rate) for rate in np.moveaxis(rates, -1, 0)]
+    return np.stack([(law + law.T) / 2 for law in laws], axis=-1)
+
+
+def _kept_law(
+    velocity: Callable[[Array], Array], system: np.ndarray, rates: np.ndarray, laws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariances of the Gaussian law that keeps both under small jumps of these covariance rates.
+
+    The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's.
     """
     half = np.random.default_rng(0).normal(size=(len(system), _DRAWS))
     half = np.linalg.solve(np.linalg.cholesky(half @ half.T / _DRAWS), half)
     draws, average = np.concatenate([half, -half], axis=1), jax.jit(partial(_averages, velocity))
     shift = np.zeros(len(system))
     for _ in range(_TURNS):
-        mean, slope = map(np.asarray, average(jnp.asarray(root @ draws + shift[:, None])))
-        shift = shift - np.linalg.solve(slope, mean)
-        root = _root(scipy.linalg.solve_continuous_lyapunov(-slope, rate))
-    return shift, root
+        offsets = _root(laws.sum(axis=-1)) @ draws + shift[:, None]
+        mean, slope = map(np.asarray, average(jnp.asarray(offsets)))
+        shift, laws = shift - np.linalg.solve(slope, mean), _settled_laws(-slope, rates)
+    return shift, laws
 
 
 def _averages(velocity: Callable[[Array], Array], offsets: Array) -> tuple[Array, Array]:
@@ -388,28 +417,27 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
     system, spreads, velocity = _linearise(problem)
-    values, vectors = np.linalg.eig(system)
-    if np.linalg.cond(vectors) > 1e6:  # critical damping: modes of a system that differs by one part in 1e6
-        nudge = np.random.default_rng(0).normal(size=system.shape) * 1e-6 * np.abs(system).max()
-        values, vectors = np.linalg.eig(system + nudge * (system != 0))
+    values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
     slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
     dimension = problem.dimension
     parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (np.real(vectors), np.imag(vectors))]
-    rate = spreads * variances @ spreads.T
-    root = np.zeros_like(system) if slowest <= 0 else _root(scipy.linalg.solve_continuous_lyapunov(system, rate))
-    spread = _least_power(problem, _size(farthest(problem, jnp.asarray(root[:dimension])) ** 2), slowest, 1.0)
+    rates = axis_covariances(spreads, variances, np.ndim(problem.noise.alpha) == 0)
+    rates = rates * (variances[:1] if rates.shape[-1] == 1 else variances)
+    laws = _settled_laws(system, rates) if slowest > 0 else 0 * rates
+    spread = _widest(problem, laws.sum(axis=-1)[:dimension, :dimension])
+    spread = _least_power(problem, spread, slowest, 1.0)
     zone, most = _linearity(problem)
     shift = np.zeros(len(system))
     if spread <= most**2:
-        shift, root = _settled_law(velocity, system, rate, root)
+        shift, laws = _kept_law(velocity, system, rates, laws)
     return SteppedFlow(
         np.stack([np.real(inverse), np.imag(inverse)]),
         np.stack([np.real(vectors), np.imag(vectors)]),
         jnp.asarray(np.real(values)),
         jnp.asarray(np.imag(values)),
         parts[0] + parts[1],
-        jnp.asarray(root),
+        turning(values, vectors, laws),
         jnp.asarray(shift),
         zone or _NONLINEAR_ZONE,
         diffusion,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.csgraph import connected_components
 
-from levyjax.arrays import column, settled
+from levyjax.arrays import apply, column, settled
 
 _UNRELATED = 1e-12  # correlations below this are rounding
 _UNROLL = 8  # up to so many columns a root is one compiled expression
@@ -114,3 +114,53 @@ def relaxed(decay: Float[Array, " modes"], time: Float[Array, " lanes"], groups:
     rates = (rates[:, None] + rates[None, :])[..., None]
     pairs = gone[:, None] + gone[None, :] - gone[:, None] * gone[None, :]
     return jnp.where(rates > 0, pairs / jnp.where(rates > 0, rates, 1), time)
+
+
+class Turning(NamedTuple):
+    """What small jumps add to modes that may turn, by the law S in which they settle: S - E S E' over a time.
+
+    Modes are real: a complex pair gives its real and its imaginary part, each the other's partner, and E takes y_i to
+    exp(-decay_i t) (cos(turn_i t) y_i + sin(turn_i t) y_partner).
+    """
+
+    decay: Float[Array, " modes"]
+    turn: Float[Array, " modes"]
+    basis: Float[Array, "n modes"]  # the modes in columns
+    groups: Groups
+    parts: Any  # (4, size, size, groups, axes): S; with i's, j's and both partners in their places
+
+    def amount(self, time: Float[Array, " lanes"], factors: Float[Array, "axes lanes"], draws: Array) -> Array:
+        """What they add in `time`, for factors by which each axis' S is multiplied."""
+        decay, turn = column(self.decay, draws), column(self.turn, draws)
+        angle = turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
+        size = jnp.exp(-decay * time)
+        gone = -jnp.expm1(-decay * time) + 2 * size * jnp.sin(angle / 2) ** 2  # no digits lost where t is short
+        gone, swapped = settled((self.groups.gather(gone), self.groups.gather(size * jnp.sin(angle))))
+        whole, first, second, both = summed(self.parts, factors)
+        left = gone[:, None] * whole - swapped[:, None] * first
+        crossed = gone[:, None] * second - swapped[:, None] * both
+        right = gone[None, :] * whole - swapped[None, :] * second
+        covariance = left + right - gone[None, :] * left + swapped[None, :] * crossed
+        made = self.groups.scatter(correlated(covariance, self.groups.gather(draws)))
+        return apply(self.basis, settled(made))
+
+
+def turning(values: np.ndarray, vectors: np.ndarray, settled_laws: Float[np.ndarray, "n n axes"]) -> Turning:
+    """From the eigenvalues (negated) and eigenvectors of a real system, and the axes' settled covariances."""
+    real, pair = np.flatnonzero(np.imag(values) == 0), np.flatnonzero(np.imag(values) > 0)
+    columns = [np.real(vectors[:, i]) for i in real]
+    decay, turn, partner = [*np.real(values[real])], [0.0] * len(real), [*range(len(real))]
+    for i in pair:
+        columns += [2 * np.real(vectors[:, i]), -2 * np.imag(vectors[:, i])]
+        decay += [np.real(values[i])] * 2
+        turn += [np.imag(values[i]), -np.imag(values[i])]
+        partner += [len(partner) + 1, len(partner)]
+    basis = np.stack(columns, axis=1)
+    inverse = np.linalg.inv(basis)
+    laws = np.einsum("ij,jka,lk->ila", inverse, settled_laws, inverse)
+    linked = related(laws)
+    linked[np.arange(len(partner)), partner] = linked[partner, np.arange(len(partner))] = True
+    groups = grouped(linked)
+    swaps = (laws, laws[partner], laws[:, partner], laws[partner][:, partner])
+    decay, turn, basis = (jnp.asarray(np.array(part, np.float64)) for part in (decay, turn, basis))
+    return Turning(decay, turn, basis, groups, np.stack([groups.blocks(swap) for swap in swaps]))
