@@ -51,7 +51,7 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
     chosen, counts = _chosen_rays(well, rays, level, generator)
     parts = []
     for ray, count in zip(chosen, counts, strict=True):
-        edges, lasts = _changes(well.segments, ray, well.shortest(rays)[ray])
+        edges, lasts = _changes(well.segments, ray, float(well.shortest(rays)[ray]))
         nodes, bounds = _graded(edges, lasts)
         alpha, weight = rays.alpha[ray], rays.weights[ray]
         beyond = weight * (level[ray] / bounds) ** alpha
@@ -292,7 +292,7 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
 
 def _by_second_jumps(
     outlook: Outlook, well: Well, first: FirstJumps, level: Any, generator: np.random.Generator
-) -> dict[tuple[int, int], float]:
+) -> dict[tuple[int, int], tuple[float, float]]:
     """The changes, from second jumps at random moments of the ways back and on, followed to their end."""
     states = well.jumps.states(first.ray, first.length)
     ends, fates = well.ends(states)

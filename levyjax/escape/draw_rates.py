@@ -40,7 +40,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     if not np.isin(well.segments.fate, (Fate.RETURNS, Fate.LEAVES)).all():
         return refused("Some draws lead to other wells inside or can't be followed to their end; simulate it.")
     if outlook.plain:
-        vectors = column(dynamics.jump_maps(noise)[0], directions) * directions
+        vectors = column(dynamics.jump_maps(noise)[0], jnp.asarray(directions)) * directions
         gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), vectors)
         with np.errstate(divide="ignore"):
             chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))

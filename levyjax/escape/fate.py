@@ -260,9 +260,10 @@ class Tracer:
         low = np.concatenate([np.zeros((count, 1)), lengths[:, 1:]], axis=1)
         high = np.concatenate([lengths[:, 1:], np.full((count, 1), np.inf)], axis=1)
         high[at, place] = edge
-        cells = Segments(ray, low.ravel(), high.ravel(), *(part.ravel() for part in labels), time.ravel())
-        after = labels[:, at, place + 1]
-        more = Segments(at, edge, lengths[at, place + 1], *after, time[at, place + 1])
+        fate, well, face = (part.ravel() for part in labels)
+        cells = Segments(ray, low.ravel(), high.ravel(), fate, well, face, time.ravel())
+        fate, well, face = labels[:, at, place + 1]
+        more = Segments(at, edge, lengths[at, place + 1], fate, well, face, time[at, place + 1])
         joined = Segments(*(np.concatenate(pair) for pair in zip(cells, more, strict=True)))
         return joined.chosen(joined.high > joined.low)
 

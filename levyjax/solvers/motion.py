@@ -333,8 +333,9 @@ class LinearMotion:
         if len(self.times) > 1 and self.modes.step is None:
             found = [np.concatenate(parts) for parts in zip(found, self._refined(gauge, padded, from_x), strict=True)]
         largest = np.zeros(count)
-        np.maximum.at(largest, found[0], found[2])
-        return Reaches(*found, largest)
+        path, before, reach, when, side = found
+        np.maximum.at(largest, path, reach)
+        return Reaches(path, before, reach, when, side, largest)
 
     def _refined(self, gauge: np.ndarray, padded: Any, from_x: Any) -> tuple[np.ndarray, ...]:
         """What the times between those looked at add to the largest gauge of each path."""
