@@ -4,15 +4,19 @@ import dataclasses
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import as_matrix, column
+from levyjax.arrays import as_matrix, column, concrete
 from levyjax.basins import Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import Rotational, StateDependent, require_process
+from levyjax.solvers.motion import flow_reach, kept_by_descent, linear_motion
 from levyjax.stable import radial_tail_constant, tail_constant
+
+_SAMPLE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,7 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 
     Raises:
         ValueError: noise that has no jumps, or is drawn once a step of an iteration alone; a basin that rays come back
-            to.
+            to; outside of transformations, a linear flow that leaves the basin from inside.
 
     Example:
         >>> import jax
@@ -75,7 +79,30 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
         1.5
     """
-    return _own_rays(problem).contributions(jnp.asarray(problem.noise_level)).sum()
+    rays = _own_rays(problem)
+    if all(concrete(leaf) for leaf in jax.tree.leaves(problem)) and _is_carried(problem):
+        raise ValueError(
+            "The noise-free flow carries some jumps out of this basin after they have landed inside, so that the gauge "
+            "formula is not the exit rate; `predict` follows the flow."
+        )
+    return rays.contributions(jnp.asarray(problem.noise_level)).sum()
+
+
+def _is_carried(problem: EscapeProblem) -> bool:
+    """Whether a linear flow leaves the basin from inside, on some of the noise's rays."""
+    if isinstance(problem.noise, StateDependent) or kept_by_descent(problem):
+        return False
+    with jax.enable_x64(True):
+        motion = linear_motion(problem)
+        if motion is None:
+            return False
+        noise: Any = problem.noise
+        directions = noise.spectral_measure().directions
+        some = np.asarray(directions)[:, :: -(-directions.shape[1] // _SAMPLE)]
+        maps = np.asarray(problem.dynamics.jump_maps(noise))[0][:, None]
+        straight = np.asarray(problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray(maps * some)))
+        flowing = flow_reach(problem, some)
+    return bool((np.abs(flowing - straight) > 1e-6 * straight.max()).any())
 
 
 def _own_rays(problem: EscapeProblem) -> ExitRays:
