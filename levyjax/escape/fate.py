@@ -451,9 +451,18 @@ def _traced(problem: Any, solver: Any, rays: Rays) -> Outlook:
     return Outlook(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
 
 
+def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
+    """The gauge of each ray; of a Marcus jump, that of the way that it takes."""
+    origin = jnp.asarray(problem.landscape.minimum)
+    if isinstance(problem.noise, StateDependent):
+        return np.asarray(problem.noise.way_out(problem.basin, origin, jnp.asarray(rays.directions))[1])
+    maps = rays.maps.T if rays.maps is not None else np.asarray(problem.dynamics.jump_maps(problem.noise))[0][:, None]
+    return np.asarray(_gauge(problem.basin, origin, jnp.asarray(maps * rays.directions)))
+
+
 def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:
     """Whether what leaves from the minimum are the jumps that lie outside, to what the search can tell."""
-    if isinstance(problem.noise, StateDependent) or not getattr(problem.basin, "star_shaped", True):
+    if not getattr(problem.basin, "star_shaped", True):
         return False
     segments = well.segments
     if np.isin(segments.fate, (Fate.ELSEWHERE, Fate.BLOWS_UP, Fate.UNDECIDED)).any():
@@ -463,10 +472,7 @@ def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:
     np.minimum.at(first, segments.ray[leaves], segments.low[leaves])
     last = np.zeros(len(first))
     np.maximum.at(last, segments.ray[~leaves], segments.high[~leaves])
-    maps = rays.maps.T if rays.maps is not None else np.asarray(problem.dynamics.jump_maps(problem.noise))[0][:, None]
-    straight = np.asarray(
-        _gauge(problem.basin, jnp.asarray(problem.landscape.minimum), jnp.asarray(maps * rays.directions))
-    )
+    straight = _straight(problem, rays)
     with np.errstate(divide="ignore", invalid="ignore"):
         same = np.where(straight > 0, np.abs(first * straight - 1) < _PLAIN, ~np.isfinite(first))
         whole = (last <= first * (1 + _PLAIN)) | ~np.isfinite(first)
