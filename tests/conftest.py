@@ -1,6 +1,8 @@
 """What every test runs under: four virtual CPU devices, strict types, array annotations checked at run time."""
 
+import gc
 import os
+import pathlib
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -37,3 +39,17 @@ def many(request) -> int:
     ten times smaller, with the same chance of a false alarm.
     """
     return request.param
+
+
+_MOST_MAPS = 40_000  # of 65,530 memory maps that Linux lets a process have; every compiled program takes several
+_finished = 0
+
+
+def pytest_runtest_teardown(item):
+    """Forget compiled programs before a worker has too many of them: the next compilation would crash it."""
+    global _finished
+    _finished += 1
+    maps = pathlib.Path("/proc/self/maps")
+    if _finished % 20 == 0 and maps.exists() and len(maps.read_bytes().splitlines()) > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
