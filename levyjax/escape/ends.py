@@ -10,11 +10,12 @@ from jaxtyping import Float
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import Outlook, Well
 from levyjax.escape.validity import bias_constant
-from levyjax.solvers.motion import Fate, LinearMotion, at_rest
+from levyjax.solvers.motion import Fate, at_rest
 from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR = 0.004  # a bias that need not be known any better
+_RETURN = 5.0  # relaxation times that a path takes to come back
 _NEVER = 1e-9  # the same, where they would end nothing
 
 
@@ -186,14 +187,16 @@ class Ends:
         return sooner, float(np.sqrt(np.sum(np.square(errors))))
 
     def _bound(self) -> float:
-        """About the bias of a linear motion, from that of an interval, good enough where it is small; else inf."""
+        """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
         well, rays = self.outlook.wells[0], self.outlook.rays
-        if not isinstance(well.motion, LinearMotion) or self.start[1] is not None:
+        if self.chain or self.start[1] is not None:
             return math.inf
         slowest, total = well.motion.modes.slowest(), self._rates[0][well.segments.fate != Fate.RETURNS].sum()
         alpha = float(rays.alpha[rays.weights > 0].max())
         crowded = 2 * float(tail_constant(alpha)) / alpha * slowest / total
-        return bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
+        returns = well.segments.time[well.segments.fate == Fate.RETURNS]  # those of a linear motion are not looked at
+        slower = max(float(returns.max(initial=0.0)) * slowest / _RETURN, 1.0)
+        return slower * bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
 
     def _touching(self, well: Well, rates: np.ndarray) -> float:
         """How much sooner the noise leaves where the flow only touches the boundary.

@@ -32,9 +32,10 @@ _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and
 _MOVING_RAYS = 128  # the same with a preconditioner that moves, to see whether the flow matters
 _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
 _REACH = (2e-3, 1024.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
-_LENGTHS = 12_000  # all rays together
-_FEWEST, _MOST = 48, 640  # on a ray
-_PARTS, _ROUNDS = 15, 7  # of a bracket between two fates
+_LENGTHS = 4000  # all rays together
+_FEWEST, _MOST = 32, 640  # on a ray
+_PARTS, _ROUNDS = 15, (7, 3)  # of a bracket between two fates
+_FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 _MOST_SEEN = 16
@@ -274,7 +275,7 @@ class Tracer:
             return high
         parts = np.arange(1, _PARTS + 1) / (_PARTS + 1)
         pairs = np.arange(len(ray))
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS[0] if len(ray) <= _FEW_EDGES else _ROUNDS[1]):
             inner = low[:, None] + (high - low)[:, None] * parts
             _, labels = self.ends(self.jumps.states(np.repeat(ray, _PARTS), inner.ravel()))
             same = (labels.reshape(3, len(ray), _PARTS) == before[:, :, None]).all(axis=0)

@@ -14,7 +14,7 @@ from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
-from levyjax.escape.fate import look_out
+from levyjax.escape.fate import look_out, modes_at
 from levyjax.escape.gauge import closed_form, exit_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
@@ -23,6 +23,7 @@ from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit,
 from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
 from levyjax.solvers import Iteration, Solver
+from levyjax.solvers.motion import linear_motion
 
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
@@ -81,6 +82,8 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """The rate of jumps whose fate is an exit, and through the wells that they lead to inside, if there are any."""
     if steps := step_reasons(problem, solver):
         return refused(steps[0])
+    if linear_motion(problem, solver) is None and modes_at(problem, solver, problem.landscape.minimum).slowest() == 0:
+        return dataclasses.replace(refused(NO_DRIFT), kappa=0.0)  # nothing comes back, so there is nothing to follow
     outlook = look_out(problem, solver)
     well, level = outlook.wells[0], _noise_level(problem, solver, outlook.rays.alpha)
     ends = Ends(outlook, level)

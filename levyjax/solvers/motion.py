@@ -425,7 +425,10 @@ class TracedMotion:
         self.origin = np.asarray(problem.landscape.minimum if point is None else point)
         self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
         self.rest = at_rest(problem, self.origin)
-        self.by_definition = kept_by_descent(problem) and isinstance(problem.basin, Attraction)
+        self.kept = kept_by_descent(problem)  # what starts inside stays inside
+        self.by_definition = self.kept and isinstance(
+            problem.basin, Attraction
+        )  # and where it rests tells whether it did
         self.reach, self.sizes = self._reach(size), self._sizes(size)
 
     def _reach(self, size: float) -> np.ndarray:
@@ -469,7 +472,9 @@ class TracedMotion:
         state = type(self.rest)(*map(jnp.asarray, leaves))
         if self.modes.step is None:
             ratio = self.modes.fastest() / max(self.modes.rates[self.modes.rates > 0].min(initial=np.inf), 1e-300)
-            found = _trace(self.problem, watched, state, stop, bool(ratio > _STIFF), not self.by_definition)
+            found = _trace(
+                self.problem, watched, state, stop, bool(ratio > _STIFF), not self.kept, not self.by_definition
+            )
         else:
             found = _iterate(self.problem, self.solver, watched, state, stop, jnp.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
@@ -558,9 +563,12 @@ def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
     return lax.fori_loop(0, 30, bisect, (inside, outside))[1]
 
 
-@partial(jax.jit, static_argnames=("stiff", "watches"))
-def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, watches: bool) -> Any:
-    """Paths in continuous time, each with steps of its own; whether they leave is looked at within every step."""
+@partial(jax.jit, static_argnames=("stiff", "watches", "begins"))
+def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, watches: bool, begins: bool) -> Any:
+    """Paths in continuous time, each with steps of its own.
+
+    watches: whether they leave is looked at within every step; begins: whether they are inside is, before the first.
+    """
     dynamics, landscape, basin, noise = problem.dynamics, problem.landscape, problem.basin, problem.noise
     sizes = watch.sizes
 
@@ -648,7 +656,8 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
     carry = jax.vmap(lambda time, step, flat: solver.init(term, time, time + step, flat, None), (0, 0, 1))(
         zero, step, start
     )
-    fate = jnp.where(inside(state.x), -1, jnp.int32(Fate.LEAVES))
+    starts = basin.contains(state.x) if begins else inside(state.x)
+    fate = jnp.where(starts, -1, jnp.int32(Fate.LEAVES))
     fate = jnp.where((fate < 0) & (stop <= 0), jnp.int32(Fate.STOPPED), fate)
     path = _Path(zero, step, start, fate, zero, state.x, state.x, carry, jnp.int32(0))
     end = lax.while_loop(go_on, body, path)
