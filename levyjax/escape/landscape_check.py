@@ -188,9 +188,7 @@ def _measured(landscape: Any, basin: Any) -> _Probe:
     rise, along = (heights[0] - heights[1]) / (2 * h), (slopes * ways).sum(axis=0)
     # what rounds where F is steep or large may be far larger than F and its slope on a plateau
     floor = 1e-6 * _norm(slopes).max() + 100 * eps * jnp.abs(heights).max() / h
-    off = (
-        _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + floor
-    )
+    off = _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + floor
     pull = jnp.nanmean(jnp.abs(((jnp.concatenate([up, down], axis=1) - first) * towards).sum(axis=0))) / size
     beyond = jnp.zeros(0) if vectors.size == 0 else _hessian_off(hessian @ vectors, first, around, h, size, eps)
     return _Probe(rise, along, off, rest[0], pull, hessian, beyond)
