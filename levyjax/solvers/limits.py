@@ -136,7 +136,9 @@ def require_resolution(problem: Any, solver: Any, dtype: str) -> None:
         return
     dt = float(problem.dynamics.learning_rate if isinstance(solver, Iteration) else solver.dt)
     drift, typical = _steps(problem, dt, width)
-    lost = bounded & (drift > 0) & (typical < spacing) & (spacing > 2 * drift * _DEAD * width)
+    # near a minimum at 0 floats are finer than at the boundary
+    within = np.spacing((minimum + np.where(bounded, _DEAD * width, 0)).astype(dtype)).astype(np.float64)
+    lost = bounded & (drift > 0) & (typical < within) & (within > 2 * drift * _DEAD * width)
     if lost.any():
         worst = int(np.flatnonzero(lost)[0])
         raise ValueError(
