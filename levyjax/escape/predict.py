@@ -188,7 +188,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         The prediction; 1/rate is the mean exit time and rate times exit time tends to Exp(1) as kappa grows.
 
     Example:
-        >>>         >>> from levyjax.dynamics import SGD
+        >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
         >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [2.0]), Independent(1.5, [1.0]), SGD(), 0.01)
         >>> prediction = predict(problem)
