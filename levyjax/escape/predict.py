@@ -191,6 +191,7 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         >>> from levyjax.basins import Box
         >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
+        >>> from levyjax.noise import Independent
         >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [2.0]), Independent(1.5, [1.0]), SGD(), 0.01)
         >>> prediction = predict(problem)
         >>> prediction.valid, round(prediction.mean_exit_time, 1), round(prediction.exit_probabilities["x0<lower"], 4)
