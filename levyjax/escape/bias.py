@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
-from levyjax.escape.fate import Outlook, Rays, Segments, Well
+from levyjax.escape.fate import Outlook, Rays, Segments, Well, gauges
 from levyjax.noise import StateDependent
 from levyjax.solvers.motion import Fate, LinearMotion, step_length
 
@@ -258,8 +258,6 @@ def _by_hazard(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> f
 
 def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Float[np.ndarray, " n"]:
     """How many more exits by a second jump are expected on the ways back than at rest in as much time."""
-    from levyjax.escape.fate import gauges
-
     problem, rays = outlook.problem, outlook.rays
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     some = np.arange(len(rays.weights))

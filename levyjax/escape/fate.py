@@ -21,9 +21,11 @@ from levyjax.solvers.motion import (
     TracedMotion,
     at_rest,
     displaced,
+    gauge_along,
     linear_motion,
     linearised,
     modes_of,
+    padded_to,
     step_length,
 )
 from levyjax.solvers.steps import Euler, Iteration, Tamed
@@ -102,10 +104,8 @@ class Jumps:
 
     def kicked(self, state: Any, amount: Float[np.ndarray, "d n"]) -> Any:
         """The states after jumps of A L from these ones."""
-        width = 1 << max(6, (amount.shape[1] - 1).bit_length())
-        pad = [(0, 0), (0, width - amount.shape[1])]
-        state = jax.tree.map(lambda leaf: jnp.asarray(np.pad(np.asarray(leaf), pad, mode="edge")), state)
-        moved = _kicked(self.problem, self.solver, state, jnp.asarray(np.pad(amount, pad)))
+        state = jax.tree.map(lambda leaf: jnp.asarray(padded_to(np.asarray(leaf), 64)), state)
+        moved = _kicked(self.problem, self.solver, state, jnp.asarray(padded_to(amount, 64)))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : amount.shape[1]], moved)
 
 
@@ -241,8 +241,7 @@ class Tracer:
             # the face as seen from the landscape's minimum, the same for all wells
             origin = jnp.asarray(self.jumps.problem.landscape.minimum)
             points = ends.point[:, leaves]
-            width = 1 << max(6, (points.shape[1] - 1).bit_length())
-            padded = np.pad(points, [(0, 0), (0, width - points.shape[1])], mode="edge")
+            padded = padded_to(points, 64)
             face[leaves] = np.asarray(_faces(self.jumps.problem.basin, origin, jnp.asarray(padded)))[: points.shape[1]]
         if stuck.any() and not last:
             again = self.labels(self._beside(ends.point[:, stuck], well[stuck]), True)
@@ -320,14 +319,9 @@ def basin_size(problem: Any, rays: Rays) -> float:
         units += [np.eye(dimension), -np.eye(dimension)]
         draws = np.random.default_rng(0).normal(size=(dimension, 64))
         units.append(draws / np.linalg.norm(draws, axis=0))
-    gauge = np.asarray(_gauge(problem.basin, origin, jnp.asarray(np.concatenate(units, axis=1))))
+    gauge = np.asarray(gauge_along(problem.basin, origin, jnp.asarray(np.concatenate(units, axis=1))))
     gauge = gauge[(gauge > 0) & np.isfinite(gauge)]
     return float(1 / gauge.max()) if gauge.size else 1.0
-
-
-@jax.jit
-def _gauge(basin: Any, origin: Any, directions: Any) -> Any:
-    return basin.gauge(origin, directions)
 
 
 def modes_at(problem: Any, solver: Any, point: Any) -> Modes:
@@ -337,10 +331,8 @@ def modes_at(problem: Any, solver: Any, point: Any) -> Modes:
 
 def gauges(basin: Any, origins: Float[np.ndarray, "d n"], directions: Float[np.ndarray, "d n"]) -> np.ndarray:
     """1/t at the boundary along rays that each start at a point of their own."""
-    width = 1 << max(8, (origins.shape[1] - 1).bit_length())
-    pad = [(0, 0), (0, width - origins.shape[1])]
-    padded = (jnp.asarray(np.pad(part, pad, mode="edge")) for part in (origins, directions))
-    return np.asarray(_gauge(basin, *padded))[: origins.shape[1]]
+    padded = (jnp.asarray(padded_to(part, 256)) for part in (origins, directions))
+    return np.asarray(gauge_along(basin, *padded))[: origins.shape[1]]
 
 
 class Well:
@@ -458,7 +450,7 @@ def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
     if isinstance(problem.noise, StateDependent):
         return np.asarray(problem.noise.way_out(problem.basin, origin, jnp.asarray(rays.directions))[1])
     maps = rays.maps.T if rays.maps is not None else np.asarray(problem.dynamics.jump_maps(problem.noise))[0][:, None]
-    return np.asarray(_gauge(problem.basin, origin, jnp.asarray(maps * rays.directions)))
+    return np.asarray(gauge_along(problem.basin, origin, jnp.asarray(maps * rays.directions)))
 
 
 def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:

@@ -224,7 +224,7 @@ def _times(modes: Modes) -> np.ndarray:
     return np.unique(np.concatenate(times))
 
 
-def _padded(values: np.ndarray, multiple: int) -> np.ndarray:
+def padded_to(values: np.ndarray, multiple: int) -> np.ndarray:
     """The last entry repeated, so that few programs are compiled."""
     size = values.shape[-1]
     wanted = max(multiple, 1 << (size - 1).bit_length())
@@ -319,10 +319,10 @@ class LinearMotion:
         """From states about rest, fields (d, paths): how far out their paths come, and when."""
         amplitudes = self._amplitudes(state)
         count = amplitudes.shape[1]
-        padded = _split(_padded(amplitudes, 64))
+        padded = _split(padded_to(amplitudes, 64))
         from_x = _split(self.modes.from_modes[: len(self.origin)])
         origin, basin = jnp.asarray(self.origin), self.problem.basin
-        factors = _split(_padded(self._factors(self.times), 64).T)
+        factors = _split(padded_to(self._factors(self.times), 64).T)
         gauge, face = (
             np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, from_x, padded, factors)
         )
@@ -351,7 +351,7 @@ class LinearMotion:
             looks = low + (high - low) * np.linspace(0, 1, _PARTS + 1)[:, None]
             values = []
             for times in looks:
-                factors = _split(self._factors(_padded(times, width)))
+                factors = _split(self._factors(padded_to(times, width)))
                 one, face = _looks(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
                 one, face = np.asarray(one)[: len(paths)], np.asarray(face)[: len(paths)]
                 better = one > best
@@ -370,10 +370,10 @@ class LinearMotion:
         """Whether paths from these states leave, (n,), by the times looked at alone."""
         amplitudes = self._amplitudes(state)
         count = amplitudes.shape[1]
-        padded = _split(_padded(amplitudes, 64))
+        padded = _split(padded_to(amplitudes, 64))
         from_x, factors = (
             _split(self.modes.from_modes[: len(self.origin)]),
-            _split(_padded(self._factors(self.times), 64).T),
+            _split(padded_to(self._factors(self.times), 64).T),
         )
         most = _furthest(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
         return np.asarray(most)[:count] > 1
@@ -440,7 +440,7 @@ class TracedMotion:
             reach = np.linalg.norm(parts, axis=0) / float(self.problem.basin.near)
         elif getattr(self.problem.basin, "star_shaped", True):
             both = jnp.asarray(np.concatenate([parts, -parts], axis=1))
-            gauge = np.asarray(_gauges(self.problem.basin, jnp.asarray(self.origin), both))
+            gauge = np.asarray(gauge_along(self.problem.basin, jnp.asarray(self.origin), both))
             reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
         return reach.reshape(2, -1).sum(axis=0)
 
@@ -459,7 +459,7 @@ class TracedMotion:
 
     def _some(self, leaves: list[np.ndarray], stop: np.ndarray) -> tuple[np.ndarray, ...]:
         width = stop.shape[0]
-        leaves, stop = [_padded(leaf, _LANES) for leaf in leaves], _padded(stop, _LANES)  # one program
+        leaves, stop = [padded_to(leaf, _LANES) for leaf in leaves], padded_to(stop, _LANES)  # one program
         watched = _Watch(
             jnp.asarray(self.origin),
             jnp.asarray(np.concatenate([np.asarray(leaf) for leaf in self.rest])),
@@ -507,7 +507,7 @@ class TracedMotion:
 
 
 @jax.jit
-def _gauges(basin: Any, origin: Array, directions: Array) -> Array:
+def gauge_along(basin: Any, origin: Array, directions: Array) -> Array:
     return basin.gauge(origin, directions)
 
 
