@@ -12,14 +12,16 @@ x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at th
 import itertools
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Float, Int
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
-from levyjax.escape.fate import Outlook, Rays, Segments, Well, gauges
+from levyjax.escape.fate import Outlook, Rays, Segments, Well
 from levyjax.noise import StateDependent
-from levyjax.solvers.motion import Fate, LinearMotion, step_length
+from levyjax.solvers.motion import Fate, LinearMotion, padded_to, step_length
 
 _FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
@@ -269,16 +271,13 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
         share = 1 / (2 * _FIRST_RAYS * chance[some])
     step = step_length(problem, outlook.solver)
     times, weights = _path_times(well.motion, step)
-    directions, count = rays.directions[:, some], len(some)
-    strength = share * rays.weights[some] * level[some] ** rays.alpha[some]
+    directions, alpha = jnp.asarray(rays.directions[:, some]), jnp.asarray(rays.alpha[some])
+    strength = jnp.asarray(share * rays.weights[some] * level[some] ** rays.alpha[some])
 
     def exits(points: np.ndarray) -> np.ndarray:
         """The rate of exits from each of these points."""
-        n = points.shape[1]
-        gauge = gauges(problem.basin, np.repeat(points, count, axis=1), np.tile(directions, n))
-        inside = np.asarray(problem.basin.contains(jnp.asarray(points)))
-        rate = (strength * np.nan_to_num(gauge).reshape(n, count) ** rays.alpha[some]).sum(axis=1)
-        return np.where(inside, rate, 0.0)
+        padded = jnp.asarray(padded_to(points, 64))
+        return np.asarray(_exits(problem.basin, padded, directions, strength, alpha))[: points.shape[1]]
 
     at_rest = exits(np.asarray(well.jumps.rest(np.zeros(1, int)).x))
     total = np.zeros(states.x.shape[1])
@@ -286,6 +285,19 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
         later = well.motion.state_at(states, np.full(len(total), time))
         total += weight * (exits(np.asarray(later.x)) - at_rest)
     return total
+
+
+@jax.jit
+def _exits(basin: Any, points: Any, directions: Any, strength: Any, alpha: Any) -> Any:
+    """The rate of jumps that lie outside, along rays (d, rays), from each of some points inside (d, n)."""
+
+    def add(total: Any, ray: Any) -> tuple[Any, None]:
+        direction, factor, power = ray
+        gauge = basin.gauge(points, jnp.broadcast_to(direction[:, None], points.shape))
+        return total + factor * jnp.where(gauge > 0, gauge, 0.0) ** power, None
+
+    total = lax.scan(add, jnp.zeros_like(points[0]), (directions.T, strength, alpha))[0]
+    return jnp.where(basin.contains(points), total, 0.0)
 
 
 def _by_second_jumps(

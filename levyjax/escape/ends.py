@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
-from levyjax.escape.fate import Outlook, Well
+from levyjax.escape.fate import Outlook, Sample, Well
 from levyjax.escape.validity import bias_constant
 from levyjax.solvers.motion import Fate, at_rest
 from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
-_CLEAR = 0.004  # a bias that need not be known any better
+_CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
+_ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
 _NEVER = 1e-9  # the same, where they would end nothing
 
@@ -98,7 +99,7 @@ class Ends:
             leaves = segments.fate == Fate.LEAVES
             exits[row] = rates[leaves].sum()
             away = leaves | (segments.fate == Fate.ELSEWHERE)
-            late[row] = (rates * segments.time)[away].sum()
+            late[row] = rates[away] @ segments.time[away]
             for column, there in enumerate(active):
                 if there != here:
                     between[row, column] = rates[(segments.fate == Fate.ELSEWHERE) & (segments.well == there)].sum()
@@ -167,8 +168,10 @@ class Ends:
     def bias(self) -> tuple[float, float]:
         """By what part exits come sooner than in the limit, to first order, and the error of that."""
         bound = self._bound()
-        if bound < _CLEAR:
+        if bound < _CLEAR or _FAR < bound < math.inf:
             return bound, 0.0
+        if self.outlook.sample is not None:  # the ways back are not followed
+            return bound, _ROUGH * bound
         between, exits, late = self._chain()
         base = self._from_start(self._means(between, exits, 0 * late))
         active, errors = self._active(), []
@@ -223,13 +226,34 @@ class Ends:
 
     def doubts(self) -> list[str]:
         """What makes the number uncertain beside the noise level."""
+        if (sample := self.outlook.sample) is not None:
+            return self._sample_doubts(sample)
         part = self._share(Fate.UNDECIDED)
         if part <= _MATTERS:
             return []
         return [f"{100 * part:.2g}% of the jumps that do not come back could not be followed to their end."]
 
+    def _sample_doubts(self, sample: Sample) -> list[str]:
+        where = f"In {self.problem.dimension} dimensions"
+        if sample.count == 0:
+            return [f"{where}, where the noise-free flow leads after a jump would take too long to follow."]
+        if sample.astray:
+            return [
+                f"{where} {sample.count} jumps were followed: as many as {100 * sample.astray:.2g}% of those that leave "
+                "come to rest elsewhere inside, leave by the flow or come back from outside, which is left out here."
+            ]
+        if self.start[1] is not None:
+            return [f"{where}, exits on the way from the start to the minimum are not worked out."]
+        return []
+
     def notes(self) -> list[str]:
         """What a reader should know."""
+        sample = self.outlook.sample
+        if sample is not None and sample.count and not sample.astray:
+            return [
+                f"Of the jumps, {sample.count} were followed, and all went where the straight way says: fewer than "
+                f"{100 * sample.most:.2g}% as many as those that leave do not (95%)."
+            ]
         if not self.chain:
             return []
         part, others = 100 * self._share(Fate.ELSEWHERE), len(self._active()) - 1

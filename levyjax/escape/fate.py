@@ -5,11 +5,13 @@ into segments of one fate.
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 from jaxtyping import Float, Int
 
 from levyjax.noise import Rotational, StateDependent, isotropic_measure
@@ -41,6 +43,9 @@ _FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 _MOST_SEEN = 16
+_FOLLOWED_DIMENSIONS = 16  # in which the jumps on every ray are followed; in more of them a sample is
+_SAMPLE, _FEWEST_SAMPLED, _SAMPLE_WORK = 128, 64, 16_000  # jumps followed, for an answer and at most; times dimension
+_NEAREST, _SAMPLE_TIMES, _SAMPLE_STIFF = 0.3, 10.0, 1000.0  # of the way out; relaxation times; ratio of rates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,12 +334,6 @@ def modes_at(problem: Any, solver: Any, point: Any) -> Modes:
     return modes_of(linearised(problem, solver, point), step_length(problem, solver))
 
 
-def gauges(basin: Any, origins: Float[np.ndarray, "d n"], directions: Float[np.ndarray, "d n"]) -> np.ndarray:
-    """1/t at the boundary along rays that each start at a point of their own."""
-    padded = (jnp.asarray(padded_to(part, 256)) for part in (origins, directions))
-    return np.asarray(gauge_along(basin, *padded))[: origins.shape[1]]
-
-
 class Well:
     """A point of rest with the fates of all jumps from it."""
 
@@ -358,8 +357,14 @@ class Well:
         return np.stack([np.where(leaves, Fate.LEAVES, Fate.RETURNS), np.where(leaves, -1, 0)]).astype(int)
 
     def fates_of(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Int[np.ndarray, "2 n"]:
-        """(fate, well) of jumps from rest."""
-        return self.labels(self.jumps.states(ray, length))
+        """(fate, well) of jumps from rest, by the segments."""
+        here = self.tracer.here if self.tracer is not None else 0
+        keys = _order(self.segments.ray, self.segments.low)
+        order = np.argsort(keys)
+        place = order[np.maximum(np.searchsorted(keys[order], _order(ray, length), side="right") - 1, 0)]
+        found = self.segments.chosen(place)
+        inside = (found.ray == ray) & (found.low <= length) & (length < found.high)
+        return np.stack([np.where(inside, found.fate, Fate.RETURNS), np.where(inside, found.well, here)])
 
     def shortest(self, rays: Rays) -> Float[np.ndarray, " rays"]:
         """The shortest jump along each ray that does not come back; where all do, about that of the others."""
@@ -374,10 +379,17 @@ class Well:
         return self._shortest
 
 
+def _order(ray: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """A number that sorts by ray first, then by length."""
+    with np.errstate(divide="ignore"):
+        return 2000.0 * ray + np.clip(np.log(length), -700, 700)
+
+
 class Outlook(NamedTuple):
     """What jumps from rest lead to, from the minimum and from every well that they lead to inside.
 
     plain: whether the jumps that leave are those that lie outside, and all others come back.
+    sample: where that was looked at for a sample alone.
     """
 
     problem: Any
@@ -387,6 +399,20 @@ class Outlook(NamedTuple):
     points: list[np.ndarray]
     plain: bool
     complete: bool
+    sample: "Sample | None" = None
+
+
+class Sample(NamedTuple):
+    """Jumps of the sizes that leave, and down to a part of them, that were followed.
+
+    count: how many, 0 if that would take too long.
+    astray: how many jumps do not go where the straight way says, as a part of those that leave.
+    most: an upper bound of that, at 95%.
+    """
+
+    count: int
+    astray: float
+    most: float
 
 
 def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
@@ -398,7 +424,9 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
     moving = rays is None and len(np.asarray(problem.dynamics.jump_maps(problem.noise))) > 1
     motion = None if moving or isinstance(problem.noise, StateDependent) else linear_motion(problem, solver)
     rays = rays or jump_rays(problem, _TRACED_RAYS if motion is None else _LINEAR_RAYS)
-    key = None if moving else _key(problem, solver, rays)
+    sampled = motion is None and len(problem.landscape.minimum) > _FOLLOWED_DIMENSIONS
+    law = (rays.alpha, rays.weights, np.asarray(problem.noise_level)) if sampled else ()
+    key = None if moving else _key(problem, solver, rays, law)
     if key in _SEEN:
         return _SEEN[key]._replace(problem=problem, rays=rays)
     if motion is not None:
@@ -406,7 +434,7 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
         segments, carried = linear_segments(motion, jumps)
         made = Outlook(problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True)
     else:
-        made = _traced(problem, solver, rays)
+        made = _sampled(problem, solver, rays) if sampled else _traced(problem, solver, rays)
     if key is not None:
         while len(_SEEN) >= _MOST_SEEN:
             _SEEN.pop(next(iter(_SEEN)))
@@ -417,11 +445,11 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
 _SEEN: dict[Any, Outlook] = {}
 
 
-def _key(problem: Any, solver: Any, rays: Rays) -> Any:
+def _key(problem: Any, solver: Any, rays: Rays, more: tuple = ()) -> Any:
     """What fates depend on; None where it cannot be compared."""
     noise = problem.noise if isinstance(problem.noise, StateDependent) else np.asarray(problem.noise.scale)
     leaves, structure = jax.tree.flatten((problem.landscape, problem.basin, problem.dynamics, solver, noise))
-    arrays = [np.asarray(leaf) for leaf in (*leaves, rays.directions)]
+    arrays = [np.asarray(leaf) for leaf in (*leaves, rays.directions, *more)]
     key = structure, type(problem.noise), tuple((one.shape, one.dtype.str, one.tobytes()) for one in arrays)
     try:
         hash(key)
@@ -442,6 +470,48 @@ def _traced(problem: Any, solver: Any, rays: Rays) -> Outlook:
         wells.append(Well(segments, tracer.motion, tracer.jumps, tracer))
     plain = _is_plain(problem, wells[0], rays)
     return Outlook(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
+
+
+def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
+    """The fates that the straight ways say, and a sample of them followed: in many dimensions all would take hours."""
+    wells = Wells(problem, basin_size(problem, rays))
+    motion, jumps = TracedMotion(problem, solver, wells.size), Jumps(problem, solver, rays)
+    tracer = Tracer(motion, jumps, wells, 0)
+    gauge = _straight(problem, rays)
+    leave = np.flatnonzero((gauge > 0) & (rays.directions != 0).any(axis=0))
+    way = 1 / gauge[leave]
+    origin = jnp.asarray(problem.landscape.minimum)
+    beyond = motion.origin[:, None] + rays.directions[:, leave] * way * 1.001
+    face = np.asarray(_faces(problem.basin, origin, jnp.asarray(beyond)))
+    zero = np.zeros(len(leave))
+    back = Segments(leave, zero, way, *(np.full(len(leave), one) for one in (int(Fate.RETURNS), 0, -1)), zero)
+    out = Segments(leave, way, zero + np.inf, *(np.full(len(leave), one) for one in (int(Fate.LEAVES), -1)), face, zero)
+    segments = Segments(*(np.concatenate(pair) for pair in zip(back, out, strict=True)))
+    well = Well(segments, motion, jumps, tracer)
+    sample = _follow_some(problem, well, rays, leave, way)
+    return Outlook(problem, solver, rays, [well], wells.points[:1], True, True, sample)
+
+
+def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: np.ndarray) -> Sample:
+    """Jumps drawn by their law, no shorter than a part of the way out, and whether they go where the way says."""
+    modes = well.motion.modes
+    moving = modes.rates[modes.rates > 0]
+    count = min(_SAMPLE, _SAMPLE_WORK // len(problem.landscape.minimum))
+    if not len(leave) or count < _FEWEST_SAMPLED or modes.fastest() > _SAMPLE_STIFF * moving.min(initial=np.inf):
+        return Sample(0, 0.0, math.inf)
+    generator = np.random.default_rng(0)
+    alpha = rays.alpha[leave]
+    level = np.broadcast_to(np.asarray(problem.noise_level, float), alpha.shape)
+    exits = rays.weights[leave] * (level / way) ** alpha
+    tried = exits * _NEAREST**-alpha
+    place = generator.choice(len(leave), count, p=tried / tried.sum())
+    length = _NEAREST * way[place] * generator.uniform(size=count) ** (-1 / alpha[place])
+    stop = np.full(count, _SAMPLE_TIMES / moving.min())
+    fate = well.motion.follow(well.jumps.states(leave[place], length), stop, stiff=False).fate
+    wrong = int((fate != np.where(length > way[place], Fate.LEAVES, Fate.RETURNS)).sum())
+    ratio = float(tried.sum() / exits.sum())
+    most = float(scipy.stats.beta.ppf(0.95, wrong + 1, count - wrong)) if wrong < count else 1.0
+    return Sample(count, ratio * wrong / count, ratio * most)
 
 
 def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:

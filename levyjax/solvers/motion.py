@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.sparse.csgraph
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -31,7 +32,8 @@ _STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
 _RTOL, _ATOL = 1e-7, 1e-9
 _HUGE = 1e9
 _MOST_STEPS, _MOST_ITERATIONS = 4000, 20_000
-_LANES = 256
+_LANES, _PATHS = 256, 1024  # followed at a time, step by step and by formula
+_FEW_MODES = 4  # that move one coordinate: more of them are a matrix
 
 
 class Fate(enum.IntEnum):
@@ -186,6 +188,21 @@ class Modes(NamedTuple):
 
 def modes_of(system: np.ndarray, step: float | None) -> Modes:
     """Of x' = -system x, or of x -> system x each step."""
+    count, label = scipy.sparse.csgraph.connected_components(system != 0, directed=False)
+    if count == 1:
+        return _coupled_modes(system, step)
+    # parts that do not touch each other have modes of their own, with exact zeros elsewhere
+    to_modes, from_modes = np.zeros((2, *system.shape), complex)
+    values = np.zeros(len(system), complex)
+    for part in range(count):
+        here = np.flatnonzero(label == part)
+        own = _coupled_modes(system[np.ix_(here, here)], step)
+        to_modes[np.ix_(here, here)], from_modes[np.ix_(here, here)] = own.to_modes, own.from_modes
+        values[here] = own.values
+    return Modes(to_modes, from_modes, values, step)
+
+
+def _coupled_modes(system: np.ndarray, step: float | None) -> Modes:
     if step is None and np.allclose(system, system.T, rtol=1e-13, atol=0):
         values, vectors = np.linalg.eigh(system)
         return Modes(vectors.T.astype(complex), vectors.astype(complex), values.astype(complex), None)
@@ -216,11 +233,14 @@ def _times(modes: Modes) -> np.ndarray:
         return steps[steps <= max(most, 2)] * modes.step
     count = math.ceil(math.log(max(last * fastest / _FIRST, 2)) / math.log(_RATIO))
     times = [np.zeros(1), np.geomspace(_FIRST / fastest, last, count + 1)]
-    turns = np.abs(np.imag(modes.values))
-    for turn, rate in zip(turns, rates, strict=True):
+    turns, until = np.abs(np.imag(modes.values)), 0.0
+    for place in np.argsort(-turns):  # the fastest are looked at most closely, the others once these have died away
+        turn, rate = turns[place], rates[place]
         if turn > 0.1 * rate > 0:
-            points = min(math.ceil(_TURNS_DECAY / rate * turn / _TURN), _MOST_TURN_POINTS)
-            times.append(np.arange(1, points + 1) * _TURN / turn)
+            first, points = until * turn / _TURN, math.ceil(_TURNS_DECAY / rate * turn / _TURN)
+            own = np.arange(math.ceil(first), min(points, math.ceil(first) + _MOST_TURN_POINTS) + 1) * _TURN / turn
+            times.append(own)
+            until = max(until, own.max(initial=0.0))
     return np.unique(np.concatenate(times))
 
 
@@ -231,39 +251,67 @@ def padded_to(values: np.ndarray, multiple: int) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[..., -1:], wanted - size, axis=-1)], axis=-1)
 
 
+class _ToPoint(NamedTuple):
+    """The map from modes to the point's displacement: a matrix, or for few modes an entry their places and weights.
+
+    place: None, or (k, d) modes of each entry; real, imaginary: (d, n), or (k, d) weights.
+    """
+
+    place: Any
+    real: Any
+    imaginary: Any
+
+    def __call__(self, real: Array, imaginary: Array) -> Array:
+        """The real part of the displacement (d, paths) by modes (n, paths)."""
+        if self.place is None:
+            return self.real @ real - self.imaginary @ imaginary
+        return sum(
+            column(weight, real) * real[place] - column(other, real) * imaginary[place]
+            for place, weight, other in zip(self.place, self.real, self.imaginary, strict=True)
+        )
+
+
+def _to_point(matrix: np.ndarray) -> _ToPoint:
+    most = int((matrix != 0).sum(axis=1).max())
+    if most > min(_FEW_MODES, matrix.shape[1] // 4):
+        return _ToPoint(None, *_split(matrix))
+    place = np.argsort(matrix == 0, axis=1, kind="stable")[:, :most].T
+    return _ToPoint(place, *_split(np.take_along_axis(matrix, place.T, axis=1).T))
+
+
 @jax.jit
-def _scan(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
+def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
     """Gauge and face of linear paths (rays,), at each of the times: (times, rays)."""
 
     def look(factor: tuple[Array, Array]) -> tuple[Array, Array]:
         return _gauge_and_face(
-            basin, origin, _real_part(from_modes, amplitudes, (factor[0][:, None], factor[1][:, None]))
+            basin, origin, _real_part(to_point, amplitudes, (factor[0][:, None], factor[1][:, None]))
         )
 
     return lax.map(look, factors)
 
 
 @jax.jit
-def _furthest(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> Array:
+def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> Array:
     """The largest gauge of linear paths (rays,) over the times."""
 
     def look(most: Array, factor: tuple[Array, Array]) -> tuple[Array, None]:
-        offset = _real_part(from_modes, amplitudes, (factor[0][:, None], factor[1][:, None]))
+        offset = _real_part(to_point, amplitudes, (factor[0][:, None], factor[1][:, None]))
         return jnp.maximum(most, basin.gauge(origin, offset)), None
 
     return lax.scan(look, jnp.zeros_like(amplitudes[0][0]), factors)[0]
 
 
 @jax.jit
-def _looks(basin: Any, origin: Array, from_modes: Any, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
+def _looks(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
     """The same at times of each path's own: factors (n, rays)."""
-    return _gauge_and_face(basin, origin, _real_part(from_modes, amplitudes, factors))
+    return _gauge_and_face(basin, origin, _real_part(to_point, amplitudes, factors))
 
 
-def _real_part(from_modes: Any, amplitudes: Any, factors: Any) -> Array:
+def _real_part(to_point: _ToPoint, amplitudes: Any, factors: Any) -> Array:
     real = amplitudes[0] * factors[0] - amplitudes[1] * factors[1]
     imaginary = amplitudes[0] * factors[1] + amplitudes[1] * factors[0]
-    return from_modes[0] @ real - from_modes[1] @ imaginary
+    return to_point(real, imaginary)
 
 
 def _gauge_and_face(basin: Any, origin: Array, offset: Array) -> tuple[Array, Array]:
@@ -299,6 +347,7 @@ class LinearMotion:
         self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
         self.rest = np.asarray(_flat(at_rest(problem, self.origin)))
         self.times = _times(self.modes)
+        self._to_point = _to_point(self.modes.from_modes[: len(self.origin)])
 
     def _amplitudes(self, state: Any) -> np.ndarray:
         offset = np.asarray(_flat(state)) - self.rest[:, None]
@@ -320,24 +369,23 @@ class LinearMotion:
         amplitudes = self._amplitudes(state)
         count = amplitudes.shape[1]
         padded = _split(padded_to(amplitudes, 64))
-        from_x = _split(self.modes.from_modes[: len(self.origin)])
         origin, basin = jnp.asarray(self.origin), self.problem.basin
         factors = _split(padded_to(self._factors(self.times), 64).T)
         gauge, face = (
-            np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, from_x, padded, factors)
+            np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, self._to_point, padded, factors)
         )
         record = np.maximum.accumulate(gauge, axis=0)
         time, path = np.nonzero(np.diff(record, axis=0, prepend=0.0) > 0)
         before = np.concatenate([np.zeros((1, count)), record[:-1]])[time, path]
         found = [path, before, record[time, path], self.times[time], face[time, path]]
         if len(self.times) > 1 and self.modes.step is None:
-            found = [np.concatenate(parts) for parts in zip(found, self._refined(gauge, padded, from_x), strict=True)]
+            found = [np.concatenate(parts) for parts in zip(found, self._refined(gauge, padded), strict=True)]
         largest = np.zeros(count)
         path, before, reach, when, side = found
         np.maximum.at(largest, path, reach)
         return Reaches(path, before, reach, when, side, largest)
 
-    def _refined(self, gauge: np.ndarray, padded: Any, from_x: Any) -> tuple[np.ndarray, ...]:
+    def _refined(self, gauge: np.ndarray, padded: Any) -> tuple[np.ndarray, ...]:
         """What the times between those looked at add to the largest gauge of each path."""
         paths = np.arange(gauge.shape[1])
         place = np.argmax(gauge, axis=0)
@@ -352,7 +400,7 @@ class LinearMotion:
             values = []
             for times in looks:
                 factors = _split(self._factors(padded_to(times, width)))
-                one, face = _looks(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
+                one, face = _looks(self.problem.basin, jnp.asarray(self.origin), self._to_point, padded, factors)
                 one, face = np.asarray(one)[: len(paths)], np.asarray(face)[: len(paths)]
                 better = one > best
                 best, when, side = (
@@ -369,14 +417,12 @@ class LinearMotion:
     def leaves(self, state: Any) -> Any:
         """Whether paths from these states leave, (n,), by the times looked at alone."""
         amplitudes = self._amplitudes(state)
-        count = amplitudes.shape[1]
-        padded = _split(padded_to(amplitudes, 64))
-        from_x, factors = (
-            _split(self.modes.from_modes[: len(self.origin)]),
-            _split(padded_to(self._factors(self.times), 64).T),
-        )
-        most = _furthest(self.problem.basin, jnp.asarray(self.origin), from_x, padded, factors)
-        return np.asarray(most)[:count] > 1
+        factors = _split(padded_to(self._factors(self.times), 64).T)
+        found = []
+        for first in range(0, amplitudes.shape[1], _PATHS):
+            padded = _split(padded_to(amplitudes[:, first : first + _PATHS], 64))
+            found.append(_furthest(self.problem.basin, jnp.asarray(self.origin), self._to_point, padded, factors))
+        return np.concatenate(found)[: amplitudes.shape[1]] > 1
 
     def follow(self, state: Any) -> Ends:
         """Whether paths from these states leave, when and where."""
@@ -444,20 +490,26 @@ class TracedMotion:
             reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
         return reach.reshape(2, -1).sum(axis=0)
 
-    def follow(self, state: Any, stop: Any = None) -> Ends:
-        """Where these states lead; or where they are at the times `stop`, had they not ended before."""
+    def follow(self, state: Any, stop: Any = None, stiff: bool | None = None) -> Ends:
+        """Where these states lead; or where they are at the times `stop`, had they not ended before.
+
+        `stiff` says whether the solver is implicit; default where the rates say so.
+        """
+        moving = self.modes.rates[self.modes.rates > 0]
+        if stiff is None:
+            stiff = bool(self.modes.fastest() > _STIFF * moving.min(initial=np.inf))
         count = state.x.shape[1]
         stop = np.full(count, np.inf) if stop is None else np.asarray(stop, float)
         parts = []
         for first in range(0, count, _LANES):
             some = slice(first, first + _LANES)
-            parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some]))
+            parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some], stiff))
         fate, time, point, flat = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
         averages = flat[len(self.origin) :]
         averages[np.abs(averages) < 1e-100] = 0  # what `_off_zero` has made of 0
         return Ends(fate, time, point, jax.tree.map(np.asarray, _like(self.rest, jnp.asarray(flat))))
 
-    def _some(self, leaves: list[np.ndarray], stop: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _some(self, leaves: list[np.ndarray], stop: np.ndarray, stiff: bool) -> tuple[np.ndarray, ...]:
         width = stop.shape[0]
         leaves, stop = [padded_to(leaf, _LANES) for leaf in leaves], padded_to(stop, _LANES)  # one program
         watched = _Watch(
@@ -471,10 +523,7 @@ class TracedMotion:
         )
         state = type(self.rest)(*map(jnp.asarray, leaves))
         if self.modes.step is None:
-            ratio = self.modes.fastest() / max(self.modes.rates[self.modes.rates > 0].min(initial=np.inf), 1e-300)
-            found = _trace(
-                self.problem, watched, state, stop, bool(ratio > _STIFF), not self.kept, not self.by_definition
-            )
+            found = _trace(self.problem, watched, state, stop, stiff, not self.kept, not self.by_definition)
         else:
             found = _iterate(self.problem, self.solver, watched, state, stop, jnp.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
