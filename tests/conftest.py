@@ -1,5 +1,9 @@
-"""What every test runs under: four virtual CPU devices, strict types, array annotations checked at run time."""
+"""What every test runs under: four virtual CPU devices, strict types, array annotations checked at run time.
 
+At the end of a run the programs that took longest to compile are named, so that waiting for them is noticed.
+"""
+
+import collections
 import gc
 import os
 import pathlib
@@ -29,6 +33,40 @@ def pytest_configure(config):
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         # an entry that cannot be read, as another process is writing it, is compiled
         config.addinivalue_line("filterwarnings", "ignore:Error .* persistent compilation cache entry")
+
+
+_COMPILING = "/jax/core/compile/"  # events of tracing, lowering and compiling a program
+_programs = collections.defaultdict(lambda: [0, 0.0])  # name -> how often it was compiled, seconds in all
+
+
+def _on_event(event: str, seconds: float, fun_name: str = "", **_):
+    if event.startswith(_COMPILING):
+        entry = _programs[fun_name.removeprefix("jit_").removeprefix("jit(").removesuffix(")")]
+        entry[0] += event.endswith("backend_compile_duration")
+        entry[1] += seconds
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_event)
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["programs"] = [[name, *entry] for name, entry in _programs.items()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for name, count, seconds in getattr(node, "workeroutput", {}).get("programs", []):
+        _programs[name][0] += count
+        _programs[name][1] += seconds
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The ten programs that took longest to trace and compile, all processes together."""
+    count, seconds = (sum(entry[place] for entry in _programs.values()) for place in (0, 1))
+    terminalreporter.write_sep("-", f"{count} programs compiled in {seconds:.0f} s of all processes")
+    for name, (count, seconds) in sorted(_programs.items(), key=lambda item: -item[1][1])[:10]:
+        terminalreporter.write_line(f"{seconds:8.1f} s  {count:5d} x  {name}")
 
 
 @pytest.fixture(params=[1, pytest.param(100, marks=pytest.mark.slow)], ids="{}x".format)
