@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from levyjax.arrays import pytree
-from levyjax.basins import Ball, Box, HalfSpace
+from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
 from levyjax.dynamics import SGD, Adam, Momentum, RMSProp
 from levyjax.dynamics.momentum import MomentumState
 from levyjax.escape import EscapeProblem, Outside, Plan, bias_constant, predict, quasi_stationary_rate, simulate
@@ -299,3 +299,20 @@ def test_a_class_with_the_documented_methods_is_predicted_as_the_same_optimizer_
     theirs, ours = (predict(EscapeProblem(*parts, one, 1e-3)) for one in (HeavyBall(0.4), Momentum(1.0, 0.6)))
     assert theirs.rate == pytest.approx(ours.rate, rel=1e-9)
     assert (theirs.valid, theirs.kappa) == (ours.valid, pytest.approx(ours.kappa))
+
+
+def test_fates_of_jumps_from_rest_are_those_that_following_them_finds():
+    # a mode that turns gives records a rounding apart
+    parts = Ellipsoid([0.2, 0.002], 0.2, [0.0, 0.0]), Independent(1.5, [1.0, 10.0])
+    optimizer = Adam(variant="frozen", preconditioner=[1.0, 10.0])
+    for landscape, dynamics in ((Quadratic([0.2, 0.002]), optimizer), (Quadratic([1.0, 0.3]), Momentum(0.1, 0.9))):
+        problem = EscapeProblem(landscape, *parts, dynamics, 1e-4)
+        with jax.enable_x64(True):
+            outlook = look_out(problem, None)
+            well = outlook.wells[0]
+            generator = np.random.default_rng(0)
+            ray = generator.integers(0, 4, 2000)
+            length = well.shortest(outlook.rays)[ray] * np.exp(generator.normal(size=2000))
+            followed = well.labels(well.jumps.states(ray, length))
+        near = np.abs(length / well.shortest(outlook.rays)[ray] - 1) < 1e-3
+        assert (well.fates_of(ray, length) == followed)[:, ~near].all()

@@ -43,6 +43,7 @@ _FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 _MOST_SEEN = 16
+_NARROW = 1e-6  # of a length: what `_order` can tell apart
 _FOLLOWED_DIMENSIONS = 16  # in which the jumps on every ray are followed; in more of them a sample is
 _SAMPLE, _FEWEST_SAMPLED, _SAMPLE_WORK = 128, 64, 16_000  # jumps followed, for an answer and at most; times dimension
 _NEAREST, _SAMPLE_TIMES, _SAMPLE_STIFF = 0.3, 10.0, 1000.0  # of the way out; relaxation times; ratio of rates
@@ -359,10 +360,11 @@ class Well:
     def fates_of(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Int[np.ndarray, "2 n"]:
         """(fate, well) of jumps from rest, by the segments."""
         here = self.tracer.here if self.tracer is not None else 0
-        keys = _order(self.segments.ray, self.segments.low)
+        wide = self.segments.chosen(self.segments.high > self.segments.low * (1 + _NARROW))
+        keys = _order(wide.ray, wide.low)
         order = np.argsort(keys)
         place = order[np.maximum(np.searchsorted(keys[order], _order(ray, length), side="right") - 1, 0)]
-        found = self.segments.chosen(place)
+        found = wide.chosen(place)
         inside = (found.ray == ray) & (found.low <= length) & (length < found.high)
         return np.stack([np.where(inside, found.fate, Fate.RETURNS), np.where(inside, found.well, here)])
 
