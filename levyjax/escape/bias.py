@@ -10,9 +10,9 @@ x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at th
 """
 
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -20,6 +20,8 @@ from jaxtyping import Float, Int
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
 from levyjax.escape.fate import Outlook, Rays, Segments, Well
+from levyjax.escape.problem import contains
+from levyjax.interpret import interpreted
 from levyjax.noise import StateDependent
 from levyjax.solvers.motion import Fate, LinearMotion, padded_to, step_length
 
@@ -254,7 +256,7 @@ def _by_hazard(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> f
     """The change of the exit rate, from the rates of exits along the ways back."""
     states = well.jumps.states(first.ray, first.length)
     extra = expected_exits(outlook, well, states, level)
-    inside = np.asarray(outlook.problem.basin.contains(jnp.asarray(states.x)))
+    inside = contains(outlook.problem.basin, states.x)
     return float((first.rate * np.where(inside, _bounded(extra), 0.0)).sum())
 
 
@@ -271,13 +273,12 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
         share = 1 / (2 * _FIRST_RAYS * chance[some])
     step = step_length(problem, outlook.solver)
     times, weights = _path_times(well.motion, step)
-    directions, alpha = jnp.asarray(rays.directions[:, some]), jnp.asarray(rays.alpha[some])
-    strength = jnp.asarray(share * rays.weights[some] * level[some] ** rays.alpha[some])
+    directions, alpha = rays.directions[:, some], rays.alpha[some]
+    strength = share * rays.weights[some] * level[some] ** alpha
 
     def exits(points: np.ndarray) -> np.ndarray:
         """The rate of exits from each of these points."""
-        padded = jnp.asarray(padded_to(points, 64))
-        return np.asarray(_exits(problem.basin, padded, directions, strength, alpha))[: points.shape[1]]
+        return _exits(problem.basin, padded_to(points, 64), directions, strength, alpha)[: points.shape[1]]
 
     at_rest = exits(np.asarray(well.jumps.rest(np.zeros(1, int)).x))
     total = np.zeros(states.x.shape[1])
@@ -287,7 +288,7 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
     return total
 
 
-@jax.jit
+@partial(interpreted, calls=_TIMES)
 def _exits(basin: Any, points: Any, directions: Any, strength: Any, alpha: Any) -> Any:
     """The rate of jumps that lie outside, along rays (d, rays), from each of some points inside (d, n)."""
 

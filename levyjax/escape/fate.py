@@ -6,6 +6,7 @@ into segments of one fate.
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float, Int
 
+from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, isotropic_measure
 from levyjax.solvers.motion import (
     Ends,
@@ -24,6 +26,7 @@ from levyjax.solvers.motion import (
     at_rest,
     displaced,
     gauge_along,
+    jump_maps,
     linear_motion,
     linearised,
     modes_of,
@@ -69,14 +72,14 @@ class Rays:
 def jump_rays(problem: Any, most: int) -> Rays:
     """The rays of a problem's noise, at most about `most` of them where they stand for a continuum."""
     noise = problem.noise.driver if isinstance(problem.noise, StateDependent) else problem.noise
-    measure: Any = noise.spectral_measure()
+    measure: Any = measure_of(noise)
     if isinstance(noise, Rotational) and measure.directions.shape[1] > most:
-        measure = isotropic_measure(noise.alpha, noise.scale, most)
+        measure = interpreted(partial(isotropic_measure, most=most))(noise.alpha, noise.scale)
     directions = np.asarray(measure.directions)
     weights, alpha = (np.broadcast_to(np.asarray(one, float), directions.shape[1:]) for one in measure[1:3])
-    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))
+    maps = np.asarray(jump_maps(problem))
     if len(maps) == 1:
-        return Rays(directions, weights, alpha, None, measure.replicates)
+        return Rays(directions, weights, alpha, None, int(measure.replicates))
     maps = maps[:: max(len(maps) * directions.shape[1] // _MOVING_RAYS, 1)]
     count = len(maps)
     return Rays(
@@ -86,6 +89,12 @@ def jump_rays(problem: Any, most: int) -> Rays:
         np.repeat(maps, directions.shape[1], axis=0),
         count,
     )
+
+
+@interpreted
+def measure_of(noise: Any) -> Any:
+    """The noise's spectral measure."""
+    return noise.spectral_measure()
 
 
 class Jumps:
@@ -101,7 +110,7 @@ class Jumps:
         if self.rays.maps is None:
             return state
         epsilon = float(getattr(self.problem.dynamics, "epsilon", 0.0))
-        return state._replace(v=jnp.asarray((1 / self.rays.maps[ray].T - epsilon) ** 2))
+        return state._replace(v=(1 / self.rays.maps[ray].T - epsilon) ** 2)
 
     def states(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Any:
         """The states right after jumps of these lengths."""
@@ -110,12 +119,12 @@ class Jumps:
 
     def kicked(self, state: Any, amount: Float[np.ndarray, "d n"]) -> Any:
         """The states after jumps of A L from these ones."""
-        state = jax.tree.map(lambda leaf: jnp.asarray(padded_to(np.asarray(leaf), 64)), state)
-        moved = _kicked(self.problem, self.solver, state, jnp.asarray(padded_to(amount, 64)))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:, : amount.shape[1]], moved)
+        state = jax.tree.map(lambda leaf: padded_to(np.asarray(leaf), 64), state)
+        moved = _kicked(self.problem, self.solver, state, padded_to(amount, 64))
+        return jax.tree.map(lambda leaf: leaf[:, : amount.shape[1]], moved)
 
 
-@jax.jit
+@interpreted
 def _kicked(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
     if isinstance(problem.noise, StateDependent) and problem.noise.kind == "marcus":
         amount = problem.noise.flow(state.x, amount) - state.x
@@ -190,25 +199,25 @@ class Wells:
         """The rest point itself, by Newton's steps; the point as it is where these lead away."""
         near = point
         for _ in range(_NEWTON):
-            slope, curvature = (np.asarray(part) for part in _expansion(self.problem.landscape, jnp.asarray(near)))
+            slope, curvature = _expansion(self.problem.landscape, near)
             near = near - np.linalg.lstsq(curvature, slope, rcond=1e-10)[0]
         close = np.isfinite(near).all() and np.linalg.norm(near - point) < _SAME * self.size
         return near if close else point
 
     def _holds(self, point: Float[np.ndarray, " d"]) -> bool:
         """Whether what comes close to a rest point stays there: it is no saddle, and no point of a flat valley."""
-        curvatures = np.linalg.eigvalsh(np.asarray(_expansion(self.problem.landscape, jnp.asarray(point))[1]))
+        curvatures = np.linalg.eigvalsh(_expansion(self.problem.landscape, point)[1])
         return bool(curvatures.min() > 1e-6 * np.abs(curvatures).max())
 
 
-@jax.jit
+@interpreted
 def _expansion(landscape: Any, point: Any) -> tuple[Any, Any]:
     """Gradient and Hessian."""
     matrix = jax.jacfwd(landscape.gradient)(point)
     return landscape.gradient(point), (matrix + matrix.T) / 2
 
 
-@jax.jit
+@interpreted
 def _faces(basin: Any, origin: Any, points: Any) -> Any:
     return basin.face(origin, points)
 
@@ -245,10 +254,10 @@ class Tracer:
         leaves = fate == Fate.LEAVES
         if leaves.any():
             # the face as seen from the landscape's minimum, the same for all wells
-            origin = jnp.asarray(self.jumps.problem.landscape.minimum)
+            origin = self.jumps.problem.landscape.minimum
             points = ends.point[:, leaves]
             padded = padded_to(points, 64)
-            face[leaves] = np.asarray(_faces(self.jumps.problem.basin, origin, jnp.asarray(padded)))[: points.shape[1]]
+            face[leaves] = _faces(self.jumps.problem.basin, origin, padded)[: points.shape[1]]
         if stuck.any() and not last:
             again = self.labels(self._beside(ends.point[:, stuck], well[stuck]), True)
             fate[stuck], well[stuck], face[stuck] = again
@@ -307,7 +316,7 @@ def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: i
 
 def _straight_ways(problem: Any, jumps: Jumps, size: float) -> tuple[float, float]:
     """The least and the greatest length of a jump straight to the boundary, over rays that reach it."""
-    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))
+    maps = np.asarray(jump_maps(problem))
     maps = np.median(maps, axis=0)
     vectors = np.where(np.isfinite(maps), maps, 1.0)[:, None] * jumps.rays.directions
     norms = np.linalg.norm(vectors, axis=0)
@@ -318,14 +327,14 @@ def _straight_ways(problem: Any, jumps: Jumps, size: float) -> tuple[float, floa
 
 def basin_size(problem: Any, rays: Rays) -> float:
     """About how far the boundary is from the minimum, along the noise's rays and others."""
-    origin = jnp.asarray(problem.landscape.minimum)
+    origin = np.asarray(problem.landscape.minimum)
     units = [rays.directions / np.maximum(np.linalg.norm(rays.directions, axis=0), 1e-300)]
     dimension = len(origin)
     if dimension > 1:
         units += [np.eye(dimension), -np.eye(dimension)]
         draws = np.random.default_rng(0).normal(size=(dimension, 64))
         units.append(draws / np.linalg.norm(draws, axis=0))
-    gauge = np.asarray(gauge_along(problem.basin, origin, jnp.asarray(np.concatenate(units, axis=1))))
+    gauge = gauge_along(problem.basin, origin, np.concatenate(units, axis=1))
     gauge = gauge[(gauge > 0) & np.isfinite(gauge)]
     return float(1 / gauge.max()) if gauge.size else 1.0
 
@@ -423,7 +432,7 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
     They depend neither on the noise level nor, as lengths, on the tail index: a sweep over those looks once.
     """
     solver = solver if isinstance(solver, Euler | Tamed | Iteration) else None
-    moving = rays is None and len(np.asarray(problem.dynamics.jump_maps(problem.noise))) > 1
+    moving = rays is None and len(np.asarray(jump_maps(problem))) > 1
     motion = None if moving or isinstance(problem.noise, StateDependent) else linear_motion(problem, solver)
     rays = rays or jump_rays(problem, _TRACED_RAYS if motion is None else _LINEAR_RAYS)
     sampled = motion is None and len(problem.landscape.minimum) > _FOLLOWED_DIMENSIONS
@@ -482,9 +491,9 @@ def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
     gauge = _straight(problem, rays)
     leave = np.flatnonzero((gauge > 0) & (rays.directions != 0).any(axis=0))
     way = 1 / gauge[leave]
-    origin = jnp.asarray(problem.landscape.minimum)
+    origin = np.asarray(problem.landscape.minimum)
     beyond = motion.origin[:, None] + rays.directions[:, leave] * way * 1.001
-    face = np.asarray(_faces(problem.basin, origin, jnp.asarray(beyond)))
+    face = _faces(problem.basin, origin, beyond)
     zero = np.zeros(len(leave))
     back = Segments(leave, zero, way, *(np.full(len(leave), one) for one in (int(Fate.RETURNS), 0, -1)), zero)
     out = Segments(leave, way, zero + np.inf, *(np.full(len(leave), one) for one in (int(Fate.LEAVES), -1)), face, zero)
@@ -518,11 +527,11 @@ def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: n
 
 def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
     """The gauge of each ray; of a Marcus jump, that of the way that it takes."""
-    origin = jnp.asarray(problem.landscape.minimum)
+    origin = np.asarray(problem.landscape.minimum)
     if isinstance(problem.noise, StateDependent):
-        return np.asarray(problem.noise.way_out(problem.basin, origin, jnp.asarray(rays.directions))[1])
-    maps = rays.maps.T if rays.maps is not None else np.asarray(problem.dynamics.jump_maps(problem.noise))[0][:, None]
-    return np.asarray(gauge_along(problem.basin, origin, jnp.asarray(maps * rays.directions)))
+        return np.asarray(problem.noise.way_out(problem.basin, jnp.asarray(origin), jnp.asarray(rays.directions))[1])
+    maps = rays.maps.T if rays.maps is not None else np.asarray(jump_maps(problem))[0][:, None]
+    return gauge_along(problem.basin, origin, maps * rays.directions)
 
 
 def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,15 @@ from jaxtyping import Array, Float
 from levyjax.arrays import as_matrix, column, concrete
 from levyjax.basins import Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
+from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, require_process
-from levyjax.solvers.motion import flow_reach, kept_by_descent, linear_motion
+from levyjax.solvers.motion import flow_reach, jump_maps, kept_by_descent, linear_motion
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _SAMPLE = 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class ExitRays:
+class ExitRays(NamedTuple):
     """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,)."""
 
     directions: Array
@@ -31,9 +31,10 @@ class ExitRays:
 
     def contributions(self, level: Any) -> Array:
         """The rate of exits along each ray, at a noise level (one for each ray where that depends on alpha)."""
+        xp: Any = np if isinstance(self.gauge, np.ndarray) else jnp
         leads_out = self.gauge > 0
-        reach = level * jnp.where(leads_out, self.gauge, 1)  # so that no derivative is taken of 0^alpha
-        return self.weights * jnp.where(leads_out, reach**self.alpha, 0)
+        reach = level * xp.where(leads_out, self.gauge, 1)  # so that no derivative is taken of 0^alpha
+        return self.weights * xp.where(leads_out, reach**self.alpha, 0)
 
 
 def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
@@ -99,7 +100,7 @@ def _is_carried(problem: EscapeProblem) -> bool:
         noise: Any = problem.noise
         directions = noise.spectral_measure().directions
         some = np.asarray(directions)[:, :: -(-directions.shape[1] // _SAMPLE)]
-        maps = np.asarray(problem.dynamics.jump_maps(noise))[0][:, None]
+        maps = np.asarray(jump_maps(problem))[0][:, None]
         straight = np.asarray(problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray(maps * some)))
         flowing = flow_reach(problem, some)
     return bool((np.abs(flowing - straight) > 1e-6 * straight.max()).any())
@@ -111,7 +112,7 @@ def _own_rays(problem: EscapeProblem) -> ExitRays:
         raise ValueError(
             "The gauge formula is for basins that rays leave once and for all; `predict` knows first passages."
         )
-    return exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+    return exit_rays(problem, jump_maps(problem))
 
 
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRays:
@@ -137,6 +138,12 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRa
     weights, alpha = measure.weights / maps.shape[0], measure.alpha
     tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
     return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates)
+
+
+@interpreted
+def found_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRays:
+    """`exit_rays` as NumPy arrays."""
+    return exit_rays(problem, maps)
 
 
 def closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> float | None:

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from levyjax.arrays import cast, column
 from levyjax.basins import Attraction
+from levyjax.interpret import interpreted
 from levyjax.landscapes import (
     AsymmetricValley,
     DoubleWell,
@@ -194,7 +195,7 @@ def _measured(landscape: Any, basin: Any) -> _Probe:
     return _Probe(rise, along, off, rest[0], pull, hessian, beyond)
 
 
-_compiled = jax.jit(_measured)
+_compiled = interpreted(_measured)
 
 
 def _tested(hessian: Array) -> Array:

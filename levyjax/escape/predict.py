@@ -15,7 +15,7 @@ from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import look_out, modes_at
-from levyjax.escape.gauge import closed_form, exit_rays
+from levyjax.escape.gauge import closed_form, found_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
@@ -23,7 +23,7 @@ from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit,
 from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
 from levyjax.solvers import Iteration, Solver
-from levyjax.solvers.motion import linear_motion
+from levyjax.solvers.motion import jump_maps, linear_motion
 
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
@@ -104,7 +104,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     if error > MAX_ERROR * rate:
         limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
     limits += ends.doubts()
-    notes = _adam_reasons(problem, problem.dynamics.jump_maps(problem.noise)) + ends.notes()
+    notes = _adam_reasons(problem, jump_maps(problem)) + ends.notes()
     if np.min(np.asarray(problem.noise.alpha)) < 1:
         notes.append(
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
@@ -128,7 +128,7 @@ def _limits(problem: EscapeProblem, solver: Solver | None, ends: Ends, kappa: fl
     if kappa == 0:
         return [NO_DRIFT]
     if ends.outlook.plain and not isinstance(problem.noise, StateDependent):
-        rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+        rays = found_rays(problem, jump_maps(problem))
         if reasons := saddle_reasons(problem, rays, _noise_level(problem, solver, rays.alpha), rate):
             return reasons
     return limit_reasons(kappa, ends.bias(), ends.chain)
@@ -138,10 +138,10 @@ def _gauge_formula(
     problem: EscapeProblem, solver: Solver | None, slowest: float
 ) -> tuple[float, float, dict[str, float], float]:
     """Rate, its error, the faces and kappa where the jumps that leave are those that lie outside."""
-    maps = problem.dynamics.jump_maps(problem.noise)
-    rays = exit_rays(problem, maps)
+    maps = jump_maps(problem)
+    rays = found_rays(problem, maps)
     level = _noise_level(problem, solver, rays.alpha)
-    parts = np.asarray(rays.contributions(level))
+    parts = rays.contributions(level)
     rate, error = float(parts.sum()), 0.0
     closed = closed_form(problem, maps)
     if closed is not None:

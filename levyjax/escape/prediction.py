@@ -1,6 +1,7 @@
 """What a prediction says, and the parts of it that every kind of noise shares."""
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from levyjax.datasets import Labelled, along
 from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
+from levyjax.interpret import interpreted
 from levyjax.solvers import Solver
 from levyjax.solvers.motion import linearised, modes_of
 
@@ -76,10 +78,15 @@ def crossing_reason(problem: EscapeProblem) -> str:
 
 def face_shares(problem: EscapeProblem, rays: ExitRays, parts: np.ndarray) -> dict[str, float]:
     """The probability of leaving through each face, from the rate along each ray."""
-    origin = jnp.asarray(problem.landscape.minimum)
-    leaving = rays.gauge > 0
-    beyond = column(origin, rays.directions) + rays.directions * jnp.where(leaving, 1.001 / rays.gauge, 0)
-    names = problem.basin.face_names(problem.dimension)
-    face = np.asarray(problem.basin.face(origin, beyond))
+    names, leaving = problem.basin.face_names(problem.dimension), np.asarray(rays.gauge) > 0
+    face = _faces(problem.basin, problem.landscape.minimum, rays)
     shares = np.bincount(face, weights=np.where(leaving, parts, 0.0), minlength=len(names))
     return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
+
+
+@interpreted
+def _faces(basin: Any, origin: Any, rays: ExitRays) -> Any:
+    """Through which face each ray leaves."""
+    origin = jnp.asarray(origin)
+    beyond = column(origin, rays.directions) + rays.directions * jnp.where(rays.gauge > 0, 1.001 / rays.gauge, 0)
+    return basin.face(origin, beyond)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int32
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
 from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
+from levyjax.interpret import interpreted
 from levyjax.random import Counter
 
 
@@ -73,7 +74,7 @@ class EscapeProblem:
                 raise ValueError(f"{sizes[0][0]} has {sizes[0][1]} coordinates but {name} has {size}.")
         with jax.enable_x64(True):
             for name, point in (("minimum", self.landscape.minimum), ("start", self.start)):
-                if point is not None and not bool(self.basin.contains(jnp.asarray(point))):
+                if point is not None and not bool(contains(self.basin, point)):
                     raise ValueError(f"The {name} {np.asarray(point).tolist()} is not inside the basin.")
             check_landscape(self.landscape, self.basin)
 
@@ -81,6 +82,12 @@ class EscapeProblem:
     def dimension(self) -> int:
         """d."""
         return np.shape(self.noise.scale)[0]
+
+
+@interpreted
+def contains(basin: Any, x: Float[Array, "d *batch"]) -> Any:
+    """Whether points are inside, (*batch,)."""
+    return basin.contains(x)
 
 
 @pytree
@@ -114,6 +121,6 @@ def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
     return np.asarray(_face(problem.basin, origin, jnp.asarray(x)))
 
 
-@jax.jit
+@interpreted
 def _face(basin: Any, origin: Array, x: Array) -> Array:
     return basin.face(origin, x.T)

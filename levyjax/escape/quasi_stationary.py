@@ -32,13 +32,13 @@ from jaxtyping import Array, Bool, Float, Int32
 from levyjax.arrays import add_to, as_matrix, cast, column, jit, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.datasets import Labelled
-from levyjax.escape.gauge import exit_rays
+from levyjax.escape.gauge import found_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, first_counter, run_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 from levyjax.solvers.limits import require_resolution
-from levyjax.solvers.motion import flow_reach, kept_by_descent
+from levyjax.solvers.motion import flow_reach, jump_maps, kept_by_descent
 from levyjax.stable import tail_constant
 
 _FLOOR = 0.1  # of the way to the boundary: exits by shorter jumps are counted
@@ -151,7 +151,7 @@ def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends si
         return None
     if not has_jumps(problem.noise):
         return None
-    rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise)[:1])  # +A_j for every j, then -A_j
+    rays = found_rays(problem, jump_maps(problem)[:1])  # +A_j for every j, then -A_j
     straight = np.asarray(rays.gauge) if measured else np.zeros(rays.gauge.shape)
     columns = np.asarray(as_matrix(problem.noise.scale))
     flowing = np.maximum(flow_reach(problem, np.concatenate([columns, -columns], axis=1)), straight)
@@ -167,7 +167,7 @@ def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
         solver = solver.prepare(problem)
         basin, limit = _chords(problem, solver), None
         if basin is not None and (isinstance(problem.noise, Rotational) or problem.dimension > ALL_RAYS):
-            rays = exit_rays(problem, problem.dynamics.jump_maps(problem.noise))
+            rays = found_rays(problem, jump_maps(problem))
             limit = float(rays.contributions(float(problem.noise_level)).sum())
         return System(problem, solver, basin, limit, _overshoots(problem, basin is not None))
 

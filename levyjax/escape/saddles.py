@@ -3,16 +3,15 @@
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import column
 from levyjax.basins import Attraction, Sublevel
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import MAX_BIAS
+from levyjax.interpret import interpreted
 from levyjax.stable import tail_constant
 
 _AT_REST = 0.02  # of the gradient that the curvature at the minimum would make so far out: below it b is a saddle
@@ -82,26 +81,25 @@ def saddle_reasons(problem: EscapeProblem, rays: ExitRays, level: Any, rate: flo
 def _growth(problem: EscapeProblem, directions: Float[Array, "d rays"], gauge: Float[Array, " rays"]) -> np.ndarray:
     """The growth rate of what leads away from the saddle that each ray's end belongs to; 0 where there is none."""
     landscape = problem.landscape
-    origin = column(jnp.asarray(landscape.minimum), directions)
-    away = directions / gauge
-    points, growth = origin + away, np.zeros(gauge.shape[0])
+    away = np.asarray(directions) / np.asarray(gauge)
+    points, growth = np.asarray(landscape.minimum)[:, None] + away, np.zeros(gauge.shape[0])
     if isinstance(problem.basin, Attraction):
-        points, resting = problem.basin.saddle(points), np.ones(gauge.shape[0], bool)
+        points, resting = np.asarray(problem.basin.saddle(jnp.asarray(points))), np.ones(gauge.shape[0], bool)
     else:
-        resting = np.asarray(_at_rest(landscape, points, away))
+        resting = _at_rest(landscape, points, away)
     if resting.any():
-        curvatures = np.asarray(_curvatures(landscape, points[:, resting]))
+        curvatures = _curvatures(landscape, points[:, resting])
         growth[resting] = np.maximum(-np.linalg.eigvalsh(curvatures)[:, 0], 0)
     return growth
 
 
-@jax.jit
+@interpreted
 def _at_rest(landscape: Any, points: Float[Array, "d n"], away: Float[Array, "d n"]) -> Bool[Array, " n"]:
     """Whether the drift vanishes at points that lie so far away from the minimum."""
     slope, pull = landscape.gradient(points), landscape.hessian() @ away
     return (slope**2).sum(axis=0) < _AT_REST**2 * (pull**2).sum(axis=0)
 
 
-@jax.jit
+@interpreted
 def _curvatures(landscape: Any, points: Float[Array, "d n"]) -> Float[Array, "n d d"]:
     return jax.vmap(jax.jacfwd(landscape.gradient), in_axes=1)(points)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from levyjax.arrays import column
 from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import SGD, Kick
+from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.random import Counter
 from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
@@ -114,24 +115,42 @@ def displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
 
 def at_rest(problem: Any, points: Any) -> Any:
     """The optimizer at rest at these points (d, *batch)."""
-    return problem.dynamics.rest(jnp.asarray(points), problem.noise)
+    return _at_rest(problem.dynamics, problem.noise, points)
 
 
-def _flat(state: Any) -> Array:
-    return jnp.concatenate(list(state))
+@interpreted
+def _at_rest(dynamics: Any, noise: Any, points: Any) -> Any:
+    return dynamics.rest(jnp.asarray(points), noise)
 
 
-def _like(rest: Any, flat: Array) -> Any:
+def jump_maps(problem: Any) -> Any:
+    """What multiplies a jump of A L on its way into x at rest, (samples, d)."""
+    if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
+        return problem.dynamics.jump_maps(problem.noise)  # it may draw samples
+    return _jump_maps(problem.dynamics, problem.noise)
+
+
+@interpreted
+def _jump_maps(dynamics: Any, noise: Any) -> Any:
+    return dynamics.jump_maps(noise)
+
+
+def _flat(state: Any) -> Any:
+    parts = list(state)
+    return np.concatenate(parts) if all(isinstance(part, np.ndarray) for part in parts) else jnp.concatenate(parts)
+
+
+def _like(rest: Any, flat: Any) -> Any:
     rows = np.cumsum([leaf.shape[0] for leaf in rest])[:-1].tolist()
-    return type(rest)(*jnp.split(flat, rows))
+    return type(rest)(*(np.split if isinstance(flat, np.ndarray) else jnp.split)(flat, rows))
 
 
 def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
     """Minus the derivative of the state's velocity at rest at a point; of a step, its derivative itself."""
-    return np.asarray(_derivative(problem, solver, jnp.asarray(point)))
+    return _derivative(problem, solver, np.asarray(point))
 
 
-@jax.jit
+@interpreted
 def _derivative(problem: Any, solver: Any, point: Array) -> Array:
     rest = at_rest(problem, point)
     rest = _off_zero(rest)
@@ -154,7 +173,7 @@ def _velocity(problem: Any, state: Any) -> Array:
     return _flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
 
 
-@jax.jit
+@interpreted
 def _velocities(problem: Any, flats: Array) -> Array:
     """Of states (n, states)."""
     rest = at_rest(problem, jnp.asarray(problem.landscape.minimum))
@@ -279,7 +298,7 @@ def _to_point(matrix: np.ndarray) -> _ToPoint:
     return _ToPoint(place, *_split(np.take_along_axis(matrix, place.T, axis=1).T))
 
 
-@jax.jit
+@interpreted
 def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
     """Gauge and face of linear paths (rays,), at each of the times: (times, rays)."""
 
@@ -291,7 +310,7 @@ def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factor
     return lax.map(look, factors)
 
 
-@jax.jit
+@interpreted
 def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> Array:
     """The largest gauge of linear paths (rays,) over the times."""
 
@@ -302,7 +321,7 @@ def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, fa
     return lax.scan(look, jnp.zeros_like(amplitudes[0][0]), factors)[0]
 
 
-@jax.jit
+@partial(interpreted, calls=_ROUNDS * _PARTS)
 def _looks(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
     """The same at times of each path's own: factors (n, rays)."""
     return _gauge_and_face(basin, origin, _real_part(to_point, amplitudes, factors))
@@ -362,14 +381,14 @@ class LinearMotion:
     def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
         """The states after these times, one for each."""
         flat = np.real(self.modes.from_modes @ (self._amplitudes(state) * self._factors(times)))
-        return jax.tree.map(np.asarray, _like(state, jnp.asarray(self.rest[:, None] + flat)))
+        return _like(state, self.rest[:, None] + flat)
 
     def reaches(self, state: Any) -> Reaches:
         """From states about rest, fields (d, paths): how far out their paths come, and when."""
         amplitudes = self._amplitudes(state)
         count = amplitudes.shape[1]
         padded = _split(padded_to(amplitudes, 64))
-        origin, basin = jnp.asarray(self.origin), self.problem.basin
+        origin, basin = self.origin, self.problem.basin
         factors = _split(padded_to(self._factors(self.times), 64).T)
         gauge, face = (
             np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, self._to_point, padded, factors)
@@ -400,7 +419,7 @@ class LinearMotion:
             values = []
             for times in looks:
                 factors = _split(self._factors(padded_to(times, width)))
-                one, face = _looks(self.problem.basin, jnp.asarray(self.origin), self._to_point, padded, factors)
+                one, face = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
                 one, face = np.asarray(one)[: len(paths)], np.asarray(face)[: len(paths)]
                 better = one > best
                 best, when, side = (
@@ -421,7 +440,7 @@ class LinearMotion:
         found = []
         for first in range(0, amplitudes.shape[1], _PATHS):
             padded = _split(padded_to(amplitudes[:, first : first + _PATHS], 64))
-            found.append(_furthest(self.problem.basin, jnp.asarray(self.origin), self._to_point, padded, factors))
+            found.append(_furthest(self.problem.basin, self.origin, self._to_point, padded, factors))
         return np.concatenate(found)[: amplitudes.shape[1]] > 1
 
     def follow(self, state: Any) -> Ends:
@@ -449,7 +468,7 @@ def is_linear(problem: Any, solver: Any) -> bool:
     moves = [True, *(not np.asarray(leaf).any() for leaf in rest[1:])]
     size = np.concatenate([np.full(leaf.shape, float(one)) for leaf, one in zip(rest, moves, strict=True)])
     moved = [center + draw * size for draw in draws] + [center + draw * size / 2 for draw in draws]
-    values = np.asarray(_velocities(problem, jnp.asarray(np.stack([center, *moved]).T))).T
+    values = _velocities(problem, np.stack([center, *moved]).T).T
     whole, half = values[1:9] - values[0], values[9:] - values[0]
     scale = np.abs(whole).max(axis=0) + 1e-300
     return bool((np.abs(whole - 2 * half) <= 1e-9 * scale + 1e-12 * np.abs(values[0])).all())
@@ -485,8 +504,8 @@ class TracedMotion:
         if self.by_definition:
             reach = np.linalg.norm(parts, axis=0) / float(self.problem.basin.near)
         elif getattr(self.problem.basin, "star_shaped", True):
-            both = jnp.asarray(np.concatenate([parts, -parts], axis=1))
-            gauge = np.asarray(gauge_along(self.problem.basin, jnp.asarray(self.origin), both))
+            both = np.concatenate([parts, -parts], axis=1)
+            gauge = gauge_along(self.problem.basin, self.origin, both)
             reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
         return reach.reshape(2, -1).sum(axis=0)
 
@@ -507,7 +526,7 @@ class TracedMotion:
         fate, time, point, flat = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
         averages = flat[len(self.origin) :]
         averages[np.abs(averages) < 1e-100] = 0  # what `_off_zero` has made of 0
-        return Ends(fate, time, point, jax.tree.map(np.asarray, _like(self.rest, jnp.asarray(flat))))
+        return Ends(fate, time, point, _like(self.rest, flat))
 
     def _some(self, leaves: list[np.ndarray], stop: np.ndarray, stiff: bool) -> tuple[np.ndarray, ...]:
         width = stop.shape[0]
@@ -555,7 +574,7 @@ class TracedMotion:
         return self.follow(state, times).state
 
 
-@jax.jit
+@interpreted
 def gauge_along(basin: Any, origin: Array, directions: Array) -> Array:
     return basin.gauge(origin, directions)
 
