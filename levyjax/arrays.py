@@ -150,9 +150,11 @@ def add_to(high: Array, low: Array, amount: Array) -> tuple[Array, Array]:
     return high, low - (high - total)
 
 
-def as_matrix(operator: Any) -> Array:
+def as_matrix(operator: Any) -> Any:
     """The matrix (d, d) of a linear map held as its diagonal or as a matrix."""
-    return jnp.diag(jnp.asarray(operator)) if operator.ndim == 1 else jnp.asarray(operator)
+    if isinstance(operator, np.ndarray):
+        return np.diag(operator) if operator.ndim == 1 else operator
+    return jnp.diag(operator) if operator.ndim == 1 else operator
 
 
 def cast(tree: T, dtype: Any) -> T:
@@ -160,6 +162,8 @@ def cast(tree: T, dtype: Any) -> T:
 
     def leaf(value: Any) -> Any:
         floating = isinstance(value, float) or jnp.issubdtype(getattr(value, "dtype", np.int32), jnp.floating)
+        if not isinstance(value, jax.Array):
+            value = np.asarray(value, dtype) if floating else np.asarray(value)
         return jnp.asarray(value, dtype) if floating else jnp.asarray(value)
 
     return jax.tree.map(leaf, tree)

@@ -184,7 +184,7 @@ def run_chunks(
     max_steps = MAX_STEPS - 1 if max_steps is None else min(max_steps, MAX_STEPS - 1)
     rows = jax.eval_shape(lambda process: process.record(process.start()), process).shape[0]
     widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size, narrowing)
-    words = tuple(jnp.asarray(word, jnp.uint32) for word in run_key(key))
+    words = tuple(np.asarray(word, np.uint32) for word in run_key(key))
     block = _limits(mesh).block if narrowing else Block()
     advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]), block=block)
     on_progress, ends = on_progress or (lambda _: None), None
@@ -220,7 +220,7 @@ def _run_chunk(
     on_progress: Callable[[int], None],
     keep_partial: bool,
 ) -> Ends:
-    state = jax.block_until_ready(advance(state, jnp.int32(0))[2])  # compiles, starts
+    state = jax.block_until_ready(advance(state, np.int32(0))[2])  # compiles, starts
     began = time.perf_counter()
     state, lane_blocks, interrupted = _finish(advance, state, count, on_progress, keep_partial)
     seconds = time.perf_counter() - began
@@ -240,7 +240,7 @@ def _finish(
     try:
         while ended < count:
             began = time.perf_counter()
-            spent, running, moved = advance(state, jnp.int32(min(blocks, most)))
+            spent, running, moved = advance(state, np.int32(min(blocks, most)))
             ended_now = int((np.asarray(moved.work.next) - np.asarray(running)).sum())
             state = moved
             lane_blocks += sum(np.asarray(spent).tolist())

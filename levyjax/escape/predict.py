@@ -20,10 +20,11 @@ from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, 
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
 from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
+from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
 from levyjax.solvers import Iteration, Solver
-from levyjax.solvers.motion import jump_maps, linear_motion
+from levyjax.solvers.motion import hessian_of, jump_maps, linear_motion
 
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
@@ -62,13 +63,9 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
     dynamics = problem.dynamics
     if not isinstance(dynamics, Adam) or dynamics.variant in ("corrected", "malladi"):
         return []
-    hessian_min = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).min())
+    hessian_min = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).min())
     v_max = float((1 / np.asarray(maps)).max())
-    origin = jnp.asarray(problem.landscape.minimum)
-    axes = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
-    gauge = problem.basin.gauge(origin, axes)
-    wall = column(origin, axes) + axes / jnp.where(gauge > 0, gauge, jnp.inf)
-    gap = float(jnp.max(problem.landscape.value(wall)) - problem.landscape.value(origin))
+    gap = float(_height(problem))
     limit = adam_noise_level_limit(hessian_min, v_max, float(dynamics.beta1), float(dynamics.beta2), gap)
     if float(problem.noise_level) <= limit:
         return []
@@ -76,6 +73,16 @@ def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> li
         f"Theorem 1's own condition for Adam, from the edge of this basin, holds only below noise_level = {limit:.2g} "
         f"(D9); the formula here does not need it."
     ]
+
+
+@interpreted
+def _height(problem: EscapeProblem) -> Array:
+    """How far F rises at most from the minimum to the boundary, along the axes."""
+    origin = jnp.asarray(problem.landscape.minimum)
+    axes = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
+    gauge = problem.basin.gauge(origin, axes)
+    wall = column(origin, axes) + axes / jnp.where(gauge > 0, gauge, jnp.inf)
+    return jnp.max(problem.landscape.value(wall)) - problem.landscape.value(origin)
 
 
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:

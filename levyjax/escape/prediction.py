@@ -13,7 +13,7 @@ from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
 from levyjax.solvers import Solver
-from levyjax.solvers.motion import linearised, modes_of
+from levyjax.solvers.motion import hessian_of, linearised, modes_of
 
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
@@ -62,7 +62,7 @@ def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
     if step_time is None:
         return []
     if isinstance(problem.dynamics, SGD):
-        product = float(np.linalg.eigvalsh(np.asarray(problem.landscape.hessian())).max()) * float(step_time)
+        product = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).max()) * float(step_time)
         if product >= 2:
             return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]
         return []

@@ -117,8 +117,8 @@ class ExitProcess:
 
 def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
     """Index of the face through which each exit point left, as seen from the minimum."""
-    origin = jnp.asarray(problem.landscape.minimum, jnp.result_type(float))
-    return np.asarray(_face(problem.basin, origin, jnp.asarray(x)))
+    origin = np.asarray(problem.landscape.minimum, jnp.result_type(float))
+    return _face(problem.basin, origin, np.asarray(x, origin.dtype))
 
 
 @interpreted

@@ -177,10 +177,10 @@ def has_jumps(noise: LevyNoise) -> bool:
 
 def split_by_columns(noise: LevyNoise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
-    columns = as_matrix(noise.scale)
-    reach = jnp.maximum(rays(columns), rays(-columns))
-    reach = jnp.where(reach > 0, reach, reach.max())  # a direction that leads nowhere: the others' scale
+    columns = np.asarray(as_matrix(noise.scale))
+    reach = np.maximum(rays(columns), rays(-columns))
+    reach = np.where(reach > 0, reach, reach.max())  # a direction that leads nowhere: the others' scale
     threshold = part / reach
-    alpha = jnp.asarray(noise.alpha, threshold.dtype)
+    alpha = np.asarray(noise.alpha, threshold.dtype)
     rates = 2 * tail_constant(alpha) / alpha * threshold**-alpha
     return JumpSplit(reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha))

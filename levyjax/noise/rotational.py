@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
+from levyjax.interpret import interpreted
 from levyjax.noise.base import JumpRays, JumpSplit, check_alpha, check_scale
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
@@ -52,11 +54,11 @@ class Rotational:
 
     def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
         dimension = self.scale.shape[0]
-        reach = rays(self.spectral_measure().directions).max(keepdims=True)
+        reach = rays(interpreted(type(self).spectral_measure)(self).directions).max(keepdims=True)
         threshold = part / reach
         rate = radial_tail_constant(self.alpha, dimension) * threshold**-self.alpha
         variance = small_jump_variance(self.alpha, dimension) * threshold ** (2 - self.alpha)
-        return JumpSplit(reach, rate, jnp.broadcast_to(variance, (dimension,)))
+        return JumpSplit(reach, rate, np.broadcast_to(np.asarray(variance), (dimension,)))
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
         direction = self.jump_direction(counter, jnp.zeros(counter.low.shape, jnp.int32), stream)

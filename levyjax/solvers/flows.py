@@ -16,8 +16,10 @@ from jaxtyping import Array, Bool, Float
 from levyjax.arrays import apply, as_matrix, column, settled, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
+from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.noise import has_jumps
+from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps
 from levyjax.solvers.small_jumps import (
     Groups,
     Turning,
@@ -80,22 +82,25 @@ def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*b
     return problem.basin.gauge(origin, offset)
 
 
-def farthest(problem: Any, vectors: Float[Array, "d n"]) -> Float[Array, " n"]:
+_outreach = partial(interpreted, calls=32)(outreach)
+
+
+def farthest(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
     """max(outreach(v), outreach(-v)): along v the boundary of a convex basin is at least s/this from depth s."""
-    origin = jnp.asarray(problem.landscape.minimum)
-    return jnp.maximum(problem.basin.gauge(origin, vectors), problem.basin.gauge(origin, -vectors))
+    gauges = gauge_along(problem.basin, problem.landscape.minimum, np.concatenate([vectors, -vectors], axis=1))
+    return gauges.reshape(2, -1).max(axis=0)
 
 
-def _size(parts: Array) -> Array:
+def _size(parts: np.ndarray) -> np.ndarray:
     """Of squares of spreads in several directions: the widest counts whole; all together bend the path a little."""
-    return jnp.maximum(parts.max(), parts.sum() / 4)
+    return np.maximum(parts.max(), parts.sum() / 4)
 
 
-def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> Array:
+def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> np.ndarray:
     """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
     sizes, axes = np.linalg.eigh(covariance)
     principal = axes * np.sqrt(np.maximum(sizes, 0))
-    return jnp.maximum(*(_size(farthest(problem, jnp.asarray(root)) ** 2) for root in (principal, principal @ axes.T)))
+    return np.maximum(*(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T)))
 
 
 def _rest(problem: Any, state: Any) -> Any:
@@ -263,7 +268,7 @@ class SteppedFlow(NamedTuple):
 
 def _columns(problem: Any) -> np.ndarray:
     """What one unit of each coordinate of L does to a point at rest, (d, d)."""
-    maps = np.asarray(problem.dynamics.jump_maps(problem.noise))[0]
+    maps = np.asarray(jump_maps(problem))[0]
     return float(problem.noise_level) * maps[:, None] * np.asarray(as_matrix(problem.noise.scale))
 
 
@@ -273,7 +278,7 @@ def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | Stepp
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
         diffusion = _widest(problem, columns * amounts @ columns.T)
     else:
-        diffusion = _size(farthest(problem, jnp.asarray(columns)) ** 2 * variances)
+        diffusion = _size(farthest(problem, columns) ** 2 * variances)
     linear = isinstance(problem.dynamics, SGD) and isinstance(problem.landscape, Quadratic | Flat)
     if linear:
         made = _linear_flow(problem, np.asarray(variances), diffusion)
@@ -283,7 +288,7 @@ def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | Stepp
 
 
 def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearFlow:
-    hessian = np.asarray(problem.landscape.hessian())
+    hessian = hessian_of(problem.landscape)
     on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
     decay, basis = np.linalg.eigh(hessian)
     if on_axes:
@@ -292,13 +297,13 @@ def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearF
     noise = _mode_noise(problem, columns, variances, decay)
     if isinstance(noise, Apart):
         spread = columns**2 @ variances / (2 * np.maximum(decay, 1e-300))
-        spread = _size(farthest(problem, jnp.asarray(basis)) ** 2 * spread)
+        spread = _size(farthest(problem, basis) ** 2 * spread)
     else:
         stationary = columns * variances @ columns.T / np.maximum(decay[:, None] + decay, 1e-300)
         spread = _widest(problem, basis @ stationary @ basis.T)
     return LinearFlow(
         None if on_axes else basis,
-        jnp.asarray(decay),
+        decay,
         noise,
         diffusion,
         _least_power(problem, spread, decay.min(), _SKIP_SPREAD),
@@ -335,12 +340,12 @@ def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
     dimension = len(made.decay)
     normals = np.random.default_rng(0).normal(size=(dimension, 1024))
     basis = np.eye(dimension) if made.basis is None else np.asarray(made.basis)
-    rays = jnp.asarray(np.concatenate([normals, np.eye(dimension), basis, -np.eye(dimension), -basis], axis=1))
-    gauge = outreach(problem, rays)
+    rays = np.concatenate([normals, np.eye(dimension), basis, -np.eye(dimension), -basis], axis=1)
+    gauge = _outreach(problem, rays)
     fastest = max(float(made.decay.max()), 1e-300)
     for time in np.geomspace(1e-3, 1e3, 31) / fastest:
-        moved = jnp.asarray(basis) @ (np.exp(-np.asarray(made.decay) * time)[:, None] * (basis.T @ rays))
-        if bool((outreach(problem, moved) > gauge * (1 + 1e-9)).any()):
+        moved = basis @ (np.exp(-np.asarray(made.decay) * time)[:, None] * (basis.T @ rays))
+        if bool((_outreach(problem, moved) > gauge * (1 + 1e-9)).any()):
             return False
     return True
 
@@ -458,7 +463,7 @@ def _linearity(problem: Any) -> tuple[float | None, float]:
     rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
     reach = problem.basin.gauge(minimum, rays)
     rays = rays[:, reach > 0] / reach[reach > 0]
-    hessian = problem.landscape.hessian()
+    hessian = hessian_of(problem.landscape)
 
     @functools.cache
     def departure(part: float) -> float:

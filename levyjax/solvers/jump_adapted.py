@@ -14,7 +14,7 @@ from levyjax.arrays import add_to, apply, column, concrete, freeze, parameter, p
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
-from levyjax.solvers.motion import flow_reach, kept_by_descent
+from levyjax.solvers.motion import at_rest, displaced, flow_reach, gauge_along, jump_maps, kept_by_descent
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
@@ -128,10 +128,10 @@ class JumpAdapted:
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         split = problem.noise.split(partial(_reach_of_jumps, problem), float(self.jump_part))
         rate = split.rates.sum()
-        shares = jnp.cumsum(split.rates) / jnp.where(rate > 0, rate, 1)
+        shares = np.cumsum(split.rates) / np.where(rate > 0, rate, 1)
         ends = None
         if problem.dimension == 1:
-            ends = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray([[-1.0, 1.0]]))
+            ends = gauge_along(problem.basin, problem.landscape.minimum, np.array([[-1.0, 1.0]]))
         flow = make_flow(problem, split.variances)
         layout = Layout(
             _least_depth(problem),
@@ -142,7 +142,7 @@ class JumpAdapted:
             split.variances,
             ends,
             flow,
-            jnp.asarray(max_time, float),
+            np.asarray(max_time, float),
         )
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
@@ -236,21 +236,21 @@ def _reach_of_jumps(problem: Any, rays: Float[Array, "d rays"]) -> Float[Array, 
 
     Where rays stand for a continuum, the flow is asked about some of them, for by how much it takes them further.
     """
-    maps = column(problem.dynamics.jump_maps(problem.noise)[0], jnp.zeros((1, 1)))
-    vectors = float(problem.noise_level) * rays
-    straight = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), maps * vectors)
+    maps = np.asarray(jump_maps(problem))[0][:, None]
+    vectors = float(problem.noise_level) * np.asarray(rays)
+    straight = gauge_along(problem.basin, problem.landscape.minimum, maps * vectors)
     if kept_by_descent(problem):
         return straight
     every = -(-rays.shape[1] // _FLOW_RAYS)
     some = np.arange(0, rays.shape[1], every)
-    flowing = jnp.asarray(flow_reach(problem, np.asarray(vectors)[:, some]))
+    flowing = flow_reach(problem, vectors[:, some])
     if every == 1:
-        return jnp.maximum(straight, flowing)
-    return straight * jnp.maximum(flowing.max() / straight[some].max(), 1)
+        return np.maximum(straight, flowing)
+    return straight * np.maximum(flowing.max() / straight[some].max(), 1)
 
 
 def _least_depth(problem: Any) -> float:
     """By whether a jump moves the point itself."""
-    rest = problem.dynamics.rest(jnp.asarray(problem.landscape.minimum), problem.noise)
-    moved = problem.dynamics.displace(rest, jnp.ones_like(rest.x))
-    return _LEAST_DEPTH if bool((moved.x != rest.x).any()) else _LEAST_DEPTH_OF_A_PUSH
+    rest = at_rest(problem, problem.landscape.minimum)
+    moved = displaced(problem, None, rest, np.ones_like(rest.x))
+    return _LEAST_DEPTH if bool((np.asarray(moved.x) != rest.x).any()) else _LEAST_DEPTH_OF_A_PUSH

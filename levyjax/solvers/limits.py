@@ -12,6 +12,7 @@ from levyjax.arrays import as_matrix
 from levyjax.dynamics import Kick, Momentum
 from levyjax.dynamics.base import IterationOnly
 from levyjax.random import Counter, first_counter, run_key
+from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps
 from levyjax.solvers.steps import Euler, Iteration, Tamed
 
 _LATE = np.uint32(1 << 31)  # steps, after which averages have settled
@@ -78,9 +79,9 @@ def require_stable(problem: Any, solver: Any) -> None:
 def _reaches(problem: Any) -> np.ndarray:
     """How far the basin reaches from the minimum down and up each axis, (2, d); inf where it has no end."""
     with jax.enable_x64(True):
-        minimum = jnp.asarray(problem.landscape.minimum, jnp.float64)
-        axes = jnp.eye(problem.dimension, dtype=jnp.float64)
-        gauges = np.stack([np.asarray(problem.basin.gauge(minimum, sign * axes)) for sign in (-1.0, 1.0)])
+        minimum = np.asarray(problem.landscape.minimum, np.float64)
+        axes = np.eye(problem.dimension)
+        gauges = gauge_along(problem.basin, minimum, np.concatenate([-axes, axes], axis=1)).reshape(2, -1)
     with np.errstate(divide="ignore"):
         return 1 / np.maximum(gauges, 0)
 
@@ -92,9 +93,9 @@ def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.n
     """
     dynamics, noise = problem.dynamics, problem.noise
     with jax.enable_x64(True):
-        curvature = np.diag(np.asarray(problem.landscape.hessian()))
+        curvature = np.diag(hessian_of(problem.landscape))
         slow = isinstance(dynamics, IterationOnly) or getattr(dynamics, "gradient_noise", "frozen") != "frozen"
-        factor = np.ones(1) if slow else np.median(np.asarray(dynamics.jump_maps(noise)), axis=0)
+        factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
     alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
     amount = float(problem.noise_level) * np.abs(np.asarray(as_matrix(noise.scale))) * factor[:, None]
     typical = (amount * dt ** (1 / alpha)).max(axis=1)

@@ -135,6 +135,12 @@ def _jump_maps(dynamics: Any, noise: Any) -> Any:
     return dynamics.jump_maps(noise)
 
 
+@interpreted
+def hessian_of(landscape: Any) -> Any:
+    """The Hessian at the minimum, (d, d)."""
+    return landscape.hessian()
+
+
 def _flat(state: Any) -> Any:
     parts = list(state)
     return np.concatenate(parts) if all(isinstance(part, np.ndarray) for part in parts) else jnp.concatenate(parts)
@@ -391,7 +397,8 @@ class LinearMotion:
         origin, basin = self.origin, self.problem.basin
         factors = _split(padded_to(self._factors(self.times), 64).T)
         gauge, face = (
-            np.asarray(part)[: len(self.times), :count] for part in _scan(basin, origin, self._to_point, padded, factors)
+            np.asarray(part)[: len(self.times), :count]
+            for part in _scan(basin, origin, self._to_point, padded, factors)
         )
         record = np.maximum.accumulate(gauge, axis=0)
         time, path = np.nonzero(np.diff(record, axis=0, prepend=0.0) > 0)
@@ -783,6 +790,10 @@ def flow_reach(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndar
     straight way to the boundary counts, too.
     """
     motion = LinearMotion(problem, None)
-    amount = jnp.asarray(vectors)
-    rest = at_rest(problem, jnp.repeat(jnp.asarray(motion.origin)[:, None], amount.shape[1], axis=1))
-    return motion.reaches(problem.dynamics.displace(rest, amount)).largest
+    rest = at_rest(problem, np.repeat(motion.origin[:, None], vectors.shape[1], axis=1))
+    return motion.reaches(_displaced(problem.dynamics, rest, vectors)).largest
+
+
+@interpreted
+def _displaced(dynamics: Any, state: Any, amount: Any) -> Any:
+    return dynamics.displace(state, amount)
