@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from scipy.linalg import expm, solve_continuous_lyapunov
 
-from levyjax.arrays import cast
+from levyjax.arrays import as_matrix, cast
 from levyjax.basins import Ball, Box, HalfSpace
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.escape import EscapeProblem, ExitCode, Plan, interval_reference, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational
-from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed, flows
+from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.solvers.limits import require_resolution, require_stable
+from levyjax.solvers.motion import jump_slopes, linearised
 from levyjax.solvers.steps import limited
 
 ALONG = [[1.0, 0.99], [0.99, 1.0]]  # diag(1.99, 0.01) turned by 45 degrees
@@ -115,7 +116,8 @@ class TestSmallJumpsOfSeveralModes:
         with jax.enable_x64(True):
             solver = JumpAdapted().prepare(problem)
             flow, variances = solver.layout.flow, np.asarray(solver.layout.variances)
-            system, spreads, _ = flows._linearise(problem)
+            system = linearised(problem, None, landscape.minimum)
+            spreads = jump_slopes(problem, landscape.minimum) @ (1e-3 * np.asarray(as_matrix(noise.scale)))
         n = len(system)
         for dtype, allowed in ((jnp.float64, 0.002), (jnp.float32, 0.005)):
             with jax.enable_x64(dtype == jnp.float64):

@@ -239,8 +239,8 @@ class Ends:
             return [f"{where}, where the noise-free flow leads after a jump would take too long to follow."]
         if sample.astray:
             return [
-                f"{where} {sample.count} jumps were followed: {100 * sample.astray:.2g}% as many as those that leave come "
-                "to rest elsewhere inside, leave by the flow or come back from outside, which is left out here."
+                f"{where} {sample.count} jumps were followed: {100 * sample.astray:.2g}% as many as those that leave "
+                "come to rest elsewhere inside, leave by the flow or come back from outside; that is left out here."
             ]
         if self.start[1] is not None:
             return [f"{where}, exits on the way from the start to the minimum are not worked out."]

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -19,7 +18,7 @@ from levyjax.dynamics import SGD, flow
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.noise import has_jumps
-from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps
+from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
 from levyjax.solvers.small_jumps import (
     Groups,
     Turning,
@@ -350,29 +349,6 @@ def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
     return True
 
 
-def _linearise(problem: Any) -> tuple[np.ndarray, np.ndarray, Callable[[Array], Array]]:
-    """-d(velocity)/d(state) and d(state)/d(unit of L) at rest, over all fields of the state, point first.
-
-    The third is the velocity itself, of a displacement from rest.
-    """
-    minimum = jnp.asarray(problem.landscape.minimum)
-    rest = problem.dynamics.rest(minimum, problem.noise)
-    flat, unflatten = jax.flatten_util.ravel_pytree(rest)
-
-    def velocity(vector: Array) -> Array:
-        state = unflatten(vector)
-        return jax.flatten_util.ravel_pytree(
-            problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise)
-        )[0]
-
-    def displaced(amount: Array) -> Array:
-        return jax.flatten_util.ravel_pytree(problem.dynamics.displace(rest, amount))[0]
-
-    scale = float(problem.noise_level) * np.asarray(as_matrix(problem.noise.scale))
-    spreads = np.asarray(jax.jacfwd(displaced)(0 * minimum)) @ scale
-    return -np.asarray(jax.jacfwd(velocity)(flat)), spreads, lambda offset: velocity(flat + offset)
-
-
 def _modes(system: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors; near critical damping, of a system that differs by one part in a thousand.
 
@@ -391,28 +367,28 @@ def _settled_laws(system: np.ndarray, rates: Float[np.ndarray, "n n axes"]) -> F
     return np.stack([(law + law.T) / 2 for law in laws], axis=-1)
 
 
-def _kept_law(
-    velocity: Callable[[Array], Array], system: np.ndarray, rates: np.ndarray, laws: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _kept_law(problem: Any, system: np.ndarray, rates: np.ndarray, laws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariances of the Gaussian law that keeps both under small jumps of these covariance rates.
 
     The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's.
     """
     half = np.random.default_rng(0).normal(size=(len(system), _DRAWS))
     half = np.linalg.solve(np.linalg.cholesky(half @ half.T / _DRAWS), half)
-    draws, average = np.concatenate([half, -half], axis=1), jax.jit(partial(_averages, velocity))
+    draws = np.concatenate([half, -half], axis=1)
     shift = np.zeros(len(system))
     for _ in range(_TURNS):
         offsets = _root(laws.sum(axis=-1)) @ draws + shift[:, None]
-        mean, slope = map(np.asarray, average(jnp.asarray(offsets)))
+        mean, slope = _averages(problem, offsets)
         shift, laws = shift - np.linalg.solve(slope, mean), _settled_laws(-slope, rates)
     return shift, laws
 
 
-def _averages(velocity: Callable[[Array], Array], offsets: Array) -> tuple[Array, Array]:
-    """The mean velocity and the mean slope."""
-    slopes = jax.vmap(jax.jacfwd(velocity), 1, 2)(offsets)
-    return jax.vmap(velocity, 1, 1)(offsets).mean(axis=1), slopes.mean(axis=2)
+@partial(interpreted, calls=_TURNS)
+def _averages(problem: Any, offsets: Array) -> tuple[Array, Array]:
+    """The mean velocity and the mean slope over displacements of the state from rest."""
+    moving = velocity_about(problem, problem.landscape.minimum)
+    slopes = jax.vmap(jax.jacfwd(moving), 1, 2)(offsets)
+    return jax.vmap(moving, 1, 1)(offsets).mean(axis=1), slopes.mean(axis=2)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -421,12 +397,14 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
-    system, spreads, velocity = _linearise(problem)
+    minimum = np.asarray(problem.landscape.minimum)
+    system = linearised(problem, None, minimum)
+    spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * np.asarray(as_matrix(problem.noise.scale)))
     values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
     slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
     dimension = problem.dimension
-    parts = [farthest(problem, jnp.asarray(part[:dimension])) for part in (np.real(vectors), np.imag(vectors))]
+    parts = [farthest(problem, part[:dimension]) for part in (np.real(vectors), np.imag(vectors))]
     rates = axis_covariances(spreads, variances, np.ndim(problem.noise.alpha) == 0)
     rates = rates * (variances[:1] if rates.shape[-1] == 1 else variances)
     laws = _settled_laws(system, rates) if slowest > 0 else 0 * rates
@@ -435,15 +413,15 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
     zone, most = _linearity(problem)
     shift = np.zeros(len(system))
     if spread <= most**2:
-        shift, laws = _kept_law(velocity, system, rates, laws)
+        shift, laws = _kept_law(problem, system, rates, laws)
     return SteppedFlow(
         np.stack([np.real(inverse), np.imag(inverse)]),
         np.stack([np.real(vectors), np.imag(vectors)]),
-        jnp.asarray(np.real(values)),
-        jnp.asarray(np.imag(values)),
+        np.real(values),
+        np.imag(values),
         parts[0] + parts[1],
         turning(values, vectors, laws),
-        jnp.asarray(shift),
+        shift,
         zone or _NONLINEAR_ZONE,
         diffusion,
         spread,
@@ -458,10 +436,10 @@ def _linearity(problem: Any) -> tuple[float | None, float]:
 
     The spread is that of the small jumps up to which a Gaussian law is close to theirs.
     """
-    minimum = jnp.asarray(problem.landscape.minimum)
-    rays = jnp.concatenate([jnp.eye(problem.dimension), -jnp.eye(problem.dimension)], axis=1)
-    rays = jnp.concatenate([rays, jnp.asarray(np.random.default_rng(0).normal(size=(problem.dimension, 64)))], axis=1)
-    reach = problem.basin.gauge(minimum, rays)
+    minimum = np.asarray(problem.landscape.minimum)
+    axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
+    rays = np.concatenate([axes, -axes, normals], axis=1)
+    reach = gauge_along(problem.basin, minimum, rays)
     rays = rays[:, reach > 0] / reach[reach > 0]
     hessian = hessian_of(problem.landscape)
 
@@ -469,11 +447,16 @@ def _linearity(problem: Any) -> tuple[float | None, float]:
     def departure(part: float) -> float:
         """The linearised gradient's largest relative error so far out."""
         expected = hessian @ (part * rays)
-        error = problem.landscape.gradient(minimum[:, None] + part * rays) - expected
+        error = _gradient(problem.landscape, minimum[:, None] + part * rays) - expected
         error, expected = (error**2).sum(axis=0), (expected**2).sum(axis=0)
-        return float(jnp.sqrt((error / jnp.where(expected > 0, expected, jnp.where(error > 0, 0, 1))).max()))
+        return float(np.sqrt((error / np.where(expected > 0, expected, np.where(error > 0, 0, 1))).max()))
 
     zones = [zone for zone, allowed in _LINEAR_ZONES if departure(zone) <= allowed]
     smooth = departure(_SMOOTH[0]) <= _SMOOTH[1]
     spreads = [spread for spread in (_SKIP_SPREAD, *_SPREADS) if departure(spread) * spread**3 <= _SKEWNESS]
     return (*zones, _NONLINEAR_ZONE if smooth else None)[0], (*spreads, _SPREADS[-1])[0]
+
+
+@partial(interpreted, calls=8)
+def _gradient(landscape: Any, points: Array) -> Array:
+    return landscape.gradient(points)

@@ -1,55 +1,25 @@
 """What a solver's numbers allow: steps that do not diverge, and coordinates that a dtype can tell apart."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.flatten_util
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from levyjax.arrays import as_matrix
-from levyjax.dynamics import Kick, Momentum
+from levyjax.dynamics import Momentum
 from levyjax.dynamics.base import IterationOnly
-from levyjax.random import Counter, first_counter, run_key
-from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps
+from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, linearised
 from levyjax.solvers.steps import Euler, Iteration, Tamed
 
-_LATE = np.uint32(1 << 31)  # steps, after which averages have settled
 # Rounding puts a mean off by 1% where it is a coarser part of the way to the boundary, or where it swallows the drift
 # of a step closer to the minimum than this part, if the drift acts for so much of a mean exit time.
 _FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
 
 
-class _Silent(NamedTuple):
-    """Noise of a given scale that does not come."""
-
-    scale: Any
-
-    def increment(self, counter: Counter, dt: Any, stream: int = 0) -> Array:
-        return jnp.zeros((self.scale.shape[0], 1), self.scale.dtype)
-
-
-def step_eigenvalues(problem: Any, dt: Any) -> np.ndarray:
-    """Eigenvalues of one explicit Euler step of this length at the minimum, long after the start."""
-    with jax.enable_x64(True):
-        dynamics, noise = problem.dynamics, _Silent(jnp.asarray(problem.noise.scale, jnp.float64))
-        rest = dynamics.rest(jnp.asarray(problem.landscape.minimum, jnp.float64)[:, None], noise)
-        flat, unflatten = jax.flatten_util.ravel_pytree(rest)
-        counter = first_counter(run_key(0), jnp.zeros(1, jnp.uint32))
-        kick = Kick(noise, jnp.float64(0), counter._replace(low=counter.low + _LATE), jnp.float64(dt))
-
-        def step(vector: Array) -> Array:
-            state = unflatten(vector)
-            moved = dynamics.sde_step(state, problem.landscape.gradient(state.x), kick)
-            return jax.flatten_util.ravel_pytree(moved)[0]
-
-        return np.linalg.eigvals(np.asarray(jax.jacfwd(step)(flat)))
-
-
 def _growth(problem: Any, dt: Any) -> float:
     """The largest factor by which a step multiplies what the flow itself does not let grow; 0 where it damps it."""
-    values = step_eigenvalues(problem, dt)
+    with jax.enable_x64(True):
+        values = np.linalg.eigvals(linearised(problem, Euler(dt), problem.landscape.minimum))
     grows = (np.abs(values) > 1 - 1e-9) & (np.real(values) < 1 - 1e-6)
     return float(np.abs(values[grows]).max(initial=0))
 

@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -177,6 +178,24 @@ def _off_zero(state: Any) -> Any:
 
 def _velocity(problem: Any, state: Any) -> Array:
     return _flat(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
+
+
+@interpreted
+def _drift(problem: Any, state: Any) -> Any:
+    return problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise)
+
+
+def velocity_about(problem: Any, point: Any) -> Callable[[Array], Array]:
+    """The state's velocity as a function of its displacement from rest at a point, all fields in one vector."""
+    rest = at_rest(problem, jnp.asarray(point))
+    return lambda offset: _velocity(problem, _like(rest, _flat(rest) + offset))
+
+
+@interpreted
+def jump_slopes(problem: Any, point: Array) -> Array:
+    """What one unit of the noise A L does to the state at rest at a point, (n, d)."""
+    rest = at_rest(problem, point)
+    return jax.jacfwd(lambda amount: _flat(problem.dynamics.displace(rest, amount)))(0 * point)
 
 
 @interpreted
@@ -539,19 +558,19 @@ class TracedMotion:
         width = stop.shape[0]
         leaves, stop = [padded_to(leaf, _LANES) for leaf in leaves], padded_to(stop, _LANES)  # one program
         watched = _Watch(
-            jnp.asarray(self.origin),
-            jnp.asarray(np.concatenate([np.asarray(leaf) for leaf in self.rest])),
+            self.origin,
+            np.concatenate([np.asarray(leaf) for leaf in self.rest]),
             _split(self.modes.to_modes),
-            jnp.asarray(self.reach),
-            jnp.asarray(self.sizes),
-            jnp.asarray(max(self.modes.slowest(), 1e-6 * self.modes.fastest(), 1e-300)),
-            jnp.asarray(self.modes.fastest()),
+            self.reach,
+            self.sizes,
+            np.asarray(max(self.modes.slowest(), 1e-6 * self.modes.fastest(), 1e-300)),
+            np.asarray(self.modes.fastest()),
         )
-        state = type(self.rest)(*map(jnp.asarray, leaves))
+        state = type(self.rest)(*leaves)
         if self.modes.step is None:
             found = _trace(self.problem, watched, state, stop, stiff, not self.kept, not self.by_definition)
         else:
-            found = _iterate(self.problem, self.solver, watched, state, stop, jnp.asarray(self.modes.step))
+            found = _iterate(self.problem, self.solver, watched, state, stop, np.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
         if self.by_definition:  # what comes to rest elsewhere was outside from the start
             away = np.isin(fate, (Fate.ELSEWHERE, Fate.BLOWS_UP)) & ~self._comes_back(point)
@@ -567,9 +586,7 @@ class TracedMotion:
         """How large each entry of the state becomes, for tolerances: the point as far as the basin reaches."""
         draws = np.random.default_rng(0).normal(size=(len(self.origin), 16))
         points = self.origin[:, None] + size * draws / np.linalg.norm(draws, axis=0)
-        moved = self.problem.dynamics.drift(
-            at_rest(self.problem, points), self.problem.landscape.gradient(jnp.asarray(points)), self.problem.noise
-        )
+        moved = _drift(self.problem, at_rest(self.problem, points))
         sizes = [np.full(self.origin.shape, size)]
         for leaf, rate in zip(self.rest[1:], moved[1:], strict=True):
             made = np.abs(np.asarray(rate)).max() / self.modes.fastest()

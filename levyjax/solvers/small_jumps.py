@@ -162,5 +162,5 @@ def turning(values: np.ndarray, vectors: np.ndarray, settled_laws: Float[np.ndar
     linked[np.arange(len(partner)), partner] = linked[partner, np.arange(len(partner))] = True
     groups = grouped(linked)
     swaps = (laws, laws[partner], laws[:, partner], laws[partner][:, partner])
-    decay, turn, basis = (jnp.asarray(np.array(part, np.float64)) for part in (decay, turn, basis))
+    decay, turn, basis = (np.array(part, np.float64) for part in (decay, turn, basis))
     return Turning(decay, turn, basis, groups, np.stack([groups.blocks(swap) for swap in swaps]))
