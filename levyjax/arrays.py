@@ -150,11 +150,15 @@ def add_to(high: Array, low: Array, amount: Array) -> tuple[Array, Array]:
     return high, low - (high - total)
 
 
-def as_matrix(operator: Any) -> Any:
+def as_matrix(operator: Any) -> Array:
     """The matrix (d, d) of a linear map held as its diagonal or as a matrix."""
-    if isinstance(operator, np.ndarray):
-        return np.diag(operator) if operator.ndim == 1 else operator
-    return jnp.diag(operator) if operator.ndim == 1 else operator
+    return jnp.diag(jnp.asarray(operator)) if operator.ndim == 1 else jnp.asarray(operator)
+
+
+def matrix_of(operator: Any) -> np.ndarray:
+    """`as_matrix` in NumPy, for what is worked out once."""
+    operator = np.asarray(operator)
+    return np.diag(operator) if operator.ndim == 1 else operator
 
 
 def cast(tree: T, dtype: Any) -> T:

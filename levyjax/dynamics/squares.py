@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import apply, as_matrix, cast, column, concrete, parameter
+from levyjax.arrays import apply, cast, column, concrete, matrix_of, parameter
 from levyjax.dynamics.base import Kick
 from levyjax.noise import Noise, Rotational, second_moment
 from levyjax.random import Counter, Stream
@@ -101,7 +101,7 @@ def _long_average(noise: Noise, gradient_noise: str, memory: float) -> Float[np.
         (LePage, Woodroofe and Zinn 1981).
     """
     generator = np.random.default_rng(0)
-    scale = np.asarray(as_matrix(noise.scale))
+    scale = matrix_of(noise.scale)
     alphas = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), scale.shape[1:])
     if gradient_noise == "gaussian" or (alphas == 2).all():
         covariance = scale @ scale.T * (1 if gradient_noise == "gaussian" else 2)

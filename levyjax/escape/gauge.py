@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import as_matrix, column, concrete
+from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
@@ -151,7 +151,7 @@ def closed_form(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> floa
     if not isinstance(problem.noise, Rotational) or maps.shape[0] > 1:
         return None
     alpha = float(problem.noise.alpha)
-    spread = np.diag(np.asarray(maps)[0]) @ np.asarray(as_matrix(problem.noise.scale))
+    spread = np.diag(np.asarray(maps)[0]) @ matrix_of(problem.noise.scale)
     minimum = np.asarray(problem.landscape.minimum)
     if isinstance(problem.basin, HalfSpace):
         normal = np.asarray(problem.basin.normal)

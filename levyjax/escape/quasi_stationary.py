@@ -29,7 +29,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import add_to, as_matrix, cast, column, jit, pytree
+from levyjax.arrays import add_to, cast, column, jit, matrix_of, pytree
 from levyjax.basins import Box, Sublevel
 from levyjax.datasets import Labelled
 from levyjax.escape.gauge import found_rays
@@ -153,7 +153,7 @@ def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends si
         return None
     rays = found_rays(problem, jump_maps(problem)[:1])  # +A_j for every j, then -A_j
     straight = np.asarray(rays.gauge) if measured else np.zeros(rays.gauge.shape)
-    columns = np.asarray(as_matrix(problem.noise.scale))
+    columns = matrix_of(problem.noise.scale)
     flowing = np.maximum(flow_reach(problem, np.concatenate([columns, -columns], axis=1)), straight)
     if (flowing <= straight * (1 + 1e-6)).all():
         return None

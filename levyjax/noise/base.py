@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import as_matrix, concrete, parameter
+from levyjax.arrays import concrete, matrix_of, parameter
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter
 from levyjax.stable import small_jump_variance, tail_constant
@@ -177,7 +177,7 @@ def has_jumps(noise: LevyNoise) -> bool:
 
 def split_by_columns(noise: LevyNoise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
-    columns = np.asarray(as_matrix(noise.scale))
+    columns = matrix_of(noise.scale)
     reach = np.maximum(rays(columns), rays(-columns))
     reach = np.where(reach > 0, reach, reach.max())  # a direction that leads nowhere: the others' scale
     threshold = part / reach

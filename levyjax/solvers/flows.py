@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import apply, as_matrix, column, settled, total
+from levyjax.arrays import apply, column, matrix_of, settled, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.interpret import interpreted
@@ -268,7 +268,7 @@ class SteppedFlow(NamedTuple):
 def _columns(problem: Any) -> np.ndarray:
     """What one unit of each coordinate of L does to a point at rest, (d, d)."""
     maps = np.asarray(jump_maps(problem))[0]
-    return float(problem.noise_level) * maps[:, None] * np.asarray(as_matrix(problem.noise.scale))
+    return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
 
 
 def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | SteppedFlow:
@@ -399,7 +399,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
     minimum = np.asarray(problem.landscape.minimum)
     system = linearised(problem, None, minimum)
-    spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * np.asarray(as_matrix(problem.noise.scale)))
+    spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
     values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
     slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())

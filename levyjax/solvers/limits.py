@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from levyjax.arrays import as_matrix
+from levyjax.arrays import matrix_of
 from levyjax.dynamics import Momentum
 from levyjax.dynamics.base import IterationOnly
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, linearised
@@ -67,7 +67,7 @@ def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.n
         slow = isinstance(dynamics, IterationOnly) or getattr(dynamics, "gradient_noise", "frozen") != "frozen"
         factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
     alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
-    amount = float(problem.noise_level) * np.abs(np.asarray(as_matrix(noise.scale))) * factor[:, None]
+    amount = float(problem.noise_level) * np.abs(matrix_of(noise.scale)) * factor[:, None]
     typical = (amount * dt ** (1 / alpha)).max(axis=1)
     if dynamics.noise_in_momentum:
         rate = dynamics.rate() if isinstance(dynamics, Momentum) else getattr(dynamics, "rates", lambda: (1 / dt,))()[0]
