@@ -363,7 +363,8 @@ class interpreted:
         leaves, structure = jax.tree.flatten(args)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self._function(*args)
-        key = structure, tuple((np.shape(leaf), np.result_type(leaf)) for leaf in leaves)
+        types = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        key = structure, types, jax.config.jax_enable_x64
         if key not in self._long:
             trace = self._compiled.trace(*args)
             types = trace.jaxpr.in_avals

@@ -151,6 +151,11 @@ def _norm(x: Array) -> Array:
     return jnp.sqrt((x**2).sum(axis=0))
 
 
+def _largest(x: Array) -> Array:
+    """Of the finite ones."""
+    return jnp.where(jnp.isfinite(x), x, 0).max()
+
+
 def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Array:
     if jnp.shape(value) != shape:
         raise ValueError(f"The landscape's {name} should have shape {shape}, got {jnp.shape(value)}.")
@@ -188,7 +193,7 @@ def _measured(landscape: Any, basin: Any) -> _Probe:
     heights = value(jnp.concatenate([x + h * ways, x - h * ways], axis=1)).reshape(2, _POINTS)
     rise, along = (heights[0] - heights[1]) / (2 * h), (slopes * ways).sum(axis=0)
     # what rounds where F is steep or large may be far larger than F and its slope on a plateau
-    floor = 1e-6 * _norm(slopes).max() + 100 * eps * jnp.abs(heights).max() / h
+    floor = 1e-6 * _largest(_norm(slopes)) + 100 * eps * _largest(jnp.abs(heights)) / h
     off = _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + floor
     pull = jnp.nanmean(jnp.abs(((jnp.concatenate([up, down], axis=1) - first) * towards).sum(axis=0))) / size
     beyond = jnp.zeros(0) if vectors.size == 0 else _hessian_off(hessian @ vectors, first, around, h, size, eps)
