@@ -52,6 +52,7 @@ _UNARY: dict[str, Callable[..., Any]] = {
     )
 } | {
     "rsqrt": lambda x: 1 / np.sqrt(x),
+    "one_minus_square": lambda x: 1 - x * x,
     "logistic": scipy.special.expit,
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,
@@ -258,7 +259,8 @@ _SHAPES: dict[str, Callable[..., Any]] = (
 _ELEMENTWISE = _UNARY | _BINARY
 
 
-def _while(values: list[Any], parameters: dict[str, Any], budget: Any) -> Any:
+def _while(equation: Any, values: list[Any], budget: Any) -> Any:
+    parameters = equation.params
     to_cond, to_body = parameters["cond_nconsts"], parameters["body_nconsts"]
     first, then, carry = values[:to_cond], values[to_cond : to_cond + to_body], values[to_cond + to_body :]
     while bool(_run(parameters["cond_jaxpr"], [*first, *carry], budget)[0]):
@@ -266,32 +268,39 @@ def _while(values: list[Any], parameters: dict[str, Any], budget: Any) -> Any:
     return carry
 
 
-def _scan(values: list[Any], parameters: dict[str, Any], budget: Any) -> Any:
-    constants, carries = parameters["num_consts"], parameters["num_carry"]
-    fixed, carry, rows = values[:constants], values[constants : constants + carries], values[constants + carries :]
-    places = range(parameters["length"])
+def _scan(equation: Any, values: list[Any], budget: Any) -> Any:
+    inner, reverse = equation.params["jaxpr"], equation.params["reverse"]
+    # what is stacked has one axis more outside; versions of jax count the rest in different ways
+    stacked = [len(var.aval.shape) > len(one.shape) for var, one in zip(equation.outvars, inner.out_avals, strict=True)]
+    sliced = [len(var.aval.shape) > len(one.shape) for var, one in zip(equation.invars, inner.in_avals, strict=True)]
+    carries, fixed = stacked.count(False), sliced.count(False) - stacked.count(False)
+    constants, carry, rows = values[:fixed], values[fixed : fixed + carries], values[fixed + carries :]
+    places = range(equation.params["length"])
     made = []
-    for place in reversed(places) if parameters["reverse"] else places:
-        out = _run(parameters["jaxpr"], [*fixed, *carry, *(row[place] for row in rows)], budget)
+    for place in reversed(places) if reverse else places:
+        out = _run(inner, [*constants, *carry, *(row[place] for row in rows)], budget)
         carry = out[:carries]
         made.append(out[carries:])
-    if parameters["reverse"]:
+    if reverse:
         made.reverse()
     if not made:
-        shapes = parameters["jaxpr"].out_avals[carries:]
-        return [*carry, *(np.zeros((0, *one.shape), one.dtype) for one in shapes)]
+        return [*carry, *(np.zeros((0, *one.shape), one.dtype) for one in inner.out_avals[carries:])]
     return [*carry, *(np.stack(column) for column in zip(*made, strict=True))]
 
 
-def _called(values: list[Any], parameters: dict[str, Any], budget: Any) -> Any:
-    inner = next(parameters[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in parameters)
+def _cond(equation: Any, values: list[Any], budget: Any) -> Any:
+    return _run(equation.params["branches"][int(values[0])], values[1:], budget)
+
+
+def _called(equation: Any, values: list[Any], budget: Any) -> Any:
+    inner = next(equation.params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in equation.params)
     return _run(inner, values, budget)
 
 
-_CALLS: dict[str, Callable[[list[Any], dict[str, Any], Any], Any]] = {
+_CALLS: dict[str, Callable[[Any, list[Any], Any], Any]] = {
     "while": _while,
     "scan": _scan,
-    "cond": lambda values, parameters, budget: _run(parameters["branches"][int(values[0])], values[1:], budget),
+    "cond": _cond,
     **dict.fromkeys(("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"), _called),
 }
 
@@ -324,7 +333,7 @@ def _run(closed: Any, values: list[Any], budget: _Budget) -> list[Any]:
     for equation in jaxpr.eqns:
         name, inputs = equation.primitive.name, [read(atom) for atom in equation.invars]
         if name in _CALLS:
-            out = _CALLS[name](inputs, equation.params, budget)
+            out = _CALLS[name](equation, inputs, budget)
         elif name in _ELEMENTWISE:
             out = [_ELEMENTWISE[name](*inputs)]
         elif name in _SHAPES:
