@@ -28,6 +28,9 @@ class JumpRays(NamedTuple):
     axis: Any = None
 
 
+Reach = Callable[[Float[np.ndarray, "d rays"]], Float[np.ndarray, " rays"]]  # of displacements, 1 for one that crosses
+
+
 class JumpSplit(NamedTuple):
     """L in two parts: on each axis the jumps that reach further than `part`, and all shorter ones.
 
@@ -36,9 +39,9 @@ class JumpSplit(NamedTuple):
     variances: (d,), variance per unit of time of each coordinate of the rest.
     """
 
-    reaches: Float[Array, " axes"]
-    rates: Float[Array, " axes"]
-    variances: Float[Array, " d"]
+    reaches: Float[np.ndarray, " axes"]
+    rates: Float[np.ndarray, " axes"]
+    variances: Float[np.ndarray, " d"]
 
 
 @runtime_checkable
@@ -104,7 +107,7 @@ class LevyNoise(Noise, Protocol):
         """Covariance per unit of time of a Gaussian noise; None where the variance is infinite."""
         ...
 
-    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    def split(self, rays: Reach, part: Any) -> JumpSplit:
         """L cut into jumps long enough to matter, drawn one by one, and the rest as Brownian motion.
 
         Args:
@@ -175,7 +178,7 @@ def has_jumps(noise: LevyNoise) -> bool:
     return bool((np.asarray(noise.alpha) < 2).any())
 
 
-def split_by_columns(noise: LevyNoise, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+def split_by_columns(noise: LevyNoise, rays: Reach, part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
     columns = matrix_of(noise.scale)
     reach = np.maximum(rays(columns), rays(-columns))

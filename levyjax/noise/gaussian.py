@@ -1,14 +1,13 @@
 """Gaussian noise: the alpha = 2 member of the stable family, drawn at its own price."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, check_scale, split_by_columns
+from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream
@@ -55,7 +54,7 @@ class Gaussian:
     def covariance_rate(self) -> Float[Array, "d d"]:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T
 
-    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    def split(self, rays: Reach, part: Any) -> JumpSplit:
         return split_by_columns(self, rays, part)
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:

@@ -1,13 +1,12 @@
 """Independent coordinates: L has d independent symmetric alpha-stable coordinates."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, check_alpha, check_scale, split_by_columns
+from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_scale, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream, words
@@ -53,7 +52,7 @@ class Independent:
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
 
-    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    def split(self, rays: Reach, part: Any) -> JumpSplit:
         return split_by_columns(self, rays, part)
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:

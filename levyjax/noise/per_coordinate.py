@@ -1,6 +1,5 @@
 """Independent coordinates, each with a tail index of its own."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, column, concrete, freeze, parameter, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, check_scale, has_jumps, split_by_columns
+from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_scale, has_jumps, split_by_columns
 from levyjax.noise.independent import signed_axis
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
@@ -66,7 +65,7 @@ class PerCoordinate:
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return None if has_jumps(self) else 2 * as_matrix(self.scale) @ as_matrix(self.scale).T
 
-    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    def split(self, rays: Reach, part: Any) -> JumpSplit:
         return split_by_columns(self, rays, part)
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:

@@ -1,6 +1,5 @@
 """Rotation-invariant stable noise: jumps point in every direction alike."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
 from levyjax.interpret import interpreted
-from levyjax.noise.base import JumpRays, JumpSplit, check_alpha, check_scale
+from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_scale
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
 from levyjax.random import Counter, Stream
@@ -52,7 +51,7 @@ class Rotational:
     def covariance_rate(self) -> Float[Array, "d d"] | None:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
 
-    def split(self, rays: Callable[[Float[Array, "d rays"]], Array], part: Any) -> JumpSplit:
+    def split(self, rays: Reach, part: Any) -> JumpSplit:
         dimension = self.scale.shape[0]
         reach = rays(interpreted(type(self).spectral_measure)(self).directions).max(keepdims=True)
         threshold = part / reach

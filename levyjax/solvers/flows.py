@@ -90,12 +90,12 @@ def farthest(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarra
     return gauges.reshape(2, -1).max(axis=0)
 
 
-def _size(parts: np.ndarray) -> np.ndarray:
+def _size(parts: np.ndarray) -> float:
     """Of squares of spreads in several directions: the widest counts whole; all together bend the path a little."""
     return np.maximum(parts.max(), parts.sum() / 4)
 
 
-def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> np.ndarray:
+def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> float:
     """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
     sizes, axes = np.linalg.eigh(covariance)
     principal = axes * np.sqrt(np.maximum(sizes, 0))
@@ -271,7 +271,7 @@ def _columns(problem: Any) -> np.ndarray:
     return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
 
 
-def make_flow(problem: Any, variances: Float[Array, " d"]) -> LinearFlow | SteppedFlow:
+def make_flow(problem: Any, variances: Float[np.ndarray, " d"]) -> LinearFlow | SteppedFlow:
     """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
     columns, amounts = _columns(problem), np.asarray(variances)
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():

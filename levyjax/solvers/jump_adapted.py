@@ -14,7 +14,7 @@ from levyjax.arrays import add_to, apply, column, concrete, freeze, parameter, p
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
-from levyjax.solvers.motion import at_rest, displaced, flow_reach, gauge_along, jump_maps, kept_by_descent
+from levyjax.solvers.motion import flow_reach, gauge_along, jump_maps, jump_slopes, kept_by_descent
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
@@ -231,7 +231,7 @@ def _pick(values: Float[Array, " axes"], axis: Int32[Array, " lanes"]) -> Float[
     return jnp.where(index == axis, column(values, index), 0).sum(axis=0)
 
 
-def _reach_of_jumps(problem: Any, rays: Float[Array, "d rays"]) -> Float[Array, " rays"]:
+def _reach_of_jumps(problem: Any, rays: Float[np.ndarray, "d rays"]) -> Float[np.ndarray, " rays"]:
     """How far jumps of A L reach, 1 for one that leaves: straight away, or later by the flow.
 
     Where rays stand for a continuum, the flow is asked about some of them, for by how much it takes them further.
@@ -251,6 +251,5 @@ def _reach_of_jumps(problem: Any, rays: Float[Array, "d rays"]) -> Float[Array, 
 
 def _least_depth(problem: Any) -> float:
     """By whether a jump moves the point itself."""
-    rest = at_rest(problem, problem.landscape.minimum)
-    moved = displaced(problem, None, rest, np.ones_like(rest.x))
-    return _LEAST_DEPTH if bool((np.asarray(moved.x) != rest.x).any()) else _LEAST_DEPTH_OF_A_PUSH
+    moved = jump_slopes(problem, np.asarray(problem.landscape.minimum))[: problem.dimension]
+    return _LEAST_DEPTH if moved.any() else _LEAST_DEPTH_OF_A_PUSH
