@@ -18,6 +18,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 T = TypeVar("T")
+Numbers = Array | np.ndarray  # worked out once in NumPy, or on a device
 _UNROLL = 32  # up to this many columns a matrix product is a sum in a fixed order, the same for every batch width
 
 

@@ -1,4 +1,4 @@
-"""Small programs worked out by NumPy are what the compiled ones are, and setting up a problem compiles next to nothing."""
+"""Small programs worked out by NumPy are what compiled ones are, and setting up a problem compiles next to nothing."""
 
 import jax
 import jax.numpy as jnp

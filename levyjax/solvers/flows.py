@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import apply, column, matrix_of, settled, total
+from levyjax.arrays import Numbers, apply, column, matrix_of, settled, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import SGD, flow
 from levyjax.interpret import interpreted
@@ -143,7 +143,7 @@ class LinearFlow(NamedTuple):
     """Gradient descent on a quadratic landscape, exact over any time; coordinates along the Hessian's eigenvectors."""
 
     basis: Any  # (d, d) eigenvectors in columns, or None for the axes
-    decay: Float[Array, " d"]
+    decay: Float[Numbers, " d"]
     noise: Apart | Alike | Together
     diffusion: Any  # squared reach per unit of time of the small jumps, at depth 1
     least_power: Any  # depth^alpha from which on a step may last until the next large jump
@@ -179,11 +179,11 @@ class SteppedFlow(NamedTuple):
 
     to_modes: Any  # (n, n) real and imaginary part: rows of the inverse of the eigenvectors of the linearised flow
     from_modes: Any
-    decay: Float[Array, " n"]
-    turn: Float[Array, " n"]
-    reach: Float[Array, " n"]  # how far a mode of amplitude 1 ever reaches
+    decay: Float[Numbers, " n"]
+    turn: Float[Numbers, " n"]
+    reach: Float[Numbers, " n"]  # how far a mode of amplitude 1 ever reaches
     noise: Turning  # what the small jumps add
-    shift: Float[Array, " n"]  # of their stationary mean from rest
+    shift: Float[Numbers, " n"]  # of their stationary mean from rest
     zone: Any  # reach up to which the flow is linear
     diffusion: Any
     spread: Any  # squared reach of the small jumps, stationary and at depth 1

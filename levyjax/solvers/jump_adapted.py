@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import add_to, apply, column, concrete, freeze, parameter, pytree, settled
+from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, parameter, pytree, settled
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
@@ -65,11 +65,11 @@ class Layout(NamedTuple):
     """
 
     least_depth: float
-    reaches: Float[Array, " axes"]  # of a jump of length 1 on each axis
-    rates: Float[Array, " axes"]  # of long jumps
-    shares: Float[Array, " axes"]  # of the axes in them, summed up
+    reaches: Float[Numbers, " axes"]  # of a jump of length 1 on each axis
+    rates: Float[Numbers, " axes"]  # of long jumps
+    shares: Float[Numbers, " axes"]  # of the axes in them, summed up
     rate: Any  # of all of them
-    variances: Float[Array, " d"]
+    variances: Float[Numbers, " d"]
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
     max_time: Any

@@ -15,7 +15,7 @@ import scipy.sparse.csgraph
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import column
+from levyjax.arrays import Numbers, column
 from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import SGD, Kick
 from levyjax.interpret import interpreted
@@ -309,10 +309,11 @@ class _ToPoint(NamedTuple):
         """The real part of the displacement (d, paths) by modes (n, paths)."""
         if self.place is None:
             return self.real @ real - self.imaginary @ imaginary
-        return sum(
+        parts = [
             column(weight, real) * real[place] - column(other, real) * imaginary[place]
             for place, weight, other in zip(self.place, self.real, self.imaginary, strict=True)
-        )
+        ]
+        return sum(parts[1:], parts[0])
 
 
 def _to_point(matrix: np.ndarray) -> _ToPoint:
@@ -615,13 +616,13 @@ def kept_by_descent(problem: Any) -> bool:
 class _Watch(NamedTuple):
     """What a path is compared with on its way."""
 
-    origin: Array
-    rest: Array
+    origin: Numbers
+    rest: Numbers
     to_modes: Any
-    reach: Array
-    sizes: Array
-    slowest: Array
-    fastest: Array
+    reach: Numbers
+    sizes: Numbers
+    slowest: Numbers
+    fastest: Numbers
 
 
 class _Path(NamedTuple):

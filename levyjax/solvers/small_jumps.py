@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.csgraph import connected_components
 
-from levyjax.arrays import apply, column, settled
+from levyjax.arrays import Numbers, apply, column, settled
 
 _UNRELATED = 1e-12  # correlations below this are rounding
 _UNROLL = 8  # up to so many columns a root is one compiled expression
@@ -123,9 +123,9 @@ class Turning(NamedTuple):
     exp(-decay_i t) (cos(turn_i t) y_i + sin(turn_i t) y_partner).
     """
 
-    decay: Float[Array, " modes"]
-    turn: Float[Array, " modes"]
-    basis: Float[Array, "n modes"]  # the modes in columns
+    decay: Float[Numbers, " modes"]
+    turn: Float[Numbers, " modes"]
+    basis: Float[Numbers, "n modes"]  # the modes in columns
     groups: Groups
     parts: Any  # (4, size, size, groups, axes): S; with i's, j's and both partners in their places
 
