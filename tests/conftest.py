@@ -28,9 +28,13 @@ def pytest_configure(config):
     `--cache-clear` empties it, `-p no:cacheprovider` does without.
     """
     if config.pluginmanager.hasplugin("cacheprovider"):
-        jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("programs")))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        for name, value in (
+            ("jax_compilation_cache_dir", str(config.cache.mkdir("programs"))),
+            ("jax_persistent_cache_min_compile_time_secs", 0.0),
+            ("jax_persistent_cache_min_entry_size_bytes", -1),
+        ):
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)  # for the commands that tests call
         # an entry that cannot be read, as another process is writing it, is compiled
         config.addinivalue_line("filterwarnings", "ignore:Error .* persistent compilation cache entry")
 

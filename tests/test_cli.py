@@ -351,3 +351,50 @@ def test_interrupted_run_keeps_what_it_has(tmp_path, capsys, monkeypatch):
     assert row["censored"] > 0
     assert row["num_trajectories"] == row["exited"] + row["censored"] < 20_000
     assert np.load(tmp_path / "out" / "samples_0000.npz")["exit_time"].shape == (row["num_trajectories"],)
+
+
+class TestKeptPrograms:
+    @pytest.fixture
+    def command(self, tmp_path):
+        """Runs a command without the tests' own cache, on a version of jaxlib."""
+
+        def run(release="0.12.0", **variables):
+            names = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "LEVYJAX_NO_CACHE")
+            environment = {name: value for name, value in os.environ.items() if name not in names}
+            code = (
+                "import os, levyjax.cli.programs as programs\n"
+                f"programs.version = lambda _: {release!r}\n"
+                "programs.keep_programs()\n"
+                "print(os.environ.get('JAX_COMPILATION_CACHE_DIR', ''))"
+            )
+            environment |= {"XDG_CACHE_HOME": str(tmp_path), **variables}
+            return subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+            ).stdout.strip()
+
+        return run
+
+    def test_are_in_the_users_folder_by_version_and_machine(self, command, tmp_path):
+        folder = Path(command())
+        assert folder.is_dir()
+        assert folder.parent == tmp_path / "levyjax"
+        assert folder.name.startswith("programs-0.12.0-")
+        assert command("0.13.0") != command()
+
+    def test_are_not_kept_where_that_is_loud_or_unwanted(self, command, tmp_path):
+        assert command("0.10.1") == command(LEVYJAX_NO_CACHE="1") == ""
+        assert command(JAX_COMPILATION_CACHE_DIR="mine") == "mine"
+        (tmp_path / "file").touch()
+        assert command(XDG_CACHE_HOME=str(tmp_path / "file")) == ""
+        assert not (tmp_path / "levyjax").exists()
+
+    def test_take_no_more_room_than_they_may(self, command, tmp_path, monkeypatch):
+        from levyjax.cli import programs
+
+        folder = Path(command())
+        for age, name in ((300, "old"), (200, "middle"), (100, "new")):
+            (folder / name).write_bytes(bytes(1000))
+            os.utime(folder / name, (time.time() - age,) * 2)
+        monkeypatch.setattr(programs, "_MOST", 2500)
+        programs._make_room(folder.parent)
+        assert sorted(path.name for path in folder.iterdir()) == ["middle", "new"]

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from levyjax import __version__
+from levyjax.cli.programs import keep_programs
 from levyjax.output import to_json
 
 __all__ = ["COMMANDS", "main"]
@@ -65,6 +66,7 @@ def _run(argv: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without Unicode shows escapes
         sys.stdout.reconfigure(errors="backslashreplace")
     _check_command(argv)
+    keep_programs()
     parser, commands = _parser()
     try:
         args, unknown = parser.parse_known_args(argv)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special, stats
+from scipy import special
 
 from levyjax.stable import tail_constant
 
@@ -268,7 +268,7 @@ def _first_stretch(rates: np.ndarray, fastest: float, jumps: float) -> tuple[np.
     jump, power = np.eye(size) + rates / fastest, np.eye(size)
     after, mean = np.zeros((size, size)), np.zeros((size, size))
     for count in range(_JUMPS):
-        after += power * stats.poisson.pmf(count, jumps)
+        after += power * np.exp(special.xlogy(count, jumps) - jumps - special.gammaln(count + 1))
         mean += power * special.gammainc(count + 1, jumps)
         power = power @ jump
     return _as_parts(after), _as_parts(mean)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
+import scipy.special
 from jaxtyping import Float, Int
 
 from levyjax.interpret import interpreted
@@ -521,7 +521,7 @@ def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: n
     fate = well.motion.follow(well.jumps.states(leave[place], length), stop, stiff=False).fate
     wrong = int((fate != np.where(length > way[place], Fate.LEAVES, Fate.RETURNS)).sum())
     ratio = float(tried.sum() / exits.sum())
-    most = float(scipy.stats.beta.ppf(0.95, wrong + 1, count - wrong)) if wrong < count else 1.0
+    most = float(scipy.special.betaincinv(wrong + 1, count - wrong, 0.95)) if wrong < count else 1.0
     return Sample(count, ratio * wrong / count, ratio * most)
 
 

@@ -9,8 +9,9 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # scipy.stats takes half a second to import, and is when it is needed
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from levyjax.datasets import Labelled, along
 
@@ -160,10 +161,10 @@ def exponential_fit_of_total(
     _check_confidence(confidence)
     r, tail = num_exited, (1 - confidence) / 2
     dof_high = 2 * r if num_censored == 0 else 2 * r + 2
-    high = float(stats.chi2.ppf(1 - tail, dof_high) / (2 * total))
+    high = float(special.chdtri(dof_high, tail) / (2 * total))
     if r == 0:
         return ExponentialFit(None, (0.0, high), None, (1 / high, None), 0, num_censored)
-    low = float(stats.chi2.ppf(tail, 2 * r) / (2 * total))
+    low = float(special.chdtri(2 * r, 1 - tail) / (2 * total))
     return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, num_censored)
 
 
@@ -196,7 +197,7 @@ def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidenc
     """
     times, exited = checked_times(times, exited)
     _check_confidence(confidence)
-    function = stats.ecdf(stats.CensoredData.right_censored(times, ~exited)).sf
+    function = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~exited)).sf
     grid, survival = np.asarray(function.quantiles), np.asarray(function.probabilities)
     low, high = np.zeros_like(survival), np.ones_like(survival)
     inner = (survival > 0) & (survival < 1)
@@ -315,10 +316,10 @@ def log_log_slope(
     if np.ptp(x) == 0:
         raise ValueError(f"every x is {x[0]}: a slope needs two different ones")
     line, covariance = np.polyfit(np.log(x), np.log(y), 1, w=1 / error, cov="unscaled")
-    half = float(stats.norm.isf((1 - confidence) / 2) * np.sqrt(covariance[0, 0]))
+    half = float(-special.ndtri((1 - confidence) / 2) * np.sqrt(covariance[0, 0]))
     slope, intercept = (float(c) for c in line)
     square = float(np.sum(((np.log(y) - np.polyval(line, np.log(x))) / error) ** 2))
-    misfit = float(stats.chi2.sf(square, x.size - 2)) if x.size > 2 else None
+    misfit = float(special.chdtrc(x.size - 2, square)) if x.size > 2 else None
     return SlopeFit(slope, intercept, (slope - half, slope + half), misfit)
 
 
@@ -347,7 +348,7 @@ def binomial_interval(successes: int, trials: int, *, confidence: float = 0.95) 
     _check_counts(successes=successes, trials=trials)
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} successes among {trials} trials: give 0 <= successes <= trials, trials >= 1")
-    ends = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, method="exact")
+    ends = scipy.stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, method="exact")
     return float(ends.low), float(ends.high)
 
 
@@ -415,16 +416,16 @@ def _tailed_transform(
     mean = (1 / value - 1) / u  # V, the mean of the exponential law with this transform
     if mean == 0.0:
         return value, (value, value)  # every time is 0
-    sd = half / stats.t.isf((1 - confidence) / 2, x.size - 1) / (value**2 * abs(u))
+    sd = half / scipy.stats.t.isf((1 - confidence) / 2, x.size - 1) / (value**2 * abs(u))
     dof = 2 * (mean / sd) ** 2  # of the chi-square law with V's relative error (Satterthwaite)
     tail = (1 - confidence) / 2
-    low, high = (float(1 + u * mean * dof / q) for q in stats.chi2.ppf([1 - tail, tail], dof))
+    low, high = (float(1 + u * mean * dof / q) for q in scipy.stats.chi2.ppf([1 - tail, tail], dof))
     return value, (1 / low, 1 / high if high > 0 else None)
 
 
 def _student(terms: NDArray[np.float64], confidence: float) -> tuple[float, float]:
     """Mean and half-width of Student's interval."""
-    half = stats.t.isf((1 - confidence) / 2, terms.size - 1) * terms.std(ddof=1) / np.sqrt(terms.size)
+    half = scipy.stats.t.isf((1 - confidence) / 2, terms.size - 1) * terms.std(ddof=1) / np.sqrt(terms.size)
     return float(terms.mean()), float(half)
 
 
@@ -439,4 +440,4 @@ def _log_errors(sd_log: ArrayLike | None, y_interval: ArrayLike | None, size: in
     ends = np.asarray(y_interval, dtype=np.float64)
     if ends.shape != (size, 2) or not np.all((ends > 0) & np.isfinite(ends)):
         raise ValueError(f"y_interval must hold {size} rows [low, high] of positive numbers")
-    return np.log(ends[:, 1] / ends[:, 0]) / (2 * stats.norm.isf(0.025))
+    return np.log(ends[:, 1] / ends[:, 0]) / (2 * -special.ndtri(0.025))

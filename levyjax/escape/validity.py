@@ -4,9 +4,6 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from scipy.integrate import quad
-from scipy.optimize import brentq
-
 from levyjax.stable import tail_constant
 
 MAX_BIAS = 0.02  # a prediction is called valid where the known bias of the limit is below this part
@@ -33,6 +30,8 @@ def bias_constant(alpha: float) -> float:
         >>> round(bias_constant(1.5), 3)
         1.615
     """
+
+    from scipy.integrate import quad  # a fifth of a second to import
 
     def lower(
         s: float,
@@ -85,6 +84,8 @@ def adam_noise_level_limit(
         return kappa2 * math.exp(log_y) - math.log(2 * loss_gap / hessian_min) - log_y
 
     lowest = -math.log(kappa2)  # of the slack, which is negative there and grows beyond
+    from scipy.optimize import brentq
+
     log_y: Any = brentq(slack, lowest, lowest + 100)
     return math.exp(-3 * log_y)
 

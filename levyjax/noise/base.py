@@ -181,7 +181,7 @@ def has_jumps(noise: LevyNoise) -> bool:
 def split_by_columns(noise: LevyNoise, rays: Reach, part: Any) -> JumpSplit:
     """`Noise.split` for independent coordinates: each column of A is an axis, with the two directions +-A_j."""
     columns = matrix_of(noise.scale)
-    reach = np.maximum(rays(columns), rays(-columns))
+    reach = rays(np.concatenate([columns, -columns], axis=1)).reshape(2, -1).max(axis=0)
     reach = np.where(reach > 0, reach, reach.max())  # a direction that leads nowhere: the others' scale
     threshold = part / reach
     alpha = np.asarray(noise.alpha, threshold.dtype)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from levyjax.arrays import apply
 from levyjax.stable import radial_tail_constant
@@ -51,6 +50,8 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
             [np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle)), np.outer(height, np.ones_like(angle))]
         )
         return nodes.reshape(3, -1), np.repeat(weight / 2 / azimuth, azimuth), 0
+    from scipy.stats import qmc  # half a second, for spheres of four dimensions and more
+
     nodes_each = min(_REPLICATE_NODES, 1 << max(6, int(math.log2(_MAX_ENTRIES / _REPLICATES / dimension))))
     if most is not None:
         nodes_each = min(nodes_each, 1 << max(4, int(math.log2(most / _REPLICATES))))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +33,7 @@ _STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
 _RTOL, _ATOL = 1e-7, 1e-9
 _HUGE = 1e9
 _MOST_STEPS, _MOST_ITERATIONS = 4000, 20_000
+_BLOCK = 1 << 17  # numbers
 _LANES, _PATHS = 256, 1024  # followed at a time, step by step and by formula
 _FEW_MODES = 4  # that move one coordinate: more of them are a matrix
 
@@ -306,9 +306,9 @@ class _ToPoint(NamedTuple):
     imaginary: Any
 
     def __call__(self, real: Array, imaginary: Array) -> Array:
-        """The real part of the displacement (d, paths) by modes (n, paths)."""
+        """The real part of the displacement (d, *batch) by modes (n, *batch)."""
         if self.place is None:
-            return self.real @ real - self.imaginary @ imaginary
+            return jnp.tensordot(self.real, real, axes=1) - jnp.tensordot(self.imaginary, imaginary, axes=1)
         parts = [
             column(weight, real) * real[place] - column(other, real) * imaginary[place]
             for place, weight, other in zip(self.place, self.real, self.imaginary, strict=True)
@@ -324,36 +324,52 @@ def _to_point(matrix: np.ndarray) -> _ToPoint:
     return _ToPoint(place, *_split(np.take_along_axis(matrix, place.T, axis=1).T))
 
 
-@interpreted
-def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
-    """Gauge and face of linear paths (rays,), at each of the times: (times, rays)."""
-
-    def look(factor: tuple[Array, Array]) -> tuple[Array, Array]:
-        return _gauge_and_face(
-            basin, origin, _real_part(to_point, amplitudes, (factor[0][:, None], factor[1][:, None]))
-        )
-
-    return lax.map(look, factors)
+_Pair = tuple[Array, Array]  # real and imaginary parts
 
 
 @interpreted
-def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> Array:
-    """The largest gauge of linear paths (rays,) over the times."""
+def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
+    """Gauge and face, (times, paths), of paths of these amplitudes (n, paths), for factors (times, n)."""
 
-    def look(most: Array, factor: tuple[Array, Array]) -> tuple[Array, None]:
-        offset = _real_part(to_point, amplitudes, (factor[0][:, None], factor[1][:, None]))
-        return jnp.maximum(most, basin.gauge(origin, offset)), None
+    def look(some: _Pair) -> tuple[Array, Array]:
+        return _gauge_and_face(basin, origin, _offsets(to_point, amplitudes, some))
 
-    return lax.scan(look, jnp.zeros_like(amplitudes[0][0]), factors)[0]
-
-
-@partial(interpreted, calls=_ROUNDS * _PARTS)
-def _looks(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: Any, factors: Any) -> tuple[Array, Array]:
-    """The same at times of each path's own: factors (n, rays)."""
-    return _gauge_and_face(basin, origin, _real_part(to_point, amplitudes, factors))
+    found = lax.map(look, _in_blocks(amplitudes, factors))
+    return jax.tree.map(lambda part: part.reshape(-1, part.shape[-1]), found)
 
 
-def _real_part(to_point: _ToPoint, amplitudes: Any, factors: Any) -> Array:
+@interpreted
+def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
+    """The largest gauge of linear paths over the times, (paths,)."""
+
+    def look(most: Array, some: _Pair) -> tuple[Array, None]:
+        return jnp.maximum(most, basin.gauge(origin, _offsets(to_point, amplitudes, some)).max(axis=0)), None
+
+    return lax.scan(look, jnp.zeros_like(amplitudes[0][0]), _in_blocks(amplitudes, factors))[0]
+
+
+@partial(interpreted, calls=_ROUNDS)
+def _looks(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
+    """The same at times of each path's own, factors (n, times, paths)."""
+    several = (amplitudes[0][:, None], amplitudes[1][:, None])
+    return _gauge_and_face(basin, origin, _displacement(to_point, several, factors))
+
+
+def _in_blocks(amplitudes: _Pair, factors: _Pair) -> _Pair:
+    """Factors (times, n), a power of two of them, as (blocks, times, n): so many that a block stays in the cache."""
+    times, n = factors[0].shape
+    most = max(_BLOCK // max(n * amplitudes[0].shape[1], 1), 1)
+    blocks = max(times >> (most.bit_length() - 1), 1)
+    return factors[0].reshape(blocks, -1, n), factors[1].reshape(blocks, -1, n)
+
+
+def _offsets(to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
+    """Displacements (d, times, paths)."""
+    several = (amplitudes[0][:, None], amplitudes[1][:, None])
+    return _displacement(to_point, several, (factors[0].T[:, :, None], factors[1].T[:, :, None]))
+
+
+def _displacement(to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
     real = amplitudes[0] * factors[0] - amplitudes[1] * factors[1]
     imaginary = amplitudes[0] * factors[1] + amplitudes[1] * factors[0]
     return to_point(real, imaginary)
@@ -443,19 +459,13 @@ class LinearMotion:
         width = padded[0].shape[1]
         for _ in range(_ROUNDS):
             looks = low + (high - low) * np.linspace(0, 1, _PARTS + 1)[:, None]
-            values = []
-            for times in looks:
-                factors = _split(self._factors(padded_to(times, width)))
-                one, face = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
-                one, face = np.asarray(one)[: len(paths)], np.asarray(face)[: len(paths)]
-                better = one > best
-                best, when, side = (
-                    np.where(better, one, best),
-                    np.where(better, times, when),
-                    np.where(better, face, side),
-                )
-                values.append(one)
+            factors = _split(self._factors(padded_to(looks, width)))
+            values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
+            values = values[:, : len(paths)]
             top = np.argmax(values, axis=0)
+            better = values[top, paths] > best
+            best = np.where(better, values[top, paths], best)
+            when, side = np.where(better, looks[top, paths], when), np.where(better, faces[top, paths], side)
             low, high = looks[np.maximum(top - 1, 0), paths], looks[np.minimum(top + 1, _PARTS), paths]
         more = np.flatnonzero(best > so_far)
         return more, so_far[more], best[more], when[more], side[more]
@@ -662,6 +672,8 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
 
     watches: whether they leave is looked at within every step; begins: whether they are inside is, before the first.
     """
+    import diffrax  # half a second, for what is followed step by step alone
+
     dynamics, landscape, basin, noise = problem.dynamics, problem.landscape, problem.basin, problem.noise
     sizes = watch.sizes
 
