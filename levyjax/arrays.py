@@ -136,6 +136,14 @@ def total(rows: Float[Array, "rows *batch"]) -> Float[Array, "*batch"]:
     return sum(rows[1:], rows[0]) if rows.shape[0] <= _UNROLL else rows.sum(axis=0)
 
 
+def padded_to_bucket(values: np.ndarray, axis: int, least: int = 1) -> np.ndarray:
+    """The last entry repeated until their number is a power of two: other numbers then run the same program."""
+    size = values.shape[axis]
+    wanted = max(least, 1 << (size - 1).bit_length())
+    last = np.take(values, [size - 1], axis=axis)
+    return values if wanted == size else np.concatenate([values, np.repeat(last, wanted - size, axis=axis)], axis=axis)
+
+
 def add_to(high: Array, low: Array, amount: Array) -> tuple[Array, Array]:
     """A running sum in two parts, `high` being the whole sum as rounded: small amounts add up beside a large sum.
 

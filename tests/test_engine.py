@@ -87,7 +87,7 @@ def with_widths(monkeypatch):
     def set_widths(*widths):
         def fixed(num_trajectories, rows, mesh, chunk_size, narrowing):
             slots = -(-num_trajectories // mesh.size)
-            return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE
+            return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE, num_trajectories
 
         monkeypatch.setattr(chunks, "_widths", fixed)
 

@@ -114,7 +114,7 @@ class TestFromOptax:
 
             def fixed(num_trajectories, rows, mesh, chunk_size, narrowing, widths=widths):
                 slots = -(-num_trajectories // mesh.size)
-                return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE
+                return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE, num_trajectories
 
             monkeypatch.setattr(chunks, "_widths", fixed)
             ends[widths] = run(process, 5, 512, 200, devices=jax.devices()[:devices])

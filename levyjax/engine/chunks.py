@@ -66,16 +66,19 @@ def _round_up(number: int, multiple: int) -> int:
 
 def _widths(
     num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None, narrowing: bool
-) -> tuple[list[int], int]:
-    """Lanes a device, in the order in which the end of a chunk narrows them, and slots a device."""
+) -> tuple[list[int], int, int]:
+    """Lanes a device, in the order in which the end of a chunk narrows them, slots a device, trajectories a chunk.
+
+    Slots are a power of two, so that other numbers of trajectories run the same program.
+    """
     limits = _limits(mesh)
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
-    slots = _round_up(-(-chunk // mesh.size), LANE_MULTIPLE)
+    slots = max(1 << (-(-chunk // mesh.size) - 1).bit_length(), LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
     share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
     width = min(max(_round_up(slots // share, LANE_MULTIPLE), least), most, slots)
     narrow = max(_round_up(width // _NARROWING, LANE_MULTIPLE), least)
-    return [width, narrow] if narrowing and narrow <= width // 4 else [width], slots
+    return [width, narrow] if narrowing and narrow <= width // 4 else [width], slots, chunk
 
 
 def _lane_spec(leaf: Any) -> PartitionSpec:
@@ -183,13 +186,13 @@ def run_chunks(
     mesh = _mesh(tuple(devices or jax.local_devices()))
     max_steps = MAX_STEPS - 1 if max_steps is None else min(max_steps, MAX_STEPS - 1)
     rows = jax.eval_shape(lambda process: process.record(process.start()), process).shape[0]
-    widths, num_slots = _widths(num_trajectories, rows, mesh, chunk_size, narrowing)
+    widths, num_slots, chunk = _widths(num_trajectories, rows, mesh, chunk_size, narrowing)
     words = tuple(np.asarray(word, np.uint32) for word in run_key(key))
     block = _limits(mesh).block if narrowing else Block()
     advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]), block=block)
     on_progress, ends = on_progress or (lambda _: None), None
-    for first in range(0, num_trajectories, num_slots * mesh.size):
-        count = min(num_trajectories - first, num_slots * mesh.size)
+    for first in range(0, num_trajectories, chunk):
+        count = min(num_trajectories - first, chunk)
         work = _work(first_id + first, count, num_slots, mesh.size, max_steps)
         try:
             state = _start(process, work, widths[0], num_slots, mesh)

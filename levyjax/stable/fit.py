@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from levyjax.arrays import padded_to_bucket
 from levyjax.datasets import Labelled, along
 from levyjax.stable.kernel import logpdf_and_slopes
 
@@ -91,23 +92,24 @@ def _decode(theta: Array, held: float | None) -> tuple[Array, ...]:
 
 
 def _scores(theta: Array, z: Array, held: float | None) -> tuple[Array, Array]:
-    """Mean log density of standardized data, and the scores (parameters, n) in the variables above."""
+    """Log densities (n,) of standardized data, and the scores (parameters, n) in the variables above."""
     alpha, beta, loc, scale = _decode(theta, held)
     y = (z - loc) / scale
     value, slope, by_alpha, *by_beta = logpdf_and_slopes(y, alpha, None if held == 0 else beta)
     rows = [by_alpha * (alpha - 2), -1 - y * slope, -slope / scale]
     if held is None:
         rows.append(by_beta[0] * (1 - beta * beta))
-    return value.mean() - jnp.log(scale), jnp.stack(rows)
+    return value - jnp.log(scale), jnp.stack(rows)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _evaluate(theta: Array, z: Array, held: float | None) -> tuple[Array, Array, Array]:
-    """Of every data set: the mean log density, the mean scores and the mean of their outer products."""
+@functools.partial(jax.jit, static_argnums=3)
+def _evaluate(theta: Array, z: Array, count: Array, held: float | None) -> tuple[Array, Array, Array]:
+    """Of every data set, its first `count` values: the mean log density and scores, the mean of their products."""
+    weight = (jnp.arange(z.shape[1], dtype=jnp.int32) < count).astype(z.dtype) / count.astype(z.dtype)
 
     def one(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
         value, rows = _scores(*pair, held)
-        return value, rows.mean(1), rows @ rows.T / rows.shape[1]
+        return value @ weight, rows @ weight, (rows * weight) @ rows.T
 
     return jax.vmap(lambda *pair: one(pair))(theta, z) if held == 0 else lax.map(one, (theta, z))
 
@@ -221,10 +223,12 @@ def fit(data: Any, *, beta: float | None = 0.0) -> StableFit:
 
 def _fit(rows: np.ndarray, held: float | None, step: float) -> StableFit:
     alpha, centre, unit = _start(rows)
-    z = jnp.asarray((rows - centre[:, None]) / unit[:, None], rows.dtype)
+    z = ((rows - centre[:, None]) / unit[:, None]).astype(rows.dtype)
+    padded, count = padded_to_bucket(padded_to_bucket(z, 1), 0), np.int32(z.shape[1])  # few programs
 
     def evaluate(theta: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(np.asarray(part, np.float64) for part in _evaluate(jnp.asarray(theta, z.dtype), z, held))
+        found = _evaluate(padded_to_bucket(theta.astype(z.dtype), 0), padded, count, held)
+        return tuple(np.asarray(part, np.float64)[: len(z)] for part in found)
 
     start = np.stack([np.log(2 - alpha), 0 * alpha, 0 * alpha] + ([0 * alpha] if held is None else []), axis=1)
     theta, value, done = _maximize(start, evaluate, z.shape[1])

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,11 +12,12 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from levyjax.arrays import concrete
+from levyjax.arrays import concrete, padded_to_bucket
 from levyjax.stable import contour, table
 
 _PI = math.pi
 _PARAMETRIZATIONS = ("S0", "S1")
+_LEAST, _BUCKETS = 16, 1 << 16  # points: in between their number is rounded up
 
 
 def check_parameters(alpha: Any, beta: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0") -> None:
@@ -198,11 +200,21 @@ def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, par
     """One of the functions below by its name."""
     check_parameters(alpha, beta, scale, parametrization)
     symmetric = isinstance(beta, int | float) and beta == 0
-    x, alpha, beta, loc, scale = common(x, alpha, beta, loc, scale)
-    if (
-        symmetric
-        and alpha.ndim == 0
-        and table.worthwhile(math.prod(jnp.broadcast_shapes(*map(jnp.shape, (x, loc, scale)))))
-    ):
-        return _symmetric(what, x, alpha, loc, scale)
-    return jitted(what, parametrization, x, alpha, beta, loc, scale)
+    values = common(x, alpha, beta, loc, scale)
+    if symmetric and values[1].ndim == 0:
+        x, alpha, _, loc, scale = values
+        if table.worthwhile(math.prod(jnp.broadcast_shapes(x.shape, loc.shape, scale.shape))):
+            return in_bucket(functools.partial(_symmetric, what), x, alpha, loc, scale)
+    return in_bucket(functools.partial(jitted, what, parametrization), *values)
+
+
+def in_bucket(function: Callable[..., Array], *values: Any) -> Array:
+    """An elementwise function of values that broadcast, at a power of two of points: one program for many numbers."""
+    shape = np.broadcast_shapes(*map(np.shape, values))
+    size = math.prod(shape)
+    if not shape or size > _BUCKETS or not all(map(concrete, values)):
+        return function(*values)
+    arrays = [np.asarray(value) for value in values]
+    wide = [np.broadcast_to(array, shape).ravel() if array.ndim else array for array in arrays]
+    out = function(*(padded_to_bucket(array, 0, _LEAST) if array.ndim else array for array in wide))
+    return jax.device_put(np.asarray(out)[:size].reshape(shape))

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from levyjax.stable import contour
 from levyjax.stable.constants import tail_constant
-from levyjax.stable.kernel import check_parameters, common, kernel, valid
+from levyjax.stable.kernel import check_parameters, common, in_bucket, kernel, valid
 
 _PI = math.pi
 _MOST_STEPS = 100
@@ -126,7 +126,7 @@ def ppf(
         1.0
     """
     check_parameters(alpha, beta, scale, parametrization)
-    return _quantile(False, parametrization, *common(q, alpha, beta, loc, scale))
+    return in_bucket(functools.partial(_quantile, False, parametrization), *common(q, alpha, beta, loc, scale))
 
 
 def isf(
@@ -156,4 +156,4 @@ def isf(
         True
     """
     check_parameters(alpha, beta, scale, parametrization)
-    return _quantile(True, parametrization, *common(p, alpha, beta, loc, scale))
+    return in_bucket(functools.partial(_quantile, True, parametrization), *common(p, alpha, beta, loc, scale))

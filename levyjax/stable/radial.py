@@ -21,6 +21,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from levyjax.stable.kernel import in_bucket
 from levyjax.stable.sampling import check_range
 
 _TAIL_TERMS = 48
@@ -141,7 +142,7 @@ def _log_pdf(r: Any, alpha: Any, dimension: int) -> tuple[Array, Array]:
     r = r if jnp.issubdtype(r.dtype, jnp.floating) else r.astype(jnp.result_type(float))
     if not isinstance(r, Tracer) and bool((r < 0).any()):
         raise ValueError("r must be at least 0, got a negative radius.")
-    return r, _log_densities(r, jnp.asarray(alpha, r.dtype), dimension)
+    return r, in_bucket(partial(_log_densities, dimension=dimension), r, jnp.asarray(alpha, r.dtype))
 
 
 def isotropic_logpdf(r: Any, alpha: Any, dimension: int) -> Float[Array, "..."]:
