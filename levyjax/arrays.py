@@ -175,9 +175,10 @@ def cast(tree: T, dtype: Any) -> T:
 
     def leaf(value: Any) -> Any:
         floating = isinstance(value, float) or jnp.issubdtype(getattr(value, "dtype", np.int32), jnp.floating)
-        if not isinstance(value, jax.Array):
-            value = np.asarray(value, dtype) if floating else np.asarray(value)
-        return jnp.asarray(value, dtype) if floating else jnp.asarray(value)
+        if isinstance(value, jax.Array):
+            return jnp.asarray(value, dtype) if floating else value
+        array = np.asarray(value, dtype if floating else None)
+        return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(array.dtype)))
 
     return jax.tree.map(leaf, tree)
 
