@@ -1,22 +1,28 @@
-"""What a run costs besides its steps: seconds until the first result, and the most memory it holds."""
+"""What a run costs besides its steps: seconds to the first result, programs compiled, and the most memory it holds."""
 
 import dataclasses
+import os
 import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+import optax
 
+from levyjax import stable
 from levyjax.basins import Ball, Box, Sublevel
-from levyjax.dynamics import SGD, Adam, Momentum
+from levyjax.dynamics import SGD, Adam, Momentum, from_optax
 from levyjax.escape import EscapeProblem, Plan, predict, simulate, simulate_summary
 from levyjax.landscapes import DoubleWell, Quadratic
 from levyjax.noise import Independent, Rotational
-from levyjax.solvers import Euler, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted
 
 _MEBIBYTE = 1 << 20
 
@@ -50,6 +56,7 @@ def run(quick: bool) -> dict[str, Any]:
     """First and second calls of every problem, then peak memory against the number of trajectories."""
     standard = list(problems().items())
     rows = [first_call(name, *pair) for name, pair in (standard[::4] if quick else standard)]
+    rows += [*commands(1 if quick else 5), *other_sizes(), optax_grid(2 if quick else 18)]
     rows += [memory(count) for count in ((64, 1 << 18) if quick else (64, 1 << 16, 1 << 18, 1 << 20))]
     rows += [memory(count, streamed=True) for count in ((1 << 18,) if quick else (10**6, 10**8))]
     return {"rows": rows, "quick": quick}
@@ -59,13 +66,99 @@ def first_call(name: str, problem: EscapeProblem, solver: Any) -> dict[str, Any]
     """Seconds of predict and simulate with empty caches, and of simulate once more; the difference is compilation."""
     plan = Plan(solver, num_trajectories=256, max_time=100 if isinstance(solver, Euler) else float("inf"))
     jax.clear_caches()
-    seconds = []
+    seconds, programs = [], []
     for call in (lambda: predict(problem), lambda: simulate(problem, plan, 0), lambda: simulate(problem, plan, 0)):
+        found = timed(call)
+        seconds.append(found[0])
+        programs.append(found[1])
+    keys = ("predict_seconds", "first_seconds", "second_seconds")
+    counts = {"predict_programs": programs[0], "simulate_programs": programs[1]}
+    return {"kind": "first call", "name": name, **dict(zip(keys, seconds, strict=True)), **counts}
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, int]:
+    """Seconds of a call, and how many programs it compiles."""
+    names: list[str] = []
+
+    def on_event(event: str, seconds: float, fun_name: str = "", **_: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            names.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(on_event)
+    try:
         began = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - began)
-    keys = ("predict_seconds", "first_seconds", "second_seconds")
-    return {"kind": "first call", "name": name, **dict(zip(keys, seconds, strict=True))}
+        return time.perf_counter() - began, len(names)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(on_event)
+
+
+RUN_FILE = """
+[landscape]
+kind = "quadratic"
+hessian = [1.0, 0.1]
+[basin]
+kind = "box"
+lower = [-1.0, -1.0]
+upper = [1.0, 1.0]
+[dynamics]
+kind = "sgd"
+[noise]
+kind = "independent"
+alpha = [1.2, 1.5]
+[run]
+noise_level = [0.03, 0.003]
+method = "jump_adapted"
+num_trajectories = 4096
+"""
+
+
+def commands(repeats: int) -> list[dict[str, Any]]:
+    """`levyjax predict` and `escape` on the run file of the first five minutes, in processes of their own."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "run.toml").write_text(RUN_FILE)
+        for command in (["predict", "run.toml"], ["escape", "run.toml", "--out", "results"], ["--version"]):
+            for kept in (False, True):
+                own = {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")} if kept else {"LEVYJAX_NO_CACHE": "1"}
+                outer = {key: value for key, value in os.environ.items() if key != "JAX_COMPILATION_CACHE_DIR"}
+                environment = {**outer, **own, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+                seconds = []
+                for _ in range(repeats + kept):  # the first fills the cache
+                    began = time.perf_counter()
+                    program = [sys.executable, "-c", "from levyjax.cli import main; raise SystemExit(main())", *command]
+                    subprocess.run(program, check=True, capture_output=True, cwd=folder, env=environment)
+                    seconds.append(time.perf_counter() - began)
+                row = {"kind": "command, programs kept" if kept else "command", "name": command[0]}
+                rows.append({**row, "seconds": sorted(seconds[kept:])[(len(seconds) - kept) // 2]})
+    return rows
+
+
+def other_sizes() -> list[dict[str, Any]]:
+    """A structure seen before at other numbers of trajectories, and a fit of data of other lengths."""
+    problem, rows = sgd(2), []
+    for count in (512, 400, 300, 1000, 2048, 5000):
+        seconds, programs = timed(lambda count=count: simulate(problem, Plan(JumpAdapted(), count), 0))
+        rows.append({"kind": "trajectories", "name": str(count), "seconds": seconds, "programs": programs})
+    for length in (1000, 1010, 900, 600):
+        data = np.random.default_rng(length).standard_cauchy(length)
+        seconds, programs = timed(lambda data=data: stable.fit(data))
+        rows.append({"kind": "fit", "name": str(length), "seconds": seconds, "programs": programs})
+    return rows
+
+
+def optax_grid(cells: int) -> dict[str, Any]:
+    """A grid of learning rates, each an optax object of its own."""
+
+    def grid() -> None:
+        for rate in np.geomspace(0.01, 0.1, cells):
+            dynamics = from_optax(optax.adam(float(rate)))
+            problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), dynamics, 1.0)
+            simulate(problem, Plan(Iteration(), num_trajectories=256, max_time=100.0), 0)
+
+    seconds, programs = timed(grid)
+    return {"kind": "optax grid", "name": f"{cells} cells", "seconds": seconds, "programs": programs}
 
 
 def memory(trajectories: int, streamed: bool = False) -> dict[str, Any]:
