@@ -149,11 +149,11 @@ def other_sizes() -> list[dict[str, Any]]:
 
 
 def optax_grid(cells: int) -> dict[str, Any]:
-    """A grid of learning rates, each an optax object of its own."""
+    """A grid of learning rates and momenta of an optax optimizer."""
 
     def grid() -> None:
         for rate in np.geomspace(0.01, 0.1, cells):
-            dynamics = from_optax(optax.adam(float(rate)))
+            dynamics = from_optax(optax.adam, hyperparameters={"learning_rate": rate, "b1": 0.9 - rate})
             problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), dynamics, 1.0)
             simulate(problem, Plan(Iteration(), num_trajectories=256, max_time=100.0), 0)
 

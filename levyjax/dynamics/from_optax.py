@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from levyjax.arrays import freeze, pytree, static
+from levyjax.arrays import concrete, freeze, parameter, pytree, static
 from levyjax.dynamics.base import IterationOnly, Kick
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.random import Counter
@@ -29,25 +29,44 @@ class FromOptax(IterationOnly):
 
     transformation: Any = static()
     learning_rate: Any = 1.0
+    hyperparameters: Any = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.transformation, optax.GradientTransformation):
-            raise ValueError(f"transformation must be an optax GradientTransformation, got {self.transformation!r}.")
+        given = dict(self.hyperparameters or {})
+        for name, value in given.items():
+            given[name] = parameter(value, f"hyperparameters[{name!r}]", ndim=(0,))
         learning_rate = 1.0 if self.learning_rate is None else self.learning_rate
-        freeze(self, learning_rate=checked_learning_rate(learning_rate))
+        freeze(self, learning_rate=checked_learning_rate(learning_rate), hyperparameters=given)
+        if not all(map(concrete, given.values())):
+            return
+        try:
+            made = self._made()
+        except TypeError as error:  # no such hyperparameter, or none that it needs
+            raise ValueError(f"transformation cannot be made of hyperparameters {sorted(given)}: {error}.") from None
+        if not isinstance(made, optax.GradientTransformation):
+            raise ValueError(
+                f"transformation must be an optax GradientTransformation or make one, got {self.transformation!r}."
+            )
+
+    def _made(self) -> Any:
+        """The transformation itself, made of its hyperparameters where these are given."""
+        if not self.hyperparameters and not callable(self.transformation):
+            return self.transformation
+        return self.transformation(**self.hyperparameters)
 
     def why_no_sde(self) -> str:
         return "An optax transformation is an algorithm, and no SDE is known for it"
 
     def init(self, x: Float[Array, "d *batch"]) -> OptaxState:
         with jax.numpy_dtype_promotion("standard"):
-            return OptaxState(x, _over_batch(self.transformation.init, x.ndim - 1)(x))
+            return OptaxState(x, _over_batch(self._made().init, x.ndim - 1)(x))
 
     def iterate(self, state: OptaxState, gradient: Array, kick: Kick) -> OptaxState:
         noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+        transformation = self._made()
 
         def step(x: Array, inner: Any, gradient: Array, counter: Counter) -> tuple[Array, Any]:
-            updates, after = self.transformation.update(gradient, _own_keys(inner, counter), x)
+            updates, after = transformation.update(gradient, _own_keys(inner, counter), x)
             moved: Any = optax.apply_updates(x, updates)
             return moved, _typed_like(inner, after)
 
@@ -56,24 +75,28 @@ class FromOptax(IterationOnly):
             return OptaxState(*every(state.x, state.inner, noisy_gradient, kick.counter))
 
 
-def from_optax(transformation: Any, learning_rate: Any = None) -> FromOptax:
+def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: Any = None) -> FromOptax:
     """Any optax optimizer, run on many trajectories at once: x <- x + update(g + epsilon A u).
 
     Every trajectory has its own optimizer state, counts and schedules too; a random key in that state (optax.add_noise
     has one) is told apart by trajectory at its first step. There is no SDE: simulate it with method "iteration"
     (`solvers.Iteration`). A transformation that needs more than gradient and parameters (the loss, as a line search
-    does) has nothing to take it from. Each object made here is compiled anew, so make it once.
+    does) has nothing to take it from. Each GradientTransformation is a program of its own; a function and its numbers,
+    `from_optax(optax.adam, hyperparameters={"learning_rate": 0.01})`, is compiled once for all their values.
 
     Args:
-        transformation: a GradientTransformation; maps gradients (d,) to updates (d,), parameters given.
+        transformation: a GradientTransformation, which maps gradients (d,) to updates (d,), parameters given; or a
+            function that makes one of `hyperparameters`, such as optax.adam.
         learning_rate: how much time a step counts for; default 1, so that times are numbers of steps. The step's size
             is the transformation's own.
+        hyperparameters: numbers by name, for such a function.
 
     Returns:
         Dynamics with `init` and `iterate`.
 
     Raises:
-        ValueError: no GradientTransformation, or a learning rate that is not positive.
+        ValueError: no GradientTransformation nor a function that makes one of these hyperparameters, or a learning rate
+            that is not positive.
 
     Example:
         >>> import jax.numpy as jnp
@@ -82,7 +105,7 @@ def from_optax(transformation: Any, learning_rate: Any = None) -> FromOptax:
         >>> state.inner[1][0].count.shape
         (5,)
     """
-    return FromOptax(transformation, learning_rate)
+    return FromOptax(transformation, learning_rate, hyperparameters)
 
 
 def _over_batch(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
