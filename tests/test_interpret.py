@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from levyjax import stable
 from levyjax.basins import Attraction, Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Momentum, RMSProp
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
@@ -169,3 +170,31 @@ def test_a_prediction_compiles_few_programs_and_a_simulation_two(name, programs)
 def test_a_quasi_stationary_rate_compiles_two(programs):
     quasi_stationary_rate(PROBLEMS["sgd, box"][0], key=0, relative_error=0.1)
     assert len(programs) <= 2, programs
+
+
+def test_other_numbers_of_trajectories_run_the_same_program(programs):
+    problem, solver, _ = PROBLEMS["sgd, box"]
+    samples = {count: simulate(problem, Plan(solver, count), 0) for count in (300,)}
+    programs.clear()
+    samples |= {count: simulate(problem, Plan(solver, count), 0) for count in (257, 400, 512)}
+    assert not programs
+    for found in samples.values():
+        np.testing.assert_array_equal(found.exit_step[:257], samples[257].exit_step)
+        np.testing.assert_array_equal(found.exit_position[:257], samples[257].exit_position)
+
+
+def test_other_numbers_of_data_and_points_run_the_same_program(programs):
+    data = np.random.default_rng(0).standard_cauchy(1000)
+    stable.fit(data)
+    law = np.asarray(stable.pdf(np.linspace(-3, 3, 20), 1.5, 0.5))
+    quantiles = np.asarray(stable.ppf(np.linspace(0.1, 0.9, 17), 1.5))
+    programs.clear()
+    shorter = stable.fit(data[:600])
+    assert shorter.alpha_ci95[0] < 1 < shorter.alpha_ci95[1]
+    assert shorter.log_likelihood == pytest.approx(
+        float(stable.logpdf(data[:600], shorter.alpha, loc=shorter.loc, scale=shorter.scale).sum()), rel=1e-4
+    )
+    programs.clear()
+    np.testing.assert_allclose(stable.pdf(np.linspace(-3, 3, 20)[:18], 1.5, 0.5), law[:18], rtol=1e-5)
+    np.testing.assert_allclose(stable.ppf(np.linspace(0.1, 0.9, 17)[None], 1.5), quantiles[None], rtol=1e-5)
+    assert not programs

@@ -39,13 +39,15 @@ def valid(alpha: Array, beta: Array, scale: Any) -> Array:
     return (alpha > 0) & (alpha <= 2) & (jnp.abs(beta) <= 1) & (scale > 0)
 
 
-def common(*values: Any) -> list[Array]:
-    """Values as arrays of one floating type, not broadcast."""
+def common(*values: Any, on_device: bool = True) -> list[Any]:
+    """Values as arrays of one floating type, not broadcast; those that are jax's or all of them on the device."""
     dtypes = [getattr(value, "dtype", np.dtype(np.int32)) for value in values]
     floats = [jax.dtypes.canonicalize_dtype(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
     dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
     dtype = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype  # half precision is for storing
-    return [jnp.asarray(value, dtype) for value in values]
+    return [
+        jnp.asarray(one, dtype) if on_device or isinstance(one, jax.Array) else np.asarray(one, dtype) for one in values
+    ]
 
 
 def _standard(
@@ -200,7 +202,7 @@ def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, par
     """One of the functions below by its name."""
     check_parameters(alpha, beta, scale, parametrization)
     symmetric = isinstance(beta, int | float) and beta == 0
-    values = common(x, alpha, beta, loc, scale)
+    values = common(x, alpha, beta, loc, scale, on_device=False)
     if symmetric and values[1].ndim == 0:
         x, alpha, _, loc, scale = values
         if table.worthwhile(math.prod(jnp.broadcast_shapes(x.shape, loc.shape, scale.shape))):

@@ -126,7 +126,8 @@ def ppf(
         1.0
     """
     check_parameters(alpha, beta, scale, parametrization)
-    return in_bucket(functools.partial(_quantile, False, parametrization), *common(q, alpha, beta, loc, scale))
+    values = common(q, alpha, beta, loc, scale, on_device=False)
+    return in_bucket(functools.partial(_quantile, False, parametrization), *values)
 
 
 def isf(
@@ -156,4 +157,5 @@ def isf(
         True
     """
     check_parameters(alpha, beta, scale, parametrization)
-    return in_bucket(functools.partial(_quantile, True, parametrization), *common(p, alpha, beta, loc, scale))
+    values = common(p, alpha, beta, loc, scale, on_device=False)
+    return in_bucket(functools.partial(_quantile, True, parametrization), *values)
