@@ -172,3 +172,10 @@ class TestBoundedPart:
         tally = search.search(3, 6, ("methods", "simulated_image"), 3, **kinds)
         assert [failure[0] for failure in tally.failures] == []
         assert sum(row["compared"] for row in tally.pairs.values()) > 6
+
+
+def test_validity_is_looked_at_beside_exact_means():
+    validity = bench.importlib.import_module(f"{package.__name__}.validity")
+    rows = validity.look(15, 1, (1,))
+    assert len(rows) > 5
+    assert all(row["kept"] for row in rows if row["valid"]), rows

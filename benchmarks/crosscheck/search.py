@@ -82,6 +82,8 @@ def predicted_images(problem: Description, seed: int, numbers: Numbers | None = 
         yield from checks.gauge_agrees(problem, one)
     for image in images.images(problem, np.random.default_rng(seed)):
         other, why_not = outcome(lambda image=image: checks.prediction(image.problem))
+        if problem.landscape.kind == "MultiWell":  # as a function it has no Hessian at the knot that its minimum is
+            image = image._replace(strict=False)
         yield from checks.images_agree(one, why, image, other, why_not)
 
 
