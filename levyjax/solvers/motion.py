@@ -338,7 +338,7 @@ def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, fact
     return jax.tree.map(lambda part: part.reshape(-1, part.shape[-1]), found)
 
 
-@interpreted
+@partial(interpreted, calls=32)
 def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
     """The largest gauge of linear paths over the times, (paths,)."""
 
