@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import Literal
 
 _PATIENCE = 0.3  # seconds, about what a small program takes to compile
@@ -328,7 +329,8 @@ def _run(closed: Any, values: list[Any], budget: _Budget) -> list[Any]:
     known.update(zip(jaxpr.invars, values, strict=True))
 
     def read(atom: Any) -> Any:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
+        aval: Any = atom.aval
+        return np.asarray(atom.val, aval.dtype) if isinstance(atom, Literal) else known[atom]
 
     for equation in jaxpr.eqns:
         name, inputs = equation.primitive.name, [read(atom) for atom in equation.invars]
@@ -370,7 +372,7 @@ class interpreted:
 
     def __call__(self, *args: Any) -> Any:
         leaves, structure = jax.tree.flatten(args)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             return self._function(*args)
         types = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
         key = structure, types, jax.config.jax_enable_x64

@@ -495,8 +495,9 @@ def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
     beyond = motion.origin[:, None] + rays.directions[:, leave] * way * 1.001
     face = _faces(problem.basin, origin, beyond)
     zero = np.zeros(len(leave))
-    back = Segments(leave, zero, way, *(np.full(len(leave), one) for one in (int(Fate.RETURNS), 0, -1)), zero)
-    out = Segments(leave, way, zero + np.inf, *(np.full(len(leave), one) for one in (int(Fate.LEAVES), -1)), face, zero)
+    none, returns = np.full(len(leave), -1), np.full(len(leave), int(Fate.RETURNS))
+    back = Segments(leave, zero, way, returns, np.zeros(len(leave), int), none, zero)
+    out = Segments(leave, way, zero + np.inf, np.full(len(leave), int(Fate.LEAVES)), none, face, zero)
     segments = Segments(*(np.concatenate(pair) for pair in zip(back, out, strict=True)))
     well = Well(segments, motion, jumps, tracer)
     sample = _follow_some(problem, well, rays, leave, way)

@@ -99,7 +99,7 @@ def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> float:
     """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
     sizes, axes = np.linalg.eigh(covariance)
     principal = axes * np.sqrt(np.maximum(sizes, 0))
-    return np.maximum(*(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T)))
+    return max(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T))
 
 
 def _rest(problem: Any, state: Any) -> Any:
@@ -112,7 +112,7 @@ class Apart(NamedTuple):
 
     mixing: Any
 
-    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+    def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
         return jnp.sqrt(apply(self.mixing, variances) * shrunk) * draws
 
@@ -122,7 +122,7 @@ class Alike(NamedTuple):
 
     columns: Any
 
-    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+    def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
         return jnp.sqrt(shrunk) * apply(self.columns, jnp.sqrt(variances) * draws)
 
@@ -133,7 +133,7 @@ class Together(NamedTuple):
     groups: Groups
     parts: Any  # (size, size, groups, axes): covariance per unit of time
 
-    def amount(self, decay: Array, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
+    def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
         covariance = summed(self.parts, variances) * relaxed(decay, time, self.groups)
         return self.groups.scatter(correlated(covariance, self.groups.gather(draws)))

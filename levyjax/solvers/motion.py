@@ -652,7 +652,7 @@ class _Path(NamedTuple):
 def _returned(watch: _Watch, offset: Array) -> Array:
     real, imaginary = watch.to_modes[0] @ offset, watch.to_modes[1] @ offset
     ever = (watch.reach[:, None] * jnp.sqrt(real**2 + imaginary**2)).sum(axis=0)
-    return ever < _NEAR
+    return jnp.asarray(ever < _NEAR)
 
 
 def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
@@ -703,7 +703,7 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
     def place(scaled: Array) -> Array:
         """The points of scaled states (..., n, lanes)."""
         size = sizes[: problem.dimension, None]
-        return watch.origin[:, None] + scaled[..., : problem.dimension, :] * size
+        return jnp.asarray(watch.origin[:, None] + scaled[..., : problem.dimension, :] * size)
 
     def go_on(now: _Path) -> Array:
         return (now.fate < 0).any() & (now.count < _MOST_STEPS)

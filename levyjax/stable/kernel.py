@@ -205,7 +205,7 @@ def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, par
     values = common(x, alpha, beta, loc, scale, on_device=False)
     if symmetric and values[1].ndim == 0:
         x, alpha, _, loc, scale = values
-        if table.worthwhile(math.prod(jnp.broadcast_shapes(x.shape, loc.shape, scale.shape))):
+        if table.worthwhile(math.prod(np.broadcast_shapes(x.shape, loc.shape, scale.shape))):
             return in_bucket(functools.partial(_symmetric, what), x, alpha, loc, scale)
     return in_bucket(functools.partial(jitted, what, parametrization), *values)
 
