@@ -104,7 +104,7 @@ def correlated(
     return carry[1]
 
 
-def relaxed(decay: Float[Array, " modes"], time: Float[Array, " lanes"], groups: Groups) -> Array:
+def relaxed(decay: Float[Numbers, " modes"], time: Float[Array, " lanes"], groups: Groups) -> Array:
     """The integral of exp(-(k_i + k_j) s) over s from 0 to `time`, (size, size, groups, lanes).
 
     From each mode's own 1 - exp(-k t), which loses no digits where k t is small.
