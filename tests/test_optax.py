@@ -97,7 +97,7 @@ class TestFromOptax:
     @pytest.mark.parametrize(
         ("transformation", "numbers", "words"),
         [
-            (optax.adam, {"rate": 0.1}, "cannot be made of hyperparameters"),
+            (optax.adam, {"rate": 0.1}, "makes one of the hyperparameters"),
             (optax.adam, {"learning_rate": "fast"}, "must be numeric"),
             (lambda rate: rate, {"rate": 0.1}, "or make one"),
             (3, None, "must be an optax"),

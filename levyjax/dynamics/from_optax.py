@@ -42,7 +42,10 @@ class FromOptax(IterationOnly):
         try:
             made = self._made()
         except TypeError as error:  # no such hyperparameter, or none that it needs
-            raise ValueError(f"transformation cannot be made of hyperparameters {sorted(given)}: {error}.") from None
+            raise ValueError(
+                "transformation must be an optax GradientTransformation, or a function that makes one of the "
+                f"hyperparameters {sorted(given)}: {error}."
+            ) from None
         if not isinstance(made, optax.GradientTransformation):
             raise ValueError(
                 f"transformation must be an optax GradientTransformation or make one, got {self.transformation!r}."
