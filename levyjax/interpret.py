@@ -20,38 +20,14 @@ from jax.extend.core import Literal
 _PATIENCE = 0.3  # seconds, about what a small program takes to compile
 _OPERATION, _ENTRY = 4e-6, 2e-9  # seconds an operation takes, and more for each entry of its result
 
-_UNARY: dict[str, Callable[..., Any]] = {
-    name: getattr(np, other or name)
-    for name, other in (
-        ("sign", ""),
-        ("floor", ""),
-        ("ceil", ""),
-        ("exp", ""),
-        ("exp2", ""),
-        ("log", ""),
-        ("log1p", ""),
-        ("expm1", ""),
-        ("sin", ""),
-        ("cos", ""),
-        ("tan", ""),
-        ("sinh", ""),
-        ("cosh", ""),
-        ("tanh", ""),
-        ("asin", "arcsin"),
-        ("acos", "arccos"),
-        ("atan", "arctan"),
-        ("sqrt", ""),
-        ("cbrt", ""),
-        ("square", ""),
-        ("abs", ""),
-        ("neg", "negative"),
-        ("is_finite", "isfinite"),
-        ("not", "invert"),
-        ("real", ""),
-        ("imag", ""),
-        ("conj", ""),
-    )
-} | {
+_SAME_NAME = "sign floor ceil exp exp2 log log1p expm1 sin cos tan sinh cosh tanh sqrt cbrt square abs real imag conj"
+_UNARY: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _SAME_NAME.split()} | {
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "neg": np.negative,
+    "is_finite": np.isfinite,
+    "not": np.invert,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "one_minus_square": lambda x: 1 - x * x,
     "logistic": scipy.special.expit,
@@ -107,7 +83,9 @@ def _broadcast_in_dim(x: Any, *, shape: Any, broadcast_dimensions: Any, **_: Any
 
 def _divide(x: Any, y: Any) -> Any:
     if np.issubdtype(np.asarray(x).dtype, np.integer):
-        return np.trunc(np.true_divide(x, np.where(np.equal(y, 0), 1, y))).astype(np.asarray(x).dtype)
+        y = np.where(np.equal(y, 0), 1, y)
+        floor, left = np.divmod(x, y)
+        return floor + ((left != 0) & (np.less(x, 0) != np.less(y, 0))).astype(np.asarray(x).dtype)
     return np.true_divide(x, y)
 
 

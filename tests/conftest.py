@@ -73,6 +73,21 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{seconds:8.1f} s  {count:5d} x  {name}")
 
 
+@pytest.fixture
+def programs():
+    """Names of programs that were compiled since the beginning of the test, or since they were cleared."""
+    names = []
+
+    def on_event(event: str, seconds: float, fun_name: str = "", **_):
+        if event.endswith("backend_compile_duration"):
+            names.append(fun_name)
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(on_event)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(on_event)
+
+
 @pytest.fixture(params=[1, pytest.param(100, marks=pytest.mark.slow)], ids="{}x".format)
 def many(request) -> int:
     """How many times its usual number of draws a law test takes; its bounds follow from that number.
