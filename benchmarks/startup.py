@@ -93,32 +93,14 @@ def timed(call: Callable[[], Any]) -> tuple[float, int]:
         jax.monitoring.unregister_event_duration_listener(on_event)
 
 
-RUN_FILE = """
-[landscape]
-kind = "quadratic"
-hessian = [1.0, 0.1]
-[basin]
-kind = "box"
-lower = [-1.0, -1.0]
-upper = [1.0, 1.0]
-[dynamics]
-kind = "sgd"
-[noise]
-kind = "independent"
-alpha = [1.2, 1.5]
-[run]
-noise_level = [0.03, 0.003]
-method = "jump_adapted"
-num_trajectories = 4096
-"""
-
-
 def commands(repeats: int) -> list[dict[str, Any]]:
     """`levyjax predict` and `escape` on the run file of the first five minutes, in processes of their own."""
+    page = (Path(__file__).parents[1] / "docs" / "start.md").read_text(encoding="utf-8")
+    run_file = re.search(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[1]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "run.toml").write_text(RUN_FILE)
+        (folder / "run.toml").write_text(run_file)
         for command in (["predict", "run.toml"], ["escape", "run.toml", "--out", "results"], ["--version"]):
             for kept in (False, True):
                 own = {"JAX_COMPILATION_CACHE_DIR": str(folder / "programs")} if kept else {"LEVYJAX_NO_CACHE": "1"}
