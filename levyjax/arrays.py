@@ -136,11 +136,11 @@ def total(rows: Float[Array, "rows *batch"]) -> Float[Array, "*batch"]:
     return sum(rows[1:], rows[0]) if rows.shape[0] <= _UNROLL else rows.sum(axis=0)
 
 
-def padded_to_bucket(values: np.ndarray, axis: int, least: int = 1) -> np.ndarray:
+def padded_to(values: np.ndarray, least: int = 1, axis: int = -1) -> np.ndarray:
     """The last entry repeated until their number is a power of two: other numbers then run the same program."""
     size = values.shape[axis]
     wanted = max(least, 1 << (size - 1).bit_length())
-    last = np.take(values, [size - 1], axis=axis)
+    last = np.moveaxis(np.moveaxis(values, axis, -1)[..., -1:], -1, axis)
     return values if wanted == size else np.concatenate([values, np.repeat(last, wanted - size, axis=axis)], axis=axis)
 
 

@@ -6,7 +6,6 @@ into segments of one fate.
 
 import dataclasses
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +14,11 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float, Int
 
+from levyjax.arrays import padded_to
+from levyjax.escape.problem import face_of
 from levyjax.interpret import interpreted
-from levyjax.noise import Rotational, StateDependent, isotropic_measure
+from levyjax.noise import Rotational, StateDependent
+from levyjax.noise.spectral import isotropic_measure_of, measure_of
 from levyjax.solvers.motion import (
     Ends,
     Fate,
@@ -30,7 +32,6 @@ from levyjax.solvers.motion import (
     linear_motion,
     linearised,
     modes_of,
-    padded_to,
     step_length,
 )
 from levyjax.solvers.steps import Euler, Iteration, Tamed
@@ -74,7 +75,7 @@ def jump_rays(problem: Any, most: int) -> Rays:
     noise = problem.noise.driver if isinstance(problem.noise, StateDependent) else problem.noise
     measure: Any = measure_of(noise)
     if isinstance(noise, Rotational) and measure.directions.shape[1] > most:
-        measure = interpreted(partial(isotropic_measure, most=most))(noise.alpha, noise.scale)
+        measure = isotropic_measure_of(most)(noise.alpha, noise.scale)
     directions = np.asarray(measure.directions)
     weights, alpha = (np.broadcast_to(np.asarray(one, float), directions.shape[1:]) for one in measure[1:3])
     maps = np.asarray(jump_maps(problem))
@@ -89,12 +90,6 @@ def jump_rays(problem: Any, most: int) -> Rays:
         np.repeat(maps, directions.shape[1], axis=0),
         count,
     )
-
-
-@interpreted
-def measure_of(noise: Any) -> Any:
-    """The noise's spectral measure."""
-    return noise.spectral_measure()
 
 
 class Jumps:
@@ -217,11 +212,6 @@ def _expansion(landscape: Any, point: Any) -> tuple[Any, Any]:
     return landscape.gradient(point), (matrix + matrix.T) / 2
 
 
-@interpreted
-def _faces(basin: Any, origin: Any, points: Any) -> Any:
-    return basin.face(origin, points)
-
-
 class Tracer:
     """Fates of jumps by following them."""
 
@@ -257,7 +247,7 @@ class Tracer:
             origin = self.jumps.problem.landscape.minimum
             points = ends.point[:, leaves]
             padded = padded_to(points, 64)
-            face[leaves] = _faces(self.jumps.problem.basin, origin, padded)[: points.shape[1]]
+            face[leaves] = face_of(self.jumps.problem.basin, origin, padded)[: points.shape[1]]
         if stuck.any() and not last:
             again = self.labels(self._beside(ends.point[:, stuck], well[stuck]), True)
             fate[stuck], well[stuck], face[stuck] = again
@@ -493,7 +483,7 @@ def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
     way = 1 / gauge[leave]
     origin = np.asarray(problem.landscape.minimum)
     beyond = motion.origin[:, None] + rays.directions[:, leave] * way * 1.001
-    face = _faces(problem.basin, origin, beyond)
+    face = face_of(problem.basin, origin, beyond)
     zero = np.zeros(len(leave))
     none, returns = np.full(len(leave), -1), np.full(len(leave), int(Fate.RETURNS))
     back = Segments(leave, zero, way, returns, np.zeros(len(leave), int), none, zero)

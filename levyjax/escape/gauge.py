@@ -14,7 +14,8 @@ from levyjax.basins import Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, require_process
-from levyjax.solvers.motion import flow_reach, jump_maps, kept_by_descent, linear_motion
+from levyjax.noise.spectral import measure_of
+from levyjax.solvers.motion import flow_reach, gauge_along, jump_maps, kept_by_descent, linear_motion
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _SAMPLE = 1024
@@ -98,10 +99,10 @@ def _is_carried(problem: EscapeProblem) -> bool:
         if motion is None:
             return False
         noise: Any = problem.noise
-        directions = noise.spectral_measure().directions
+        directions = measure_of(noise).directions
         some = np.asarray(directions)[:, :: -(-directions.shape[1] // _SAMPLE)]
         maps = np.asarray(jump_maps(problem))[0][:, None]
-        straight = np.asarray(problem.basin.gauge(jnp.asarray(problem.landscape.minimum), jnp.asarray(maps * some)))
+        straight = gauge_along(problem.basin, problem.landscape.minimum, maps * some)
         flowing = flow_reach(problem, some)
     return bool((np.abs(flowing - straight) > 1e-6 * straight.max()).any())
 

@@ -15,7 +15,7 @@ from levyjax.escape.brownian import brownian_interval, driftless_ball
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import look_out, modes_at
-from levyjax.escape.gauge import closed_form, found_rays
+from levyjax.escape.gauge import ExitRays, closed_form, found_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
@@ -99,15 +99,16 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     reasons: list[str] = []
     slowest = well.motion.modes.slowest()
     rate, error, shares, kappa = ends.rate(), ends.error(), ends.shares(), ends.kappa()
-    if outlook.plain:
-        rate, error, shares, kappa = _gauge_formula(problem, solver, slowest)
+    rays = found_rays(problem, jump_maps(problem)) if outlook.plain else None
+    if rays is not None:
+        rate, error, shares, kappa = _gauge_formula(problem, solver, rays, slowest)
     elif not ends.chain:
         reasons.append(
             f"{crossing_reason(problem)}: the rate counts every jump after which the noise-free flow leaves."
         )
     if rate == 0:
         return refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
-    limits = _limits(problem, solver, ends, kappa, rate)
+    limits = _limits(problem, solver, ends, rays, kappa, rate)
     if error > MAX_ERROR * rate:
         limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
     limits += ends.doubts()
@@ -130,27 +131,27 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     return Prediction(rate, error, mean, steps_of_mean, shares, kappa, valid, (*limits, *reasons, *notes))
 
 
-def _limits(problem: EscapeProblem, solver: Solver | None, ends: Ends, kappa: float, rate: float) -> list[str]:
+def _limits(
+    problem: EscapeProblem, solver: Solver | None, ends: Ends, rays: ExitRays | None, kappa: float, rate: float
+) -> list[str]:
     """Why the limit is not reached at this noise level; nothing where it is."""
     if kappa == 0:
         return [NO_DRIFT]
-    if ends.outlook.plain and not isinstance(problem.noise, StateDependent):
-        rays = found_rays(problem, jump_maps(problem))
-        if reasons := saddle_reasons(problem, rays, _noise_level(problem, solver, rays.alpha), rate):
+    if rays is not None and not isinstance(problem.noise, StateDependent):
+        reasons = saddle_reasons(problem, rays, _noise_level(problem, solver, rays.alpha), rate)
+        if reasons:
             return reasons
     return limit_reasons(kappa, ends.bias(), ends.chain)
 
 
 def _gauge_formula(
-    problem: EscapeProblem, solver: Solver | None, slowest: float
+    problem: EscapeProblem, solver: Solver | None, rays: ExitRays, slowest: float
 ) -> tuple[float, float, dict[str, float], float]:
     """Rate, its error, the faces and kappa where the jumps that leave are those that lie outside."""
-    maps = jump_maps(problem)
-    rays = found_rays(problem, maps)
     level = _noise_level(problem, solver, rays.alpha)
     parts = rays.contributions(level)
     rate, error = float(parts.sum()), 0.0
-    closed = closed_form(problem, maps)
+    closed = closed_form(problem, jump_maps(problem))
     if closed is not None:
         rate = float(level) ** float(problem.noise.alpha) * closed
     elif rays.replicates:

@@ -1,17 +1,13 @@
 """What a prediction says, and the parts of it that every kind of noise shares."""
 
 import dataclasses
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from levyjax.arrays import column
 from levyjax.datasets import Labelled, along
 from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
-from levyjax.escape.problem import EscapeProblem
-from levyjax.interpret import interpreted
+from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.solvers import Solver
 from levyjax.solvers.motion import hessian_of, linearised, modes_of
 
@@ -79,14 +75,9 @@ def crossing_reason(problem: EscapeProblem) -> str:
 def face_shares(problem: EscapeProblem, rays: ExitRays, parts: np.ndarray) -> dict[str, float]:
     """The probability of leaving through each face, from the rate along each ray."""
     names, leaving = problem.basin.face_names(problem.dimension), np.asarray(rays.gauge) > 0
-    face = _faces(problem.basin, problem.landscape.minimum, rays)
+    origin, directions = np.asarray(problem.landscape.minimum)[:, None], np.asarray(rays.directions)
+    with np.errstate(divide="ignore"):
+        beyond = origin + directions * np.where(leaving, 1.001 / np.asarray(rays.gauge), 0)
+    face = face_of(problem.basin, origin[:, 0], beyond)
     shares = np.bincount(face, weights=np.where(leaving, parts, 0.0), minlength=len(names))
     return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
-
-
-@interpreted
-def _faces(basin: Any, origin: Any, rays: ExitRays) -> Any:
-    """Through which face each ray leaves."""
-    origin = jnp.asarray(origin)
-    beyond = column(origin, rays.directions) + rays.directions * jnp.where(rays.gauge > 0, 1.001 / rays.gauge, 0)
-    return basin.face(origin, beyond)

@@ -118,9 +118,10 @@ class ExitProcess:
 def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
     """Index of the face through which each exit point left, as seen from the minimum."""
     origin = np.asarray(problem.landscape.minimum, jnp.result_type(float))
-    return _face(problem.basin, origin, np.asarray(x, origin.dtype))
+    return face_of(problem.basin, origin, np.asarray(x, origin.dtype).T)
 
 
 @interpreted
-def _face(basin: Any, origin: Array, x: Array) -> Array:
-    return basin.face(origin, x.T)
+def face_of(basin: Any, origin: Float[Array, " d"], x: Float[Array, "d *batch"]) -> Any:
+    """The index of the face that points outside belong to, (*batch,)."""
+    return basin.face(origin, x)

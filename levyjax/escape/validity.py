@@ -74,6 +74,8 @@ def adam_noise_level_limit(
         >>> adam_noise_level_limit(1.0, 100.0, 0.9, 0.999, 1.0) < 1e-6
         True
     """
+    from scipy.optimize import brentq  # imports slowly, and is rarely asked for
+
     kappa2 = 2 * hessian_min * tau * (beta1 - beta2 / 4) / (beta1 * (v_max + epsilon) + hessian_min * tau)
     if kappa2 <= 0:
         return 0.0
@@ -84,8 +86,6 @@ def adam_noise_level_limit(
         return kappa2 * math.exp(log_y) - math.log(2 * loss_gap / hessian_min) - log_y
 
     lowest = -math.log(kappa2)  # of the slack, which is negative there and grows beyond
-    from scipy.optimize import brentq
-
     log_y: Any = brentq(slack, lowest, lowest + 100)
     return math.exp(-3 * log_y)
 

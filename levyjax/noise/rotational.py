@@ -7,10 +7,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.interpret import interpreted
 from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_scale
 from levyjax.noise.scaling import increment_scale
-from levyjax.noise.spectral import SpectralMeasure, isotropic_measure
+from levyjax.noise.spectral import SpectralMeasure, isotropic_measure, measure_of
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, isotropic, normal, radial_tail_constant, small_jump_variance
 
@@ -53,7 +52,7 @@ class Rotational:
 
     def split(self, rays: Reach, part: Any) -> JumpSplit:
         dimension = self.scale.shape[0]
-        reach = rays(interpreted(type(self).spectral_measure)(self).directions).max(keepdims=True)
+        reach = rays(measure_of(self).directions).max(keepdims=True)
         threshold = part / reach
         rate = radial_tail_constant(self.alpha, dimension) * threshold**-self.alpha
         variance = small_jump_variance(self.alpha, dimension) * threshold ** (2 - self.alpha)

@@ -1,6 +1,8 @@
 """The spectral measure of a stable law: where its jumps point and how often, as rays with weights."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jaxtyping import Array, Float
 from scipy.special import ndtri
 
 from levyjax.arrays import apply
+from levyjax.interpret import interpreted
 from levyjax.stable import radial_tail_constant
 
 _CIRCLE_NODES = 1 << 16
@@ -74,3 +77,15 @@ def isotropic_measure(alpha: Any, scale: Any, most: int | None = None) -> Spectr
     constant = radial_tail_constant(alpha, scale.shape[0])
     directions = apply(scale, jnp.asarray(nodes, scale.dtype))
     return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates)
+
+
+@interpreted
+def measure_of(noise: Any) -> SpectralMeasure | None:
+    """A noise's spectral measure in NumPy."""
+    return noise.spectral_measure()
+
+
+@functools.cache
+def isotropic_measure_of(most: int) -> Callable[..., SpectralMeasure]:
+    """`isotropic_measure` of about so many rays, in NumPy."""
+    return interpreted(functools.partial(isotropic_measure, most=most))

@@ -14,7 +14,7 @@ import scipy.sparse.csgraph
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import Numbers, column
+from levyjax.arrays import Numbers, column, padded_to
 from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import SGD, Kick
 from levyjax.interpret import interpreted
@@ -286,13 +286,6 @@ def _times(modes: Modes) -> np.ndarray:
             times.append(own)
             until = max(until, own.max(initial=0.0))
     return np.unique(np.concatenate(times))
-
-
-def padded_to(values: np.ndarray, multiple: int) -> np.ndarray:
-    """The last entry repeated, so that few programs are compiled."""
-    size = values.shape[-1]
-    wanted = max(multiple, 1 << (size - 1).bit_length())
-    return np.concatenate([values, np.repeat(values[..., -1:], wanted - size, axis=-1)], axis=-1)
 
 
 class _ToPoint(NamedTuple):

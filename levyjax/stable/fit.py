@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from levyjax.arrays import padded_to_bucket
+from levyjax.arrays import padded_to
 from levyjax.datasets import Labelled, along
 from levyjax.stable.kernel import logpdf_and_slopes
 
@@ -224,10 +224,10 @@ def fit(data: Any, *, beta: float | None = 0.0) -> StableFit:
 def _fit(rows: np.ndarray, held: float | None, step: float) -> StableFit:
     alpha, centre, unit = _start(rows)
     z = ((rows - centre[:, None]) / unit[:, None]).astype(rows.dtype)
-    padded, count = padded_to_bucket(padded_to_bucket(z, 1), 0), np.int32(z.shape[1])  # few programs
+    padded, count = padded_to(padded_to(z), axis=0), np.int32(z.shape[1])  # few programs
 
     def evaluate(theta: np.ndarray) -> tuple[np.ndarray, ...]:
-        found = _evaluate(padded_to_bucket(theta.astype(z.dtype), 0), padded, count, held)
+        found = _evaluate(padded_to(theta.astype(z.dtype), axis=0), padded, count, held)
         return tuple(np.asarray(part, np.float64)[: len(z)] for part in found)
 
     start = np.stack([np.log(2 - alpha), 0 * alpha, 0 * alpha] + ([0 * alpha] if held is None else []), axis=1)

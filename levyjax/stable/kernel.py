@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from levyjax.arrays import concrete, padded_to_bucket
+from levyjax.arrays import concrete, padded_to
 from levyjax.stable import contour, table
 
 _PI = math.pi
@@ -218,5 +218,5 @@ def in_bucket(function: Callable[..., Array], *values: Any) -> Array:
         return function(*values)
     arrays = [np.asarray(value) for value in values]
     wide = [np.broadcast_to(array, shape).ravel() if array.ndim else array for array in arrays]
-    out = function(*(padded_to_bucket(array, 0, _LEAST) if array.ndim else array for array in wide))
+    out = function(*(padded_to(array, _LEAST) if array.ndim else array for array in wide))
     return jax.device_put(np.asarray(out)[:size].reshape(shape))
