@@ -149,7 +149,7 @@ def _gauge_formula(
 ) -> tuple[float, float, dict[str, float], float]:
     """Rate, its error, the faces and kappa where the jumps that leave are those that lie outside."""
     level = _noise_level(problem, solver, rays.alpha)
-    parts = rays.contributions(level)
+    parts = np.asarray(rays.contributions(level))
     rate, error = float(parts.sum()), 0.0
     closed = closed_form(problem, jump_maps(problem))
     if closed is not None:
