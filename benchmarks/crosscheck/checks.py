@@ -362,9 +362,8 @@ def images_agree(one: Any, why: str | None, image: Image, other: Any, why_not: s
             if name in image.faces
         }
         worst = max(apart, key=lambda name: abs(apart[name])) if apart else ""
-        turning = 2e-3 if image.problem.noise.kind == "Rotational" else 1e-5  # a quadrature counts whole rays
-        turning = max(turning, FOLLOWED if followed else 0.0)
-        allowed = 0.02 if error else turning  # shares of sampled rays have no stated error
+        stated = [found.exit_probability_error for found in (one, other)]
+        allowed = (FOLLOWED if followed else 1e-5) + max(SIGMAS * math.hypot(*stated) if error else 0.0, sum(stated))
         checks.append(
             Check(
                 image.name, "predicted faces", apart.get(worst, 0.0), 0.0, abs(apart.get(worst, 0.0)) <= allowed, worst

@@ -46,7 +46,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
             chances = noise.chances(1 / (step_time * float(problem.noise_level) * np.asarray(gauge)))
         shares = {}
         if chances.sum() > 0:
-            shares = face_shares(problem, ExitRays(vectors, chances, 0.0, gauge, 0), chances)
+            shares, _ = face_shares(problem, ExitRays(vectors, chances, 0.0, gauge, 0), chances)
     else:
         chances, shares = _by_segments(problem, well.segments, step_time * float(problem.noise_level))
     total = float(chances.sum())

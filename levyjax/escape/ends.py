@@ -10,6 +10,7 @@ from jaxtyping import Float
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import Outlook, Sample, Well
 from levyjax.escape.validity import bias_constant
+from levyjax.noise.spectral import share_error, sum_error
 from levyjax.solvers.motion import Fate, at_rest
 from levyjax.stable import tail_constant
 
@@ -127,15 +128,11 @@ class Ends:
         return 1 / self._from_start(self._means(between, exits, 0 * late))
 
     def error(self) -> float:
-        """The rate's standard error where rays are sampled."""
+        """The rate's error where rays stand for a continuum."""
         rays, segments = self.outlook.rays, self.outlook.wells[0].segments
-        if not rays.replicates:
-            return 0.0
-        parts = np.zeros(len(rays.weights))
         leaves = segments.fate != Fate.RETURNS
-        np.add.at(parts, segments.ray[leaves], self._rates[0][leaves])
-        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
-        return float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+        parts = np.bincount(segments.ray[leaves], self._rates[0][leaves], len(rays.weights)).astype(float)
+        return sum_error(parts, rays)
 
     def shares(self) -> dict[str, float]:
         """The probability of leaving through each face, where the flow crosses it."""
@@ -152,6 +149,15 @@ class Ends:
         leave = between.sum(axis=1) + exits
         through = np.linalg.solve(np.diag(leave) - between, by_face)[active.index(self.start[0])]
         return dict(zip(names, (through / through.sum()).tolist(), strict=True))
+
+    def share_error(self) -> float:
+        """The largest error of these probabilities where rays stand for a continuum."""
+        rays, segments = self.outlook.rays, self.outlook.wells[0].segments
+        where = np.where(segments.fate == Fate.LEAVES, segments.face, segments.face.max(initial=0) + 1 + segments.well)
+        parts = np.zeros((where.max(initial=0) + 1, len(rays.weights)))
+        away = segments.fate != Fate.RETURNS
+        np.add.at(parts, (np.maximum(where, 0)[away], segments.ray[away]), self._rates[0][away])
+        return share_error(parts, rays) if parts.any() else 0.0
 
     def kappa(self) -> float:
         """The slowest relaxation's rate times the time scale of the shortest jumps that do not come back."""

@@ -42,8 +42,8 @@ _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
 _REACH = (2e-3, 1024.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
 _LENGTHS = 4000  # all rays together
 _FEWEST, _MOST = 32, 640  # on a ray
-_PARTS, _ROUNDS = 15, (7, 3)  # of a bracket between two fates
 _FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
+_FINE, _COARSE = (15, 7), (3, 6)  # parts of a bracket between two fates, and how often it is parted
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 _MOST_SEEN = 16
@@ -60,7 +60,7 @@ class Rays:
     directions: (d, rays) of A L, without the optimizer's map.
     weights, alpha: (rays,).
     maps: (rays, d) the optimizer's map that each ray belongs to; None where it has one alone.
-    replicates: as in `SpectralMeasure`.
+    replicates, circles: as in `SpectralMeasure`.
     """
 
     directions: np.ndarray
@@ -68,6 +68,7 @@ class Rays:
     alpha: np.ndarray
     maps: Any
     replicates: int
+    circles: int = 0
 
 
 def jump_rays(problem: Any, most: int) -> Rays:
@@ -80,7 +81,7 @@ def jump_rays(problem: Any, most: int) -> Rays:
     weights, alpha = (np.broadcast_to(np.asarray(one, float), directions.shape[1:]) for one in measure[1:3])
     maps = np.asarray(jump_maps(problem))
     if len(maps) == 1:
-        return Rays(directions, weights, alpha, None, int(measure.replicates))
+        return Rays(directions, weights, alpha, None, int(measure.replicates), int(measure.circles))
     maps = maps[:: max(len(maps) * directions.shape[1] // _MOVING_RAYS, 1)]
     count = len(maps)
     return Rays(
@@ -217,10 +218,11 @@ class Tracer:
 
     def __init__(self, motion: TracedMotion, jumps: Jumps, wells: Wells, here: int) -> None:
         self.motion, self.jumps, self.wells, self.here = motion, jumps, wells, here
+        self.rough = jumps.rays.directions.shape[1] > _FEW_EDGES
 
     def ends(self, state: Any) -> tuple[Ends, Int[np.ndarray, "3 n"]]:
         """Where states lead, and (fate, well, face) of each as seen from this well."""
-        ends = self.motion.follow(state)
+        ends = self.motion.follow(state, rough=self.rough)
         return ends, self.labels(ends)
 
     def _beside(self, points: Float[np.ndarray, "d n"], well: Int[np.ndarray, " n"]) -> Ends:
@@ -277,13 +279,14 @@ class Tracer:
         low, high = low.copy(), high.copy()
         if not len(ray):
             return high
-        parts = np.arange(1, _PARTS + 1) / (_PARTS + 1)
+        number, rounds = _FINE if len(ray) <= _FEW_EDGES else _COARSE
+        parts = np.arange(1, number + 1) / (number + 1)
         pairs = np.arange(len(ray))
-        for _ in range(_ROUNDS[0] if len(ray) <= _FEW_EDGES else _ROUNDS[1]):
+        for _ in range(rounds):
             inner = low[:, None] + (high - low)[:, None] * parts
-            _, labels = self.ends(self.jumps.states(np.repeat(ray, _PARTS), inner.ravel()))
-            same = (labels.reshape(3, len(ray), _PARTS) == before[:, :, None]).all(axis=0)
-            first = np.where(same.all(axis=1), _PARTS, np.argmin(same, axis=1))
+            _, labels = self.ends(self.jumps.states(np.repeat(ray, number), inner.ravel()))
+            same = (labels.reshape(3, len(ray), number) == before[:, :, None]).all(axis=0)
+            first = np.where(same.all(axis=1), number, np.argmin(same, axis=1))
             edges = np.concatenate([low[:, None], inner, high[:, None]], axis=1)
             low, high = edges[pairs, first], edges[pairs, first + 1]
         return high

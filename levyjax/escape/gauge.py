@@ -22,13 +22,14 @@ _SAMPLE = 1024
 
 
 class ExitRays(NamedTuple):
-    """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,)."""
+    """Jump rays after the optimizer: directions (d, rays), weights, alpha and gauges (rays,); see `SpectralMeasure`."""
 
     directions: Array
     weights: Array
     alpha: Any
     gauge: Array
     replicates: int
+    circles: int = 0
 
     def contributions(self, level: Any) -> Array:
         """The rate of exits along each ray, at a noise level (one for each ray where that depends on alpha)."""
@@ -125,7 +126,7 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRa
         measure: Any = noise.driver.spectral_measure()
         out, gauge = noise.way_out(problem.basin, origin, measure.directions)
         towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
-        return ExitRays(towards, measure.weights, measure.alpha, gauge, measure.replicates)
+        return ExitRays(towards, measure.weights, measure.alpha, gauge, measure.replicates, measure.circles)
     measure = noise.spectral_measure()
     if measure is None:
         raise ValueError(
@@ -135,10 +136,10 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRa
     directions = directions.reshape(directions.shape[0], -1)
     gauge = problem.basin.gauge(origin, directions)
     # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
-    replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
+    replicates, circles = (maps.shape[0], 0) if maps.shape[0] > 1 else (measure.replicates, measure.circles)
     weights, alpha = measure.weights / maps.shape[0], measure.alpha
     tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
-    return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates)
+    return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates, circles)
 
 
 @interpreted

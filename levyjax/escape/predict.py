@@ -23,6 +23,7 @@ from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit,
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
+from levyjax.noise.spectral import sum_error
 from levyjax.solvers import Iteration, Solver
 from levyjax.solvers.motion import hessian_of, jump_maps, linear_motion
 
@@ -98,7 +99,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         return refused(reason)
     reasons: list[str] = []
     slowest = well.motion.modes.slowest()
-    rate, error, shares, kappa = ends.rate(), ends.error(), ends.shares(), ends.kappa()
+    rate, error, shares, kappa = ends.rate(), ends.error(), (ends.shares(), ends.share_error()), ends.kappa()
     rays = found_rays(problem, jump_maps(problem)) if outlook.plain else None
     if rays is not None:
         rate, error, shares, kappa = _gauge_formula(problem, solver, rays, slowest)
@@ -128,7 +129,8 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     else:
         mean, valid = 1 / rate, not limits
     steps_of_mean = in_steps(mean, problem, solver)
-    return Prediction(rate, error, mean, steps_of_mean, shares, kappa, valid, (*limits, *reasons, *notes))
+    said = (*limits, *reasons, *notes)
+    return Prediction(rate, error, mean, steps_of_mean, shares[0], kappa, valid, said, shares[1])
 
 
 def _limits(
@@ -146,19 +148,18 @@ def _limits(
 
 def _gauge_formula(
     problem: EscapeProblem, solver: Solver | None, rays: ExitRays, slowest: float
-) -> tuple[float, float, dict[str, float], float]:
-    """Rate, its error, the faces and kappa where the jumps that leave are those that lie outside."""
+) -> tuple[float, float, tuple[dict[str, float], float], float]:
+    """Rate, its error, the faces and theirs, and kappa where the jumps that leave are those that lie outside."""
     level = _noise_level(problem, solver, rays.alpha)
     parts = np.asarray(rays.contributions(level))
     rate, error = float(parts.sum()), 0.0
     closed = closed_form(problem, jump_maps(problem))
     if closed is not None:
         rate = float(level) ** float(problem.noise.alpha) * closed
-    elif rays.replicates:
-        groups = parts.reshape(rays.replicates, -1).sum(axis=1) * rays.replicates
-        error = float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    else:
+        error = sum_error(parts, rays)
     if rate == 0:
-        return 0.0, 0.0, {}, math.inf
+        return 0.0, 0.0, ({}, 0.0), math.inf
     gauge, alpha = np.asarray(rays.gauge), np.broadcast_to(np.asarray(rays.alpha, float), parts.shape)
     reach = (np.broadcast_to(level, parts.shape) * gauge)[parts > 0]
     return rate, error, face_shares(problem, rays, parts), float(slowest * (reach ** -alpha[parts > 0]).min())

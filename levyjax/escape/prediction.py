@@ -8,6 +8,7 @@ from levyjax.datasets import Labelled, along
 from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem, face_of
+from levyjax.noise.spectral import share_error
 from levyjax.solvers import Solver
 from levyjax.solvers.motion import hessian_of, linearised, modes_of
 
@@ -20,13 +21,14 @@ class Prediction(Labelled):
 
     Attributes:
         rate: exits per unit of the SDE's time (learning_rate times iterations for an iteration).
-        rate_error: standard error of the rate where it was integrated by sampling, else 0.
+        rate_error: the rate's error where jumps in a continuum of directions were sampled or followed, else 0.
         mean_exit_time: 1/rate, or the exact mean where one is known.
         mean_exit_steps: mean_exit_time in steps of the solver.
         exit_probabilities: probability of leaving through each face.
         kappa: relaxation rate times the time scale of jumps as long as the basin is wide, the worst direction's.
         valid: whether the limit's bias is known to be below 2% here.
         reasons: why not, and what else a reader should know.
+        exit_probability_error: the largest error of an exit probability, where directions are a continuum, else 0.
     """
 
     _dims = along({"face": "exit_probabilities"})
@@ -39,6 +41,7 @@ class Prediction(Labelled):
     kappa: float | None
     valid: bool
     reasons: tuple[str, ...]
+    exit_probability_error: float = 0.0
 
 
 def refused(reason: str) -> Prediction:
@@ -72,12 +75,14 @@ def crossing_reason(problem: EscapeProblem) -> str:
     return "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
 
 
-def face_shares(problem: EscapeProblem, rays: ExitRays, parts: np.ndarray) -> dict[str, float]:
-    """The probability of leaving through each face, from the rate along each ray."""
+def face_shares(problem: EscapeProblem, rays: ExitRays, parts: np.ndarray) -> tuple[dict[str, float], float]:
+    """The probability of leaving through each face, from the rate along each ray, and the error of these."""
     names, leaving = problem.basin.face_names(problem.dimension), np.asarray(rays.gauge) > 0
     origin, directions = np.asarray(problem.landscape.minimum)[:, None], np.asarray(rays.directions)
     with np.errstate(divide="ignore"):
         beyond = origin + directions * np.where(leaving, 1.001 / np.asarray(rays.gauge), 0)
     face = face_of(problem.basin, origin[:, 0], beyond)
-    shares = np.bincount(face, weights=np.where(leaving, parts, 0.0), minlength=len(names))
-    return dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
+    by_face = np.zeros((len(names), len(parts)))
+    by_face[face, np.arange(len(parts))] = np.where(leaving, parts, 0.0)
+    shares = by_face.sum(axis=1)
+    return dict(zip(names, (shares / shares.sum()).tolist(), strict=True)), share_error(by_face, rays)

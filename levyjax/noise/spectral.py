@@ -27,22 +27,49 @@ class SpectralMeasure(NamedTuple):
     alpha: the tail index, a number or one for each ray, (rays,).
     replicates: 0 where the rays are exact or a quadrature rule; else they are this many equal, independently
     randomised groups, whose spread gives the standard error of a sum.
+    circles: of a quadrature rule, how many closed circles the rays lie on, one after the other; else 0.
     """
 
     directions: Float[Array, "d rays"]
     weights: Float[Array, " rays"]
     alpha: Any
     replicates: int
+    circles: int = 0
 
 
-def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere; about `most` of them, if given."""
+def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
+    """The error of a sum over rays: by the spread of replicates, or of every second ray against the others."""
+    if rays.replicates:
+        groups = parts.reshape(int(rays.replicates), -1).sum(axis=1) * int(rays.replicates)
+        return float(groups.std(ddof=1) / math.sqrt(rays.replicates))
+    return abs(float(parts[::2].sum() - parts[1::2].sum())) / 2 if rays.circles else 0.0
+
+
+def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
+    """The largest error of the shares in a sum over rays: of a quadrature rule, as if a ray might do as the next one."""
+    total = parts.sum()
+    if rays.replicates:
+        apart = parts - parts.sum(axis=1, keepdims=True) / total * parts.sum(axis=0)
+        return max(sum_error(row, rays) for row in apart) / float(total)
+    if not rays.circles:
+        return 0.0
+    grid = parts.reshape(len(parts), int(rays.circles), -1)
+    along = np.abs(grid - np.roll(grid, 1, axis=2)).sum(axis=2) / 2
+    across = np.abs(np.diff(grid, axis=1)).sum(axis=1) / 2
+    return float(np.sqrt((along**2).sum(axis=1) + (across**2).sum(axis=1)).max() / total)
+
+
+def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere; about `most` of them, if given.
+
+    With the numbers of replicates and of circles.
+    """
     if dimension == 1:
-        return np.array([[1.0, -1.0]]), np.full(2, 0.5), 0
+        return np.array([[1.0, -1.0]]), np.full(2, 0.5), 0, 0
     if dimension == 2:
         count = min(most or _CIRCLE_NODES, _CIRCLE_NODES)
         angle = 2 * math.pi * (np.arange(count) + 0.5) / count
-        return np.stack([np.cos(angle), np.sin(angle)]), np.full(count, 1 / count), 0
+        return np.stack([np.cos(angle), np.sin(angle)]), np.full(count, 1 / count), 0, 1
     if dimension == 3:
         polar = min(_POLAR_NODES, math.isqrt(most // 2) if most else _POLAR_NODES)
         azimuth = min(_AZIMUTH_NODES, 2 * polar)
@@ -52,7 +79,7 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
         nodes = np.stack(
             [np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle)), np.outer(height, np.ones_like(angle))]
         )
-        return nodes.reshape(3, -1), np.repeat(weight / 2 / azimuth, azimuth), 0
+        return nodes.reshape(3, -1), np.repeat(weight / 2 / azimuth, azimuth), 0, polar
     from scipy.stats import qmc  # half a second, for spheres of four dimensions and more
 
     nodes_each = min(_REPLICATE_NODES, 1 << max(6, int(math.log2(_MAX_ENTRIES / _REPLICATES / dimension))))
@@ -64,7 +91,7 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
         gaussian = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
         groups.append(gaussian / np.linalg.norm(gaussian, axis=1, keepdims=True))
     nodes = np.concatenate(groups).T
-    return nodes, np.full(nodes.shape[1], 1 / nodes.shape[1]), _REPLICATES
+    return nodes, np.full(nodes.shape[1], 1 / nodes.shape[1]), _REPLICATES, 0
 
 
 def isotropic_measure(alpha: Any, scale: Any, most: int | None = None) -> SpectralMeasure:
@@ -73,10 +100,10 @@ def isotropic_measure(alpha: Any, scale: Any, most: int | None = None) -> Spectr
     Fewer of them, about `most`, are the first points of each of Sobol's sequences: every n-th point would be no sample.
     """
     scale = jnp.asarray(scale)
-    nodes, weights, replicates = _sphere(scale.shape[0], most)
+    nodes, weights, replicates, circles = _sphere(scale.shape[0], most)
     constant = radial_tail_constant(alpha, scale.shape[0])
     directions = apply(scale, jnp.asarray(nodes, scale.dtype))
-    return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates)
+    return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates, circles)
 
 
 @interpreted

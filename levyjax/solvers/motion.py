@@ -30,7 +30,8 @@ _LOOKS = 8  # inside a step of the ODE solver
 _NEAR = 0.005  # what can reach no further than this part of the way to the boundary has come back
 _RESTS = 2e-5  # of a length within the slowest relaxation time: a state that moves less has come to rest
 _STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
-_RTOL, _ATOL = 1e-7, 1e-9
+_RTOL, _ROUGH_RTOL = 1e-7, 1e-5  # of a step; of one whose path tells its fate and little else
+_ATOL = 1e-2  # of these, of each entry's size
 _HUGE = 1e9
 _MOST_STEPS, _MOST_ITERATIONS = 4000, 20_000
 _BLOCK = 1 << 17  # numbers
@@ -539,26 +540,34 @@ class TracedMotion:
             reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
         return reach.reshape(2, -1).sum(axis=0)
 
-    def follow(self, state: Any, stop: Any = None, stiff: bool | None = None) -> Ends:
+    def follow(self, state: Any, stop: Any = None, stiff: bool | None = None, rough: bool = False) -> Ends:
         """Where these states lead; or where they are at the times `stop`, had they not ended before.
 
-        `stiff` says whether the solver is implicit; default where the rates say so.
+        `stiff` says whether the solver is implicit, default where the rates say so; `rough` whether 1e-5 will do.
         """
         moving = self.modes.rates[self.modes.rates > 0]
         if stiff is None:
             stiff = bool(self.modes.fastest() > _STIFF * moving.min(initial=np.inf))
         count = state.x.shape[1]
         stop = np.full(count, np.inf) if stop is None else np.asarray(stop, float)
+        # lanes go on until the last of them ends: those that take about as long are followed together
+        away = np.linalg.norm(np.asarray(state.x) - self.origin[:, None], axis=0)
+        order = np.lexsort((away, stop))
+        tolerance = np.asarray(_ROUGH_RTOL if rough else _RTOL)
         parts = []
         for first in range(0, count, _LANES):
-            some = slice(first, first + _LANES)
-            parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some], stiff))
-        fate, time, point, flat = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+            some = order[first : first + _LANES]
+            parts.append(self._some([np.asarray(leaf)[:, some] for leaf in state], stop[some], stiff, tolerance))
+        back = np.argsort(order)
+        found = (np.concatenate(columns, axis=-1)[..., back] for columns in zip(*parts, strict=True))
+        fate, time, point, flat = found
         averages = flat[len(self.origin) :]
         averages[np.abs(averages) < 1e-100] = 0  # what `_off_zero` has made of 0
         return Ends(fate, time, point, _like(self.rest, flat))
 
-    def _some(self, leaves: list[np.ndarray], stop: np.ndarray, stiff: bool) -> tuple[np.ndarray, ...]:
+    def _some(
+        self, leaves: list[np.ndarray], stop: np.ndarray, stiff: bool, tolerance: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         width = stop.shape[0]
         leaves, stop = [padded_to(leaf, _LANES) for leaf in leaves], padded_to(stop, _LANES)  # one program
         watched = _Watch(
@@ -572,7 +581,8 @@ class TracedMotion:
         )
         state = type(self.rest)(*leaves)
         if self.modes.step is None:
-            found = _trace(self.problem, watched, state, stop, stiff, not self.kept, not self.by_definition)
+            way = stiff, not self.kept, not self.by_definition
+            found = _trace(self.problem, watched, state, stop, tolerance, *way)
         else:
             found = _iterate(self.problem, self.solver, watched, state, stop, np.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
@@ -660,7 +670,9 @@ def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames=("stiff", "watches", "begins"))
-def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, watches: bool, begins: bool) -> Any:
+def _trace(
+    problem: Any, watch: _Watch, state: Any, stop: Array, tolerance: Array, stiff: bool, watches: bool, begins: bool
+) -> Any:
     """Paths in continuous time, each with steps of its own.
 
     watches: whether they leave is looked at within every step; begins: whether they are inside is, before the first.
@@ -685,7 +697,7 @@ def _trace(problem: Any, watch: _Watch, state: Any, stop: Array, stiff: bool, wa
         after, error, dense, carry, result = solver.step(term, time, time + step, scaled, None, carry, False)
         path = solver.interpolation_cls(t0=time, t1=time + step, **dense)
         looks = jax.vmap(lambda part: path.evaluate(time + part * step))(jnp.linspace(1 / _LOOKS, 1, _LOOKS))
-        scale = _ATOL + _RTOL * jnp.maximum(jnp.abs(scaled), jnp.abs(after))
+        scale = tolerance * (_ATOL + jnp.maximum(jnp.abs(scaled), jnp.abs(after)))
         ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
         ratio = jnp.where(diffrax.is_okay(result) & jnp.isfinite(ratio), ratio, jnp.inf)
         return after, ratio, looks, carry, jnp.abs(velocity(time, after, None)).max()
