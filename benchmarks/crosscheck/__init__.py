@@ -7,6 +7,7 @@ methods state and 5 combined standard errors, which goes wrong by chance in 1 of
 `python -m benchmarks.crosscheck --problems 100 --only predicted_images --dimension 2 --noise Rotational`
 """
 
+import os
 from typing import Any
 
 PROBLEMS, QUICK = 2000, 100
@@ -16,7 +17,7 @@ def run(quick: bool) -> dict[str, Any]:
     """The search of the stored result: counts, refusals, and what went wrong."""
     from .search import search
 
-    return result_of(search(QUICK if quick else PROBLEMS), quick)
+    return result_of(search(QUICK if quick else PROBLEMS, processes=os.cpu_count() or 1), quick)
 
 
 def result_of(tally: Any, quick: bool = False, tries: int = 30) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from levyjax.output import output_directory
 
 from ..common import save
 from . import markdown, result_of
-from .search import PER_STRUCTURE, PROBES, Tally, search
+from .search import LONG, PER_STRUCTURE, PROBES, Tally, search
 
 KINDS = ("landscape", "basin", "noise", "scale", "dynamics", "view")
 
@@ -18,8 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crosscheck", description=__doc__)
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=list(PROBES), default=list(PROBES))
+    parser.add_argument("--only", nargs="+", choices=list(PROBES), default=list(LONG))
     parser.add_argument("--per-structure", type=int, default=PER_STRUCTURE)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--tries", type=int, default=30, help="of the shrinker, for each kind of failure")
     parser.add_argument("--dimension", type=int)
     for kind in KINDS:
@@ -27,16 +28,20 @@ def main() -> None:
     parser.add_argument("--out", help="a folder for the result")
     given = parser.parse_args()
     fixed = {name: value for name in ("dimension", *KINDS) if (value := getattr(given, name)) is not None}
-    tally = search(given.problems, given.seed, tuple(given.only), given.per_structure, _tell, **fixed)
+    tally = search(given.problems, given.seed, tuple(given.only), given.per_structure, _tell, given.processes, **fixed)
     result = result_of(tally, tries=given.tries)
     print(markdown(result))
     if given.out:
         save("crosscheck", result, Path(output_directory(given.out)))
 
 
-def _tell(structure: int, tally: Tally) -> None:
-    failed = f"{len(tally.failures)} failed"
-    print(f"\r{tally.problems} problems, {structure} structures, {failed}", end="", file=sys.stderr, flush=True)
+def _tell(tally: Tally) -> None:
+    print(
+        f"\r{tally.problems} problems, {tally.structures} structures, {len(tally.failures)} failed",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

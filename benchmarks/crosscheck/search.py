@@ -2,8 +2,14 @@
 
 import dataclasses
 import math
+import multiprocessing
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from functools import partial
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -14,6 +20,7 @@ from .describe import Description, Piece, snippet
 
 PER_STRUCTURE = 10  # problems of one structure: the first compiles, the others run
 SEEDS = 64  # of the problems of one structure
+_TASKS = 8  # structures of one process: programs that are compiled add up in its memory
 
 
 @dataclasses.dataclass
@@ -26,6 +33,18 @@ class Tally:
     refusals: Counter = dataclasses.field(default_factory=Counter)
     failures: list[tuple[Check, Description, str, int]] = dataclasses.field(default_factory=list)
     crashes: Counter = dataclasses.field(default_factory=Counter)
+
+    def join(self, other: "Tally") -> None:
+        """What another search found."""
+        self.problems += other.problems
+        self.structures += other.structures
+        self.refusals += other.refusals
+        self.crashes += other.crashes
+        self.failures += other.failures
+        for key, theirs in other.pairs.items():
+            row = self.pairs.setdefault(key, dict.fromkeys(theirs, 0))
+            for name, value in theirs.items():
+                row[name] = max(row[name], value) if name.startswith("worst") else row[name] + value
 
     def add(self, check: Check, problem: Description, probe: str, seed: int) -> None:
         """One comparison."""
@@ -74,13 +93,17 @@ METHODS: dict[str, Callable[[Description, int, float], Any]] = {
 # Probes: a problem and a seed give comparisons
 
 
-def predicted_images(problem: Description, seed: int, numbers: Numbers | None = None) -> Iterator[Check]:
-    """The predictions of all images, and `exit_rate`."""
+def predicted_images(
+    problem: Description, seed: int, numbers: Numbers | None = None, share: float = 1.0
+) -> Iterator[Check]:
+    """The predictions of all images, or of a random share of them, and `exit_rate`."""
     numbers = numbers or Numbers(problem, seed)
     one, why = numbers.of("limit")
     if one is not None:
         yield from checks.gauge_agrees(problem, one)
     for image in images.images(problem, np.random.default_rng(seed)):
+        if np.random.default_rng([seed, zlib.crc32(image.name.encode())]).random() > share:
+            continue
         other, why_not = outcome(lambda image=image: checks.prediction(image.problem))
         if problem.landscape.kind == "MultiWell":  # as a function it has no Hessian at the knot that its minimum is
             image = image._replace(strict=False)
@@ -176,18 +199,23 @@ def inside_of(problem: Description) -> Description | None:
 
 PROBES: dict[str, Callable[..., Iterator[Check]]] = {
     "predicted_images": predicted_images,
+    "some_images": partial(predicted_images, share=0.3),
     "ordered": ordered,
     "simulated_image": simulated_image,
     "methods": methods,
 }
 
 
+LONG = ("some_images", "ordered", "simulated_image", "methods")  # of the long search
+
+
 def search(
     count: int,
     seed: int = 0,
-    probes: tuple[str, ...] = tuple(PROBES),
+    probes: tuple[str, ...] = LONG,
     per_structure: int = PER_STRUCTURE,
-    tell: Callable[[int, Tally], None] | None = None,
+    tell: Callable[[Tally], None] | None = None,
+    processes: int = 1,
     **fixed: Any,
 ) -> Tally:
     """Draw so many problems and look at them.
@@ -197,19 +225,35 @@ def search(
         seed: of everything.
         probes: what is looked at.
         per_structure: problems of each structure.
-        tell: called after each problem.
+        tell: called after each structure.
+        processes: in which structures are looked at; every structure has a generator of its own, so it is all the same.
         fixed: parts of the structure that are not left to chance, such as dimension=1 or noise="Independent".
     """
+    each = min(per_structure, SEEDS)
+    numbers = [min(each, count - first) for first in range(0, count, each)]
+    work = partial(of_structure, seed=seed, probes=probes, fixed=fixed)
     tally = Tally()
-    while tally.problems < count:
-        rng = np.random.default_rng([seed, tally.structures])
-        structure, own = draw.structure(rng, **fixed), SEEDS * int(rng.integers(1 << 24))
-        tally.structures += 1
-        for place in range(min(per_structure, SEEDS, count - tally.problems)):
-            examine(draw.problem(rng, structure), own + place, probes, tally)
-            tally.problems += 1
+    with ExitStack() as stack:
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(processes, context, max_tasks_per_child=_TASKS))
+            done = (job.result() for job in as_completed(starmap(partial(pool.submit, work), enumerate(numbers))))
+        else:
+            done = starmap(work, enumerate(numbers))
+        for found in done:
+            tally.join(found)
             if tell is not None:
-                tell(tally.structures, tally)
+                tell(tally)
+    return tally
+
+
+def of_structure(place: int, count: int, seed: int, probes: tuple[str, ...], fixed: dict[str, Any]) -> Tally:
+    """What so many problems of one structure have to say."""
+    tally, rng = Tally(structures=1), np.random.default_rng([seed, place])
+    structure, own = draw.structure(rng, **fixed), SEEDS * int(rng.integers(1 << 24))
+    for one in range(count):
+        examine(draw.problem(rng, structure), own + one, probes, tally)
+        tally.problems += 1
     return tally
 
 

@@ -74,9 +74,8 @@ class Rays:
 def jump_rays(problem: Any, most: int) -> Rays:
     """The rays of a problem's noise, at most about `most` of them where they stand for a continuum."""
     noise = problem.noise.driver if isinstance(problem.noise, StateDependent) else problem.noise
-    measure: Any = measure_of(noise)
-    if isinstance(noise, Rotational) and measure.directions.shape[1] > most:
-        measure = isotropic_measure_of(most)(noise.alpha, noise.scale)
+    many = isinstance(noise, Rotational)
+    measure: Any = isotropic_measure_of(most)(noise.alpha, noise.scale) if many else measure_of(noise)
     directions = np.asarray(measure.directions)
     weights, alpha = (np.broadcast_to(np.asarray(one, float), directions.shape[1:]) for one in measure[1:3])
     maps = np.asarray(jump_maps(problem))

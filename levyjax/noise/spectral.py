@@ -59,6 +59,7 @@ def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
     return float(np.sqrt((along**2).sum(axis=1) + (across**2).sum(axis=1)).max() / total)
 
 
+@functools.lru_cache(maxsize=4)
 def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere; about `most` of them, if given.
 

@@ -20,6 +20,7 @@ from levyjax.dynamics import SGD, Kick
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.random import Counter
+from levyjax.solvers.implicit import implicit_solver
 from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
 
 _RATIO, _FIRST, _LAST = 1.1, 1e-3, 16.0  # times on which a linear motion is looked at, in its fastest and slowest ones
@@ -27,6 +28,7 @@ _TURN, _TURNS_DECAY, _MOST_TURN_POINTS = 0.12, 3.0, 4000
 _PARTS, _ROUNDS = 16, 4  # in which the time of the furthest reach is looked for
 _EVERY_STEP = 512  # of an iteration that is looked at
 _LOOKS = 8  # inside a step of the ODE solver
+_LOOKED_STEPS = 8  # of an iteration, where looks are dear
 _NEAR = 0.005  # what can reach no further than this part of the way to the boundary has come back
 _RESTS = 2e-5  # of a length within the slowest relaxation time: a state that moves less has come to rest
 _STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
@@ -687,10 +689,7 @@ def _trace(
         return _flat(dynamics.drift(state_now, landscape.gradient(state_now.x), noise)) / sizes
 
     term = diffrax.ODETerm(velocity)
-    if stiff:
-        solver: Any = diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=1e-5, atol=1e-7))
-    else:
-        solver = diffrax.Tsit5()
+    solver: Any = implicit_solver() if stiff else diffrax.Tsit5()
     order = 5.0
 
     def advance(time: Array, step: Array, scaled: Array, carry: Any) -> Any:
@@ -783,8 +782,19 @@ def _lanes_first(chosen: Array, like: Array) -> Array:
 
 @jax.jit
 def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, step: Any) -> Any:
-    """Paths in steps of one length."""
-    basin = problem.basin
+    """Paths in steps of one length.
+
+    Where each look at a point is a descent of its own, in a basin of attraction, only the first steps, every one at a
+    power of two and the end are looked at: what crosses the boundary and comes back between two looks stays unseen.
+    """
+    basin, seldom = problem.basin, isinstance(problem.basin, Attraction)
+
+    def inside(flat: Array, count: Array) -> Array:
+        point = flat[: problem.dimension]
+        if not seldom:
+            return basin.contains(point)
+        looked = (count < _LOOKED_STEPS) | ((count & (count - 1)) == 0)
+        return lax.cond(looked, basin.contains, lambda x: jnp.isfinite(x).all(axis=0), point)
 
     def go_on(carry: Any) -> Array:
         return (carry[2] < 0).any() & (carry[-1] < _MOST_ITERATIONS)
@@ -796,7 +806,7 @@ def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, 
         running = fate < 0
         time = (count.astype(step.dtype) + 1) * step
         moved = (jnp.abs(after - flat) / watch.sizes[:, None]).max(axis=0)
-        outside = ~basin.contains(after[: problem.dimension])
+        outside = ~inside(after, count)
         lost = ~jnp.isfinite(after).all(axis=0) | (
             (jnp.abs(after - watch.rest[:, None]) / watch.sizes[:, None]).max(axis=0) > _HUGE
         )
@@ -815,7 +825,10 @@ def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, 
     fate = jnp.where((fate < 0) & (stop <= 0), jnp.int32(Fate.STOPPED), fate)
     flat, left, fate, _ = lax.while_loop(go_on, body, (flat, jnp.zeros_like(stop), fate, jnp.int32(0)))
     fate = jnp.where(fate < 0, jnp.int32(Fate.UNDECIDED), fate)
-    return fate, left, flat[: problem.dimension], flat
+    point = flat[: problem.dimension]
+    if seldom:
+        fate = jnp.where((fate == Fate.ELSEWHERE) & ~basin.contains(point), jnp.int32(Fate.LEAVES), fate)
+    return fate, left, point, flat
 
 
 def flow_reach(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
