@@ -113,20 +113,21 @@ def dataset(
     if not any(used for used, _ in variables.values()):
         variables = {name: (("cell",), np.atleast_1d(value)) for name, (_, value) in variables.items()}
     data = xarray.Dataset(variables, {name: (name, np.array(keys)) for name, keys in coordinates.items()}, attributes)
-    return label(data.set_coords(_COORDINATES & set(data)), descriptions)
-
-
-def label(data: "xarray.Dataset", descriptions: Mapping[str, str] | None = None) -> "xarray.Dataset":
-    """Give every variable its units and its description, and codes their meanings; changes and returns the dataset."""
     for name, variable in data.variables.items():
-        base = _base(str(name))
-        text = (descriptions or {}).get(str(name)) or (descriptions or {}).get(base)
-        variable.attrs["long_name"] = text or str(name).replace("_", " ")
-        if variable.dtype.kind in "fiuc":
-            variable.attrs["units"] = UNITS.get(str(name)) or UNITS.get(base, "1")
-        if base == "exit_code":
-            variable.attrs |= {"flag_values": list(range(len(_CODES))), "flag_meanings": " ".join(_CODES)}
-    return data
+        variable.attrs |= label(str(name), variable.dtype, descriptions)
+    return data.set_coords(_COORDINATES & set(data))
+
+
+def label(name: str, dtype: np.dtype, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The attributes of a variable: what it is, its units, and what codes mean."""
+    base = _base(name)
+    text = (descriptions or {}).get(name) or (descriptions or {}).get(base)
+    attributes: dict[str, Any] = {"long_name": text or name.replace("_", " ")}
+    if dtype.kind in "fiuc":
+        attributes["units"] = UNITS.get(name) or UNITS.get(base, "1")
+    if base == "exit_code":
+        attributes |= {"flag_values": list(range(len(_CODES))), "flag_meanings": " ".join(_CODES)}
+    return attributes
 
 
 def along(groups: Mapping[str, str]) -> dict[str, str]:

@@ -181,7 +181,8 @@ def quasi_stationary(description: Description, seed: int) -> Found:
     if description.view != "sde" or not stated(description):
         raise Refused("no stated error")
     problem = built(description)
-    rate = limited(lambda tell: quasi_stationary_rate(problem, seed, relative_error=0.01, on_progress=tell))
+    ways = {"relative_error": 0.01, "max_seconds": SECONDS}
+    rate = limited(lambda tell: quasi_stationary_rate(problem, seed, **ways, on_progress=tell))
     if not rate.converged:
         raise Refused("did not converge")
     return Found(1 / rate.rate, rate.standard_error / rate.rate**2, BIAS["quasi_stationary"] / rate.rate)

@@ -1,6 +1,8 @@
 """`levyjax escape`: exit times of a run by simulation, beside the theory."""
 
 import argparse
+import importlib
+import threading
 from typing import Any
 
 HELP = "simulate the exits of each cell and compare them with the theory"
@@ -22,6 +24,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     folder = None if args.out is None else output_directory(args.out)
     from levyjax.cli.study import escape_cells  # imports jax
 
+    if folder is not None:  # what draws figures takes half a second to import: meanwhile programs are compiled
+        threading.Thread(target=importlib.import_module, args=("levyjax.plots.results",), daemon=True).start()
     return escape_cells(config, folder)
 
 

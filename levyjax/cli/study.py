@@ -130,15 +130,15 @@ def _write(folder: Path, config: RunConfig, result: dict[str, Any], all_samples:
 
 def _write_dataset(folder: Path, config: RunConfig, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
     """`results.nc`, all rows and samples for xarray, where the extra "io" is installed."""
-    if not all(importlib.util.find_spec(name) for name in ("xarray", "h5netcdf", "h5py")):
+    if not all(importlib.util.find_spec(name) for name in ("h5netcdf", "h5py")):
         return
-    from levyjax.sweep.export import cell_datasets, write_netcdf
+    from levyjax.sweep.export import cell_data, write_netcdf
 
     rows, axes = result["cells"], ("alpha", "noise_level", "learning_rate")
     shape = (max(len(samples.exit_step) for samples in all_samples), config.dimension) if all_samples else (0, 0)
     attributes = {"title": "levyjax escape", "tables": json.dumps(json.loads(to_json(config.to_dict())))}
     attributes["environment"] = json.dumps(json.loads(to_json(environment())))
-    cells = cell_datasets(rows, lambda index: all_samples[index], [axes] * len(rows), shape, attributes)
+    cells = cell_data(rows, lambda index: all_samples[index], [axes] * len(rows), shape, attributes)
     buffer = io.BytesIO()
     write_netcdf(buffer, cells, len(rows))
     write_bytes(folder / "results.nc", buffer.getvalue())

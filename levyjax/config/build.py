@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from levyjax import basins, dynamics, landscapes, noise, solvers, tails
+from levyjax import basins, dynamics, landscapes, noise, solvers
 from levyjax.config import schema
 from levyjax.config.checks import show
 from levyjax.config.schema import RunConfig
@@ -81,7 +81,9 @@ def _operator(value: Any) -> Any:
 
 
 def _captured(part: schema.EmpiricalConfig, dimension: int) -> noise.Empirical:
-    samples = np.asarray(tails.load(part.file))
+    from levyjax.tails import load  # with SciPy's statistics, half a second
+
+    samples = np.asarray(load(part.file))
     if samples.ndim != 2:
         raise ValueError(f"[noise] file = {show(part.file)} has shape {samples.shape}: a noise a row is expected.")
     columns, available = part.coordinates, samples.shape[1]

@@ -426,12 +426,16 @@ def _run(
     particles, blocks = _start(system, run_key(key), num_particles), _FIRST_BLOCKS
     jax.block_until_ready(_batch(system, particles, blocks))  # compiles
     began, ledger, left, done = time.perf_counter(), _Ledger(_overshoot_rate(system)), 0.0, False
+    before = began
     for _ in range(_MOST_BATCHES):
         settled = left >= _BURN_IN_EXITS * num_particles
         particles, tally = _batch(system, particles, blocks)
         row = ledger.add(tally, settled)
         left += float(row.exits)
-        out_of_time = ledger.totals(True).time / num_particles >= most[0] or time.perf_counter() - began >= most[1]
+        now = time.perf_counter()
+        out_of_time = ledger.totals(True).time / num_particles >= most[0] or now - began >= most[1]
+        affordable = int(blocks * (began + most[1] - now) / (now - before)) if math.isfinite(most[1]) else _MOST_BLOCKS
+        before = now
         if settled:
             rate, error = ledger.rate()
             if on_progress is not None:
@@ -439,7 +443,7 @@ def _run(
             done = len(ledger.rows) >= _LEAST_BATCHES and error <= relative_error * rate
         else:
             wanted = round(blocks * min(num_particles / (row.exits + 1), 8))
-            blocks = min(max(wanted, 1), _MOST_BLOCKS)
+            blocks = max(min(wanted, _MOST_BLOCKS, affordable), 1)
         if done or out_of_time:
             break
     if len(ledger.rows) < 2:

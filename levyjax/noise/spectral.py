@@ -46,7 +46,7 @@ def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
 
 
 def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
-    """The largest error of the shares in a sum over rays: of a quadrature rule, as if a ray might do as the next one."""
+    """The largest error of shares in a sum over rays: of a quadrature rule, as if each ray might do as the next one."""
     total = parts.sum()
     if rays.replicates:
         apart = parts - parts.sum(axis=1, keepdims=True) / total * parts.sum(axis=0)

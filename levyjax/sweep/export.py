@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -50,11 +50,11 @@ def export(folder: str | os.PathLike[str], path: str | os.PathLike[str], build: 
     store, result = ChunkStore.open(folder), collect(folder, build)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
-        datasets = _datasets(store, result)
+        cells = _cells(store, result)
         if path.suffix == ".nc":
-            write_netcdf(partial, datasets, len(result["cells"]))
+            write_netcdf(partial, cells, len(result["cells"]))
         else:
-            _write_zarr(partial, datasets)
+            _write_zarr(partial, (cell.to_xarray() for cell in cells))
         os.replace(partial, path)
     except ImportError as error:
         raise ValueError(f"{path.name} needs {error.name}: {EXTRA}.") from None
@@ -80,18 +80,39 @@ def to_xarray(folder: str | os.PathLike[str], build: Build = build_problem) -> "
         ValueError: a chunk is missing.
     """
     xarray = import_xarray()
-    datasets = list(_datasets(ChunkStore.open(folder), collect(folder, build)))
-    return xarray.concat(datasets, "cell", combine_attrs="override")
+    cells = _cells(ChunkStore.open(folder), collect(folder, build))
+    return xarray.concat([cell.to_xarray() for cell in cells], "cell", combine_attrs="override")
 
 
-def cell_datasets(
+class CellData(NamedTuple):
+    """What a file says of one cell.
+
+    variables: name -> dimensions, values, attributes.
+    coordinates: which of them say where the values belong.
+    attributes: of the whole.
+    """
+
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]
+    coordinates: list[str]
+    attributes: dict[str, Any]
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """As a dataset.
+
+        Raises:
+            ImportError: xarray is missing.
+        """
+        return import_xarray().Dataset(self.variables, attrs=self.attributes).set_coords(self.coordinates)
+
+
+def cell_data(
     rows: Sequence[dict[str, Any]],
     samples: Callable[[int], ExitSamples | None],
     axes: Sequence[Iterable[str]],
     shape: tuple[int, int],
     attributes: dict[str, Any],
-) -> Iterator["xarray.Dataset"]:
-    """A dataset of one cell after the other, all of the same shape.
+) -> Iterator[CellData]:
+    """One cell after the other, all of the same shape.
 
     Args:
         rows: one for each cell, as `levyjax escape` prints them.
@@ -99,11 +120,7 @@ def cell_datasets(
         axes: the names of a row that say which cell it is, for each row.
         shape: the most trajectories and coordinates of a cell; (0, 0) where there are no samples at all.
         attributes: of the whole.
-
-    Raises:
-        ImportError: xarray is missing.
     """
-    xarray = import_xarray()
     descriptions = DESCRIPTIONS | describe(ExitSamples)
     texts = {name for row in rows for name, value in scalars(row).items() if isinstance(value, str)}
     for index, row in enumerate(rows):
@@ -112,12 +129,15 @@ def cell_datasets(
         values |= {name: json.dumps(row[name]) for name in texts & set(values) if not isinstance(values[name], str)}
         variables = {name: (("cell",), np.array([value])) for name, value in values.items()}
         variables |= _padded(samples(index), *shape) if shape[0] else {}
-        data = label(xarray.Dataset(variables, {"cell": [index]}, attributes), descriptions)
-        yield data.set_coords([name for name in axes[index] if name in data])
+        variables["cell"] = (("cell",), np.array([index]))
+        labelled = {
+            name: (dims, value, label(name, value.dtype, descriptions)) for name, (dims, value) in variables.items()
+        }
+        yield CellData(labelled, ["cell", *(name for name in axes[index] if name in variables)], attributes)
 
 
-def write_netcdf(path: str | os.PathLike[str] | BinaryIO, datasets: Iterable["xarray.Dataset"], num_cells: int) -> None:
-    """Write datasets of single cells along "cell", each in its turn.
+def write_netcdf(path: str | os.PathLike[str] | BinaryIO, cells: Iterable[CellData], num_cells: int) -> None:
+    """Write single cells along "cell", each in its turn; without xarray, which takes long to import.
 
     Raises:
         ImportError: h5netcdf or h5py is missing.
@@ -127,20 +147,22 @@ def write_netcdf(path: str | os.PathLike[str] | BinaryIO, datasets: Iterable["xa
 
     text = h5py.string_dtype()
     with h5netcdf.File(path, "w") as file:
-        for index, data in enumerate(datasets):
+        for index, cell in enumerate(cells):
             if index == 0:
-                file.dimensions = {**dict(data.sizes), "cell": num_cells}
-                file.attrs.update(data.attrs)
-                for name, variable in data.variables.items():
-                    kind = text if variable.dtype.kind in "UO" else variable.dtype
-                    made = file.create_variable(str(name), variable.dims, kind)
-                    made.attrs.update(variable.attrs)
-                    made.attrs.update({"coordinates": " ".join(map(str, data.coords))} if name in data else {})
-            for name, variable in data.variables.items():
-                file.variables[str(name)][index : index + 1] = variable.values
+                sizes: dict[str, int] = {}
+                for dims, value, _ in cell.variables.values():
+                    sizes |= zip(dims, value.shape, strict=True)
+                file.dimensions = sizes | {"cell": num_cells}
+                file.attrs.update(cell.attributes)
+                for name, (dims, value, attributes) in cell.variables.items():
+                    made = file.create_variable(name, dims, text if value.dtype.kind in "UO" else value.dtype)
+                    placed = {} if name in cell.coordinates else {"coordinates": " ".join(cell.coordinates)}
+                    made.attrs.update(attributes | placed)
+            for name, (_, value, _) in cell.variables.items():
+                file.variables[name][index : index + 1] = value
 
 
-def _datasets(store: ChunkStore, result: dict[str, Any]) -> Iterator[Any]:
+def _cells(store: ChunkStore, result: dict[str, Any]) -> Iterator[CellData]:
     configs = [place.config for place in store.config.cells]
     sampled = [config.run.method != "quasi_stationary" for config in configs]
     num_trajectories = max((config.run.num_trajectories for config in itertools.compress(configs, sampled)), default=0)
@@ -150,7 +172,7 @@ def _datasets(store: ChunkStore, result: dict[str, Any]) -> Iterator[Any]:
         "tables": json.dumps(json.loads((store.folder / "sweep.json").read_bytes())["tables"]),
         "environments": json.dumps(json.loads(to_json(result["environments"]))),
     }
-    return cell_datasets(
+    return cell_data(
         result["cells"],
         lambda index: cell_samples(store, index) if sampled[index] else None,
         [place.coordinates for place in store.config.cells],
