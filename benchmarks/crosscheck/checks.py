@@ -1,8 +1,11 @@
 """Numbers of one problem by every method, and what two of them must have in common."""
 
+import contextlib
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +27,8 @@ PVALUE = 5.7e-7  # the same for laws
 BIAS = {"jump_adapted": 0.01, "quasi_stationary": 0.005, "limit": 0.02, "reference": 1e-3, "iteration": 0.0}
 SETTLED = 30.0  # kappa from which on a start at the minimum is one from the quasi-stationary law
 LEAST_LEVEL = 1e-2  # of a noise level in half widths, below which the reference loses digits
-SECONDS = 8.0  # of processor time that one simulation may take
+SECONDS = 8.0  # of processor time that one simulation may take once it is compiled
+MOST_SECONDS = 30.0  # that any number may take
 MOST_STEPS = 2e7  # of all trajectories together, of the oracle and of an iteration
 FINE = 3e-3  # of the way to the boundary: a step's noise, up to which Euler's steps have the law of the overshoot
 SAME = 1e-6  # of two images' predictions
@@ -113,7 +117,7 @@ def limited(work: Callable[[Callable[..., None]], Any]) -> Any:
     except KeyboardInterrupt:
         if time.process_time() - began < SECONDS:
             raise  # from the keyboard
-        raise Refused("took too long") from None
+        raise Refused(TOO_LONG) from None
     except ValueError as error:
         raise Refused(reason_of(str(error))) from None
 
@@ -342,16 +346,41 @@ def as_found(prediction: Any) -> Found:
     )
 
 
+TOO_LONG = "took too long"
+
+
+@contextlib.contextmanager
+def time_limit() -> Iterator[None]:
+    """Stops what takes too much processor time, where signals are at hand: in a process's main thread."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise Refused(TOO_LONG)
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def outcome(work: Callable[[], Any]) -> tuple[Any, str | None]:
     """What a method gives, or why it gives nothing."""
     try:
-        return work(), None
+        with time_limit():
+            return work(), None
     except Refused as error:
         return None, str(error)
 
 
 def images_agree(one: Any, why: str | None, image: Image, other: Any, why_not: str | None) -> list[Check]:
     """The predictions of a problem and of its image: both or neither, and the same numbers."""
+    if TOO_LONG in (why, why_not):
+        return []
     if (one is None) != (other is None):
         return [Check(image.name, "refused one of two", math.nan, 0.0, not image.strict, why or why_not or "")]
     if one is None:

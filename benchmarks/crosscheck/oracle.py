@@ -160,6 +160,8 @@ class Walker:
         return self.second_moment() if self.settled else 0.0
 
     def second_moment(self) -> np.ndarray:
+        if "scale" not in self.problem.noise.parts:
+            raise Unknown(f"second moments under {self.problem.noise.kind}")
         scale = np.asarray(self.problem.noise.parts["scale"])
         moment = scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
         return moment[:, None] * (2 if self.problem.dynamics.parts.get("variant") == "malladi" else 1)
