@@ -52,8 +52,9 @@ def moved_landscape(piece: Piece, matrix: np.ndarray, shift: np.ndarray, factor:
         flipped = matrix.sum(axis=1) < 0
         sides = {"curvature_left": np.where(flipped, right, left), "curvature_right": np.where(flipped, left, right)}
         return Piece(piece.kind, {**sides, "center": center})
-    if piece.kind == "DoubleWell" and not shift.any() and np.array_equal(matrix, matrix[0, 0] * np.eye(len(matrix))):
-        size = matrix[0, 0]
+    size = matrix[0, 0]
+    scaled = size > 0 and np.array_equal(matrix, size * np.eye(len(matrix)))
+    if piece.kind == "DoubleWell" and scaled and not shift.any():
         kept = {"width": parts["width"] * size, "barrier": parts["barrier"] * factor}
         return piece.but(**kept, curvature=parts["curvature"] * factor / size**2)
     if piece.kind == "Moved":

@@ -263,7 +263,8 @@ class Tracer:
         labels, time = labels.reshape(3, count, looks), ends.time.reshape(count, looks)
         at, place = np.nonzero((labels[:, :, 1:] != labels[:, :, :-1]).any(axis=0))
         edge = self._edges(at, lengths[at, place], lengths[at, place + 1], labels[:, at, place])
-        low = np.concatenate([np.zeros((count, 1)), lengths[:, 1:]], axis=1)
+        returns = labels[0, :, :1] == Fate.RETURNS  # as all short jumps do: what is no longer is left out
+        low = np.concatenate([np.where(returns, 0.0, lengths[:, :1]), lengths[:, 1:]], axis=1)
         high = np.concatenate([lengths[:, 1:], np.full((count, 1), np.inf)], axis=1)
         high[at, place] = edge
         fate, well, face = (part.ravel() for part in labels)

@@ -26,6 +26,7 @@ from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
 _RATIO, _FIRST, _LAST = 1.1, 1e-3, 16.0  # times on which a linear motion is looked at, in its fastest and slowest ones
 _TURN, _TURNS_DECAY, _MOST_TURN_POINTS = 0.12, 3.0, 4000
 _PARTS, _ROUNDS = 16, 4  # in which the time of the furthest reach is looked for
+_HALVINGS = 12  # of the time in which the face of a path changes
 _EVERY_STEP = 512  # of an iteration that is looked at
 _LOOKS = 8  # inside a step of the ODE solver
 _LOOKED_STEPS = 8  # of an iteration, where looks are dear
@@ -437,11 +438,34 @@ class LinearMotion:
         before = np.concatenate([np.zeros((1, count)), record[:-1]])[time, path]
         found = [path, before, record[time, path], self.times[time], face[time, path]]
         if len(self.times) > 1 and self.modes.step is None:
-            found = [np.concatenate(parts) for parts in zip(found, self._refined(gauge, padded), strict=True)]
+            parted = self._parted(found, np.where(time > 0, face[time - 1, path], found[4]), time, amplitudes)
+            more = self._refined(gauge, padded)
+            found = [np.concatenate(parts) for parts in zip(found, parted, more, strict=True)]
         largest = np.zeros(count)
         path, before, reach, when, side = found
         np.maximum.at(largest, path, reach)
         return Reaches(path, before, reach, when, side, largest)
+
+    def _parted(self, found: list, earlier: np.ndarray, time: np.ndarray, amplitudes: np.ndarray) -> tuple:
+        """Records that end where the face changes, between two times that are looked at; shortens those after it."""
+        path, before, reach, _, face = found
+        changes = np.flatnonzero((earlier != face) & (before > 0))
+        if not changes.size:
+            return tuple(part[:0] for part in found)
+        padded = _split(padded_to(amplitudes[:, path[changes]], 64))
+        low, high = self.times[time[changes] - 1], self.times[time[changes]]
+        there = reach[changes].copy()
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            factors = _split(self._factors(padded_to(middle[None], padded[0].shape[1])))
+            values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
+            same = faces[0, : len(changes)] == earlier[changes]
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+            there = np.where(same, values[0, : len(changes)], there)
+        there = np.clip(there, before[changes], reach[changes])
+        parted = path[changes], before[changes].copy(), there, low, earlier[changes]
+        before[changes] = there
+        return parted
 
     def _refined(self, gauge: np.ndarray, padded: Any) -> tuple[np.ndarray, ...]:
         """What the times between those looked at add to the largest gauge of each path."""
@@ -694,12 +718,16 @@ def _trace(
 
     def advance(time: Array, step: Array, scaled: Array, carry: Any) -> Any:
         after, error, dense, carry, result = solver.step(term, time, time + step, scaled, None, carry, False)
-        path = solver.interpolation_cls(t0=time, t1=time + step, **dense)
-        looks = jax.vmap(lambda part: path.evaluate(time + part * step))(jnp.linspace(1 / _LOOKS, 1, _LOOKS))
+        looks = seen(time, step, dense, jnp.linspace(1 / _LOOKS, 1, _LOOKS))
         scale = tolerance * (_ATOL + jnp.maximum(jnp.abs(scaled), jnp.abs(after)))
         ratio = jnp.sqrt(jnp.mean((error / scale) ** 2))
         ratio = jnp.where(diffrax.is_okay(result) & jnp.isfinite(ratio), ratio, jnp.inf)
-        return after, ratio, looks, carry, jnp.abs(velocity(time, after, None)).max()
+        return after, ratio, looks, carry, jnp.abs(velocity(time, after, None)).max(), dense
+
+    def seen(time: Array, step: Array, dense: Any, parts: Array) -> Array:
+        """The path at parts of a step."""
+        path = solver.interpolation_cls(t0=time, t1=time + step, **dense)
+        return jax.vmap(lambda part: path.evaluate(time + part * step))(parts)
 
     def inside(x: Array) -> Array:
         return basin.contains(x) if watches else jnp.isfinite(x).all(axis=0)
@@ -715,7 +743,7 @@ def _trace(
     def body(now: _Path) -> _Path:
         step = jnp.minimum(now.step, stop - now.time)
         over = step < now.step
-        after, ratio, looks, carry, speed = jax.vmap(advance, (0, 0, 1, 0), (1, 0, 2, 0, 0))(
+        after, ratio, looks, carry, speed, dense = jax.vmap(advance, (0, 0, 1, 0), (1, 0, 2, 0, 0, 0))(
             now.time, step, now.flat, now.solver
         )
         good = (now.fate < 0) & (ratio <= 1)
@@ -723,18 +751,32 @@ def _trace(
         stays = inside(points)  # (looks, lanes)
         leaves = good & ~stays.all(axis=0)
         first = jnp.argmin(stays, axis=0)
-        outside = jnp.take_along_axis(points, first[None, None], axis=1)[:, 0]
         earlier = jnp.take_along_axis(points, jnp.maximum(first - 1, 0)[None, None], axis=1)[:, 0]
         before = jnp.where(first == 0, now.point, earlier)
+        outside = jnp.take_along_axis(points, first[None, None], axis=1)[:, 0]
+        part = (first.astype(step.dtype) + 1) / _LOOKS
+
+        def closer(_: None) -> tuple[Array, Array, Array]:
+            """The same, looked at more closely between the last point inside and the first outside."""
+            parts = (first.astype(step.dtype) + jnp.linspace(1 / _LOOKS, 1, _LOOKS)[:, None]) / _LOOKS
+            between = place(jax.vmap(seen, (0, 0, 0, 1), 2)(now.time, step, dense, parts))
+            between = jnp.moveaxis(between, 0, 1)
+            soonest = jnp.argmin(inside(between).at[-1].set(False), axis=0)
+            just = jnp.take_along_axis(between, jnp.maximum(soonest - 1, 0)[None, None], axis=1)[:, 0]
+            beyond = jnp.take_along_axis(between, soonest[None, None], axis=1)[:, 0]
+            when = jnp.take_along_axis(parts, soonest[None], axis=0)[0]
+            return jnp.where(soonest == 0, before, just), beyond, when
+
+        before, outside, part = lax.cond(leaves.any(), closer, lambda _: (before, outside, part), None)
         time = jnp.where(good, now.time + step, now.time)
         flat = jnp.where(good, after, now.flat)
         point = place(flat)
         fate = now.fate
         returned = good & _returned(watch, flat * sizes[:, None])
         rests = good & (speed < _RESTS * watch.slowest)
-        lost = (jnp.abs(flat).max(axis=0) > _HUGE) | (now.step < 1e-13 / watch.fastest)
         for happens, what in (
-            (lost, Fate.BLOWS_UP),
+            (jnp.abs(flat).max(axis=0) > _HUGE, Fate.BLOWS_UP),
+            (now.step < 1e-13 / watch.fastest, Fate.UNDECIDED),
             (rests, Fate.ELSEWHERE),
             (returned, Fate.RETURNS),
             (good & over & (time >= stop), Fate.STOPPED),
@@ -742,7 +784,7 @@ def _trace(
         ):
             fate = jnp.where((now.fate < 0) & happens, jnp.int32(what), fate)
         fate = jnp.where(now.fate < 0, fate, now.fate)
-        left = jnp.where(leaves, now.time + step * (first.astype(step.dtype) + 1) / _LOOKS, time)
+        left = jnp.where(leaves, now.time + step * part, time)
         factor = jnp.clip(0.9 * jnp.maximum(ratio, 1e-8) ** (-1 / order), 0.2, 5.0)
         factor = jnp.where(jnp.isfinite(factor), factor, 0.2)
         running = now.fate < 0
