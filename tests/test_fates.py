@@ -18,7 +18,7 @@ from levyjax.dynamics.momentum import MomentumState
 from levyjax.escape import EscapeProblem, Outside, Plan, bias_constant, predict, quasi_stationary_rate, simulate
 from levyjax.escape.bias import rate_changes
 from levyjax.escape.fate import look_out
-from levyjax.landscapes import DoubleWell, Flat, Quadratic, from_function
+from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.solvers.motion import Fate, TracedMotion, at_rest
@@ -62,6 +62,21 @@ class TestLinearFlow:
         adam = Adam(0.1, 0.3, 0.5, variant="frozen", preconditioner=[0.5])
         prediction = predict(EscapeProblem(Quadratic([4.0]), Box([-0.5], [1.0]), Independent(1.7, [1.0]), adam, 0.004))
         assert prediction.exit_probabilities["x0<lower"] == pytest.approx(0.808, abs=0.003)
+
+    def test_the_face_changes_in_the_course_of_a_path(self):
+        """Noise on x2 alone: its path crosses x0's wall first if it is long, x1's later on; by a fine grid of times."""
+        curvature, walls = np.array([[2.0, 0, -0.6], [0, 0.5, -0.3], [-0.6, -0.3, 1.0]]), np.array([0.2, 0.15])
+        rates, modes = np.linalg.eigh(curvature)
+        times = np.linspace(0, 10, 200_001)
+        path = modes[:2] @ (modes[2][:, None] * np.exp(-rates[:, None] * times)) / walls[:, None]
+        beyond = np.maximum.accumulate(path.max(axis=0)) ** 1.5  # jumps that have left, by time
+        share = np.diff(beyond)[(path[0] > path[1])[1:]].sum() / beyond[-1]
+        assert 0.2 < share < 0.9
+        box = Box([-0.2, -0.15, -1e6], [0.2, 0.15, 1e6])
+        noise = Independent(1.5, [0.0, 0.0, 1.0])
+        for landscape in (Quadratic(curvature), from_function(lambda x: x @ curvature @ x / 2, np.zeros(3))):
+            found = predict(EscapeProblem(landscape, box, noise, SGD(), 1e-3)).exit_probabilities
+            assert found["x0<lower"] + found["x0>upper"] == pytest.approx(share, abs=2e-4)
 
     @pytest.mark.parametrize("axis", [0, 1, 3])
     def test_rays_of_a_sphere_are_not_every_so_many_of_a_sequence(self, axis):
@@ -153,6 +168,20 @@ class TestTracedFlow:
         problem = EscapeProblem(DoubleWell(1.0, 0.25), HalfSpace([-1.0], 0.0), Independent(1.5, [1.0]), SGD(), 0.05)
         assert not predict(problem).valid  # 448; the truth is 409.6
 
+    def test_several_faces_between_two_lengths_that_are_looked_at(self):
+        """Noise on a line at 45 degrees, almost: the followed fates are those of the formula, to the stated error."""
+        curvature, center = np.array([1.6, 0.7]), np.array([-0.6, 0.0])
+        landscapes = (
+            Quadratic(curvature, center),
+            from_function(lambda x: (curvature * (x - center) ** 2).sum() / 2, center),
+        )
+        noise, dynamics = Rotational(1.6, [[0.72, -1.08], [0.67, -1.0]]), Momentum(0.1, 0.9, nesterov=True)
+        known, found = (predict(EscapeProblem(one, Ball(1.2, [0.0, 0.1]), noise, dynamics, 3e-4)) for one in landscapes)
+        assert found.rate == pytest.approx(known.rate, rel=1e-3)
+        apart = [abs(found.exit_probabilities[face] - share) for face, share in known.exit_probabilities.items()]
+        assert min(known.exit_probabilities.values()) > 0.01
+        assert max(apart) < found.exit_probability_error + known.exit_probability_error < 0.02
+
     def test_steps_jump_over_a_thin_target(self):
         """x -> x/2 comes to [1, 1.05] from [1, 1.05] 2^k only: sum_k 2^(-1.5 k) times its rate. NumPy: 11,530 (110)."""
         problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
@@ -218,6 +247,29 @@ class TestBias:
         adam = Adam(0.02, 0.9, 0.99, variant="malladi")
         problem = EscapeProblem(Quadratic([2.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), adam, 0.1)
         assert not predict(problem).valid  # 282; the truth is 266.5
+
+
+class TestStepsOfBrownianMotion:
+    """A path is looked at once a step: the mean of the SDE in continuous time is not that of the steps."""
+
+    @pytest.mark.parametrize("alpha", [1.5, 2.0])
+    @pytest.mark.parametrize("learning_rate", [0.1, 1e-4])
+    @pytest.mark.parametrize("landscape", [Flat([0.0]), AsymmetricValley([1.0], [2.0])], ids=["flat", "valley"])
+    def test_valid_or_refused(self, landscape, learning_rate, alpha):
+        """2048 exits, 5 standard errors and 2%."""
+        if alpha < 2 and not isinstance(landscape, Flat):
+            pytest.skip("a drift and jumps: tested above")
+        level = 0.7 / learning_rate ** ((alpha - 1) / alpha)
+        problem = EscapeProblem(landscape, Box([-1.0], [0.8]), Independent(alpha, [1.0]), SGD(learning_rate), level)
+        prediction = predict(problem, Iteration())
+        exits = simulate(problem, Plan(Iteration(), 2048, 1e3), 0).exit_time
+        off = abs(exits.mean() / prediction.mean_exit_time - 1)
+        if prediction.valid:
+            assert off < 0.02 + 5 * exits.std() / exits.mean() / math.sqrt(2048)
+        else:
+            assert "once a step" in " ".join(prediction.reasons)
+            assert off > 0.02
+        assert prediction.valid == (learning_rate < 0.01)
 
 
 class TestSimulated:

@@ -1,5 +1,8 @@
 """Mean exit times without jumps: alpha = 2 and Gaussian noise, where a formula is known."""
 
+import math
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
@@ -8,8 +11,10 @@ from levyjax.basins import Ball
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes import Flat
 from levyjax.noise import Rotational
+from levyjax.solvers.motion import hessian_of
 
 _NODES = 200_001
+_ONE_LOOK = 0.5826  # -zeta(1/2)/sqrt(2 pi)
 
 
 def interval(problem: EscapeProblem) -> tuple[float, float]:
@@ -31,12 +36,13 @@ def _cumulative_log(log_values: np.ndarray, step: float) -> np.ndarray:
     return np.concatenate([[-np.inf], np.logaddexp.accumulate(panels)])
 
 
-def brownian_interval(problem: EscapeProblem, noise_level: float) -> tuple[float, float] | None:
+def brownian_interval(problem: EscapeProblem, noise_level: float, beyond: float = 0.0) -> tuple[float, float] | None:
     """Mean exit time and probability of leaving above, for dX = -F' dt + noise_level A dB on an interval.
 
     Args:
         problem: one-dimensional, with Gaussian noise or alpha = 2 and plain gradient drift.
         noise_level: of the SDE.
+        beyond: how much further out both ends are taken to be.
 
     Returns:
         (mean exit time from the start, probability of the upper end), or None on an unbounded interval.
@@ -50,12 +56,12 @@ def brownian_interval(problem: EscapeProblem, noise_level: float) -> tuple[float
     if not (np.isfinite(low) and np.isfinite(high)):
         return None
     variance = noise_level**2 * float(problem.noise.covariance_rate()[0, 0])
-    nodes = np.linspace(low, high, _NODES)
+    nodes = np.linspace(low - beyond, high + beyond, _NODES)
     potential = 2 * np.asarray(problem.landscape.value(jnp.asarray(nodes)[None])) / variance
     step = nodes[1] - nodes[0]
     from_low = _cumulative_log(potential, step)
     from_high = _cumulative_log(potential[::-1], step)[::-1]
-    at = int(np.clip(round((float(start_point(problem)[0]) - low) / step), 1, _NODES - 2))
+    at = int(np.clip(round((float(start_point(problem)[0]) - nodes[0]) / step), 1, _NODES - 2))
     log_speed = np.log(2 / variance) - potential
     below = _cumulative_log(from_low[: at + 1] + log_speed[: at + 1], step)[-1]
     above = _cumulative_log(from_high[at:] + log_speed[at:], step)[-1]
@@ -65,8 +71,44 @@ def brownian_interval(problem: EscapeProblem, noise_level: float) -> tuple[float
     return float(mean), float(np.exp(from_low[at] - total))
 
 
-def driftless_ball(problem: EscapeProblem, noise_level: float) -> float | None:
+def of_steps(
+    mean_of: Callable[[float, float], float | None], problem: EscapeProblem, noise_level: float, step_time: float
+) -> float:
+    """About how much longer the mean exit time is, as a part of it, where exits are looked for once a step.
+
+    Args:
+        mean_of: the mean at a noise level, with the boundary so much further out.
+        problem: with Gaussian noise.
+        noise_level: of the SDE.
+        step_time: of a step.
+
+    Source:
+        Looking at a Brownian path once a step is as having the boundary 0.5826 standard deviations of a step further
+        out (Chernoff 1965; Broadie, Glasserman and Kou 1997), and descent in steps of eta on a curvature k widens the
+        law at rest to 1/(1 - eta k/2) of the variance. Both are counted as if they were alone.
+    """
+    mean = mean_of(noise_level, 0.0)
+    covariance = np.asarray(problem.noise.covariance_rate()) * noise_level**2 * step_time
+    curvature = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).max())
+    wider = mean_of(noise_level, _ONE_LOOK * float(np.sqrt(np.linalg.eigvalsh(covariance).max())))
+    louder = mean_of(noise_level / math.sqrt(max(1 - step_time * curvature / 2, 1e-3)), 0.0)
+    if not mean or wider is None or louder is None:
+        return math.inf
+    return abs(wider / mean - 1) + abs(louder / mean - 1)
+
+
+def noise_of_steps(alpha: float, mean: float, step_time: float) -> float:
+    """About the same for stable noise alone: an excursion between two looks is missed, and an exit seen at its step.
+
+    Both ends are known, sqrt(step/mean) at alpha = 2 and step/mean below 1, with factors near 1; between is measured.
+    """
+    return 1.2 * (step_time / mean) ** min(1 / alpha, 1.0)
+
+
+def driftless_ball(problem: EscapeProblem, noise_level: float, beyond: float = 0.0) -> float | None:
     """Exact mean exit time of noise alone from an interval or a ball; None where the formula does not apply.
+
+    `beyond` is how much further out the boundary is taken to be.
 
     Source:
         Getoor 1961: the rotation-invariant stable process of index alpha leaves the ball of radius r from x after
@@ -88,13 +130,14 @@ def driftless_ball(problem: EscapeProblem, noise_level: float) -> float | None:
     start = start_point(problem)
     if dimension == 1:
         low, high = interval(problem)
-        radius_squared, offset = (high - low) ** 2 / 4, start - (high + low) / 2
+        radius, offset = (high - low) / 2, start - (high + low) / 2
     elif isinstance(problem.basin, Ball):
-        radius_squared, offset = float(problem.basin.radius) ** 2, start - np.asarray(problem.basin.center)
+        radius, offset = float(problem.basin.radius), start - np.asarray(problem.basin.center)
     else:
         return None
-    if not np.isfinite(radius_squared):
+    if not np.isfinite(radius):
         return None
+    radius_squared = (radius + beyond) ** 2
     if alpha == 2:
         variance = 2 * float(scale[0] @ scale[0]) * noise_level**2
         return float((radius_squared - (offset**2).sum()) / (dimension * variance))

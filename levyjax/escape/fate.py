@@ -44,6 +44,7 @@ _LENGTHS = 4000  # all rays together
 _FEWEST, _MOST = 32, 640  # on a ray
 _FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
 _FINE, _COARSE = (15, 7), (3, 6)  # parts of a bracket between two fates, and how often it is parted
+_CHANGES = 4  # of the fate that are looked for within a bracket
 _SAME = 0.02  # of the reach: rest points closer than this are one
 _WELLS, _NEWTON, _FURTHER = 12, 6, 300.0
 _MOST_SEEN = 16
@@ -212,6 +213,16 @@ def _expansion(landscape: Any, point: Any) -> tuple[Any, Any]:
     return landscape.gradient(point), (matrix + matrix.T) / 2
 
 
+class _Seen(NamedTuple):
+    """What was seen of jumps: (fate, well, face), and when that was."""
+
+    labels: Int[np.ndarray, "3 n"]
+    time: Float[np.ndarray, " n"]
+
+    def chosen(self, which: np.ndarray) -> "_Seen":
+        return _Seen(self.labels[:, which], self.time[which])
+
+
 class Tracer:
     """Fates of jumps by following them."""
 
@@ -262,34 +273,56 @@ class Tracer:
         ends, labels = self.ends(self.jumps.states(ray, lengths.ravel()))
         labels, time = labels.reshape(3, count, looks), ends.time.reshape(count, looks)
         at, place = np.nonzero((labels[:, :, 1:] != labels[:, :, :-1]).any(axis=0))
-        edge = self._edges(at, lengths[at, place], lengths[at, place + 1], labels[:, at, place])
+        before, after = (_Seen(labels[:, at, end], time[at, end]) for end in (place, place + 1))
+        edge, more = self._changes(at, lengths[at, place], lengths[at, place + 1], before, after)
         returns = labels[0, :, :1] == Fate.RETURNS  # as all short jumps do: what is no longer is left out
         low = np.concatenate([np.where(returns, 0.0, lengths[:, :1]), lengths[:, 1:]], axis=1)
         high = np.concatenate([lengths[:, 1:], np.full((count, 1), np.inf)], axis=1)
         high[at, place] = edge
         fate, well, face = (part.ravel() for part in labels)
         cells = Segments(ray, low.ravel(), high.ravel(), fate, well, face, time.ravel())
-        fate, well, face = labels[:, at, place + 1]
-        more = Segments(at, edge, lengths[at, place + 1], fate, well, face, time[at, place + 1])
-        joined = Segments(*(np.concatenate(pair) for pair in zip(cells, more, strict=True)))
+        joined = Segments(*(np.concatenate(parts) for parts in zip(cells, *more, strict=True)))
         return joined.chosen(joined.high > joined.low)
 
-    def _edges(self, ray: np.ndarray, low: np.ndarray, high: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """The length at which the fate changes first, within each bracket."""
-        low, high = low.copy(), high.copy()
+    def _changes(self, ray: np.ndarray, low: np.ndarray, high: np.ndarray, before: _Seen, after: _Seen) -> Any:
+        """Where the fate changes first within brackets of two fates, and the segments from there to their ends."""
+        first, parts = high.copy(), []
+        for turn in range(_CHANGES):
+            edge, there = self._edges(ray, low, high, before, after)
+            if turn == 0:
+                first = edge
+            else:
+                parts.append(Segments(ray, low, edge, *before.labels, before.time))
+            # a third fate in between: the same again from there on
+            more = (there.labels != after.labels).any(axis=0) & (edge < high) & (turn < _CHANGES - 1)
+            last = after.chosen(~more)
+            parts.append(Segments(ray[~more], edge[~more], high[~more], *last.labels, last.time))
+            ray, low, high = ray[more], edge[more], high[more]
+            before, after = there.chosen(more), after.chosen(more)
+        return first, parts
+
+    def _edges(
+        self, ray: np.ndarray, low: np.ndarray, high: np.ndarray, before: _Seen, after: _Seen
+    ) -> tuple[np.ndarray, _Seen]:
+        """The length at which the fate changes first, within each bracket, and what comes just beyond."""
+        low, high, there = low.copy(), high.copy(), after
         if not len(ray):
-            return high
+            return high, there
         number, rounds = _FINE if len(ray) <= _FEW_EDGES else _COARSE
         parts = np.arange(1, number + 1) / (number + 1)
         pairs = np.arange(len(ray))
         for _ in range(rounds):
             inner = low[:, None] + (high - low)[:, None] * parts
-            _, labels = self.ends(self.jumps.states(np.repeat(ray, number), inner.ravel()))
-            same = (labels.reshape(3, len(ray), number) == before[:, :, None]).all(axis=0)
+            ends, labels = self.ends(self.jumps.states(np.repeat(ray, number), inner.ravel()))
+            labels = labels.reshape(3, len(ray), number)
+            same = (labels == before.labels[:, :, None]).all(axis=0)
             first = np.where(same.all(axis=1), number, np.argmin(same, axis=1))
             edges = np.concatenate([low[:, None], inner, high[:, None]], axis=1)
             low, high = edges[pairs, first], edges[pairs, first + 1]
-        return high
+            seen = np.minimum(first, number - 1)
+            new = _Seen(labels[:, pairs, seen], ends.time.reshape(len(ray), number)[pairs, seen])
+            there = _Seen(*(np.where(first < number, one, old) for one, old in zip(new, there, strict=True)))
+        return high, there
 
 
 def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: int) -> tuple[Segments, Tracer]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import column
 from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
-from levyjax.escape.brownian import brownian_interval, driftless_ball
+from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import look_out, modes_at
@@ -19,7 +19,7 @@ from levyjax.escape.gauge import ExitRays, closed_form, found_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
-from levyjax.escape.validity import MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
+from levyjax.escape.validity import MAX_BIAS, MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
@@ -45,19 +45,40 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
     level = float(_noise_level(problem, solver, 2.0))
     names = problem.basin.face_names(problem.dimension)
-    mean = above = None
     if not isinstance(problem.dynamics, SGD):
         name = type(problem.dynamics).__name__
         return refused(f"alpha = 2 has no jumps, and no formula is known for {name} under Gaussian noise.")
-    if problem.dimension == 1 and (solution := brownian_interval(problem, level)) is not None:
-        mean, above = solution
-    elif problem.dimension > 1:
-        mean = driftless_ball(problem, level)
+    if steps := step_reasons(problem, solver):
+        return refused(steps[0])
+
+    def mean_of(level: float, beyond: float) -> float | None:
+        if problem.dimension > 1:
+            return driftless_ball(problem, level, beyond)
+        solution = brownian_interval(problem, level, beyond)
+        return None if solution is None else solution[0]
+
+    mean = mean_of(level, 0.0)
     if mean is None or not math.isfinite(mean):
         return refused("alpha = 2 has no jumps, and no exact Brownian mean exit time is known for this problem.")
-    probabilities = {} if above is None or len(names) != 2 else {names[0]: 1 - above, names[1]: above}
-    reason = "alpha = 2 has no jumps: this is the exact mean exit time of the Brownian SDE, not the jump formula."
-    return Prediction(1 / mean, 0.0, mean, in_steps(mean, problem, solver), probabilities, None, True, (reason,))
+    probabilities, reasons = {}, []
+    if len(names) == 2 and (solution := brownian_interval(problem, level)) is not None:
+        probabilities = {names[0]: 1 - solution[1], names[1]: solution[1]}
+    step_time = None if solver is None else solver.step_time(problem)
+    later = 0.0 if step_time is None else of_steps(mean_of, problem, level, float(step_time))
+    if later > MAX_BIAS:
+        reasons.append(_once_a_step(later))
+    reasons.append(
+        "alpha = 2 has no jumps: this is the exact mean exit time of the Brownian SDE, not the jump formula."
+    )
+    valid, steps = later <= MAX_BIAS, in_steps(mean, problem, solver)
+    return Prediction(1 / mean, 0.0, mean, steps, probabilities, None, valid, tuple(reasons))
+
+
+def _once_a_step(part: float) -> str:
+    return (
+        f"Exits are looked for once a step: the mean exit time of the steps is about {100 * part:.2g}% off this one "
+        "in continuous time."
+    )
 
 
 def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> list[str]:
@@ -125,7 +146,10 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         limits = [
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
         ]
-        rate, valid = 1 / mean, True
+        step_time = None if solver is None else solver.step_time(problem)
+        later = 0.0 if step_time is None else noise_of_steps(float(ends.outlook.rays.alpha[0]), mean, float(step_time))
+        limits += [_once_a_step(later)] if later > MAX_BIAS else []
+        rate, valid = 1 / mean, later <= MAX_BIAS
     else:
         mean, valid = 1 / rate, not limits
     steps_of_mean = in_steps(mean, problem, solver)
