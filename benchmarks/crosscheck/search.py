@@ -87,7 +87,7 @@ METHODS: dict[str, Callable[[Description, int, float], Any]] = {
     "quasi_stationary": lambda problem, seed, _: checks.quasi_stationary(problem, seed),
     "reference": lambda problem, seed, _: checks.reference(problem),
     "reference rate": lambda problem, seed, _: checks.reference(problem, quasi=True),
-    "oracle": lambda problem, seed, expected: checks.plain(problem, seed + 1, True, expected),
+    "oracle": lambda problem, seed, expected: checks.plain(problem, seed + 1, problem.view == "sde", expected),
 }
 
 

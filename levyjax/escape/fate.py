@@ -90,6 +90,7 @@ def jump_rays(problem: Any, most: int) -> Rays:
         np.tile(alpha, count),
         np.repeat(maps, directions.shape[1], axis=0),
         count,
+        int(measure.circles),
     )
 
 

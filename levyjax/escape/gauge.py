@@ -136,10 +136,10 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRa
     directions = directions.reshape(directions.shape[0], -1)
     gauge = problem.basin.gauge(origin, directions)
     # Samples of a random preconditioner are replicates of their own; a sphere's replicates within them then are not.
-    replicates, circles = (maps.shape[0], 0) if maps.shape[0] > 1 else (measure.replicates, measure.circles)
+    replicates = maps.shape[0] if maps.shape[0] > 1 else measure.replicates
     weights, alpha = measure.weights / maps.shape[0], measure.alpha
     tiled = jnp.tile(alpha, maps.shape[0]) if jnp.ndim(alpha) else alpha
-    return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates, circles)
+    return ExitRays(directions, jnp.tile(weights, maps.shape[0]), tiled, gauge, replicates, measure.circles)
 
 
 @interpreted

@@ -47,16 +47,18 @@ def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
 
 def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
     """The largest error of shares in a sum over rays: of a quadrature rule, as if each ray might do as the next one."""
-    total = parts.sum()
+    total, error = float(parts.sum()), 0.0
     if rays.replicates:
         apart = parts - parts.sum(axis=1, keepdims=True) / total * parts.sum(axis=0)
-        return max(sum_error(row, rays) for row in apart) / float(total)
-    if not rays.circles:
-        return 0.0
-    grid = parts.reshape(len(parts), int(rays.circles), -1)
-    along = np.abs(grid - np.roll(grid, 1, axis=2)).sum(axis=2) / 2
-    across = np.abs(np.diff(grid, axis=1)).sum(axis=1) / 2
-    return float(np.sqrt((along**2).sum(axis=1) + (across**2).sum(axis=1)).max() / total)
+        error = max(sum_error(row, rays) for row in apart) / total
+    if rays.circles:
+        replicated = parts.reshape(len(parts), max(int(rays.replicates), 1), -1).sum(axis=1)
+        grid = replicated.reshape(len(parts), int(rays.circles), -1)
+        along = np.abs(grid - np.roll(grid, 1, axis=2)).sum(axis=2) / 2
+        across = np.abs(np.diff(grid, axis=1)).sum(axis=1) / 2
+        chance = 1 if rays.circles == 1 else 2  # on several circles neighbours' errors are taken as independent: twice
+        error += chance * float(np.sqrt((along**2).sum(axis=1) + (across**2).sum(axis=1)).max()) / total
+    return error
 
 
 @functools.lru_cache(maxsize=4)
