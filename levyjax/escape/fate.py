@@ -223,6 +223,10 @@ class _Seen(NamedTuple):
     def chosen(self, which: np.ndarray) -> "_Seen":
         return _Seen(self.labels[:, which], self.time[which])
 
+    def between(self, ray: np.ndarray, low: np.ndarray, high: np.ndarray) -> Segments:
+        fate, well, face = self.labels
+        return Segments(ray, low, high, fate, well, face, self.time)
+
 
 class Tracer:
     """Fates of jumps by following them."""
@@ -293,11 +297,10 @@ class Tracer:
             if turn == 0:
                 first = edge
             else:
-                parts.append(Segments(ray, low, edge, *before.labels, before.time))
+                parts.append(before.between(ray, low, edge))
             # a third fate in between: the same again from there on
             more = (there.labels != after.labels).any(axis=0) & (edge < high) & (turn < _CHANGES - 1)
-            last = after.chosen(~more)
-            parts.append(Segments(ray[~more], edge[~more], high[~more], *last.labels, last.time))
+            parts.append(after.chosen(~more).between(ray[~more], edge[~more], high[~more]))
             ray, low, high = ray[more], edge[more], high[more]
             before, after = there.chosen(more), after.chosen(more)
         return first, parts
