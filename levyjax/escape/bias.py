@@ -20,11 +20,13 @@ from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
-from levyjax.escape.fate import Outlook, Rays, Segments, Well
+from levyjax.escape.fate import Outlook, Well
+from levyjax.escape.jumps import Rays, Segments
 from levyjax.escape.problem import contains
 from levyjax.interpret import interpreted
 from levyjax.noise import StateDependent
-from levyjax.solvers.motion import Fate, LinearMotion, step_length
+from levyjax.solvers.linear_motion import LinearMotion
+from levyjax.solvers.motion import Fate, step_length
 
 _FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds

@@ -8,8 +8,9 @@ import numpy as np
 from levyjax.arrays import column
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Momentum
-from levyjax.escape.fate import Rays, Segments, look_out
+from levyjax.escape.fate import look_out
 from levyjax.escape.gauge import ExitRays
+from levyjax.escape.jumps import Rays, Segments
 from levyjax.escape.passage import Outside
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem

@@ -15,7 +15,8 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, require_process
 from levyjax.noise.spectral import measure_of
-from levyjax.solvers.motion import flow_reach, gauge_along, jump_maps, kept_by_descent, linear_motion
+from levyjax.solvers.linear_motion import flow_reach, linear_motion
+from levyjax.solvers.motion import gauge_along, jump_maps, kept_by_descent
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _SAMPLE = 1024

@@ -25,7 +25,8 @@ from levyjax.landscapes import Flat
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
 from levyjax.noise.spectral import sum_error
 from levyjax.solvers import Iteration, Solver
-from levyjax.solvers.motion import hessian_of, jump_maps, linear_motion
+from levyjax.solvers.linear_motion import linear_motion
+from levyjax.solvers.motion import hessian_of, jump_maps
 
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "

@@ -38,7 +38,8 @@ from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotati
 from levyjax.random import Counter, Stream, first_counter, run_key, words
 from levyjax.solvers.jump_adapted import JumpAdapted, Leg
 from levyjax.solvers.limits import require_resolution
-from levyjax.solvers.motion import flow_reach, jump_maps, kept_by_descent
+from levyjax.solvers.linear_motion import flow_reach
+from levyjax.solvers.motion import jump_maps, kept_by_descent
 from levyjax.stable import tail_constant
 
 _FLOOR = 0.1  # of the way to the boundary: exits by shorter jumps are counted

@@ -14,7 +14,8 @@ from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, par
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
-from levyjax.solvers.motion import flow_reach, gauge_along, jump_maps, jump_slopes, kept_by_descent
+from levyjax.solvers.linear_motion import flow_reach
+from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
