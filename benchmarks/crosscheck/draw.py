@@ -33,7 +33,7 @@ class Structure(NamedTuple):
 
 def structure(rng: Any, **fixed: Any) -> Structure:
     """A random structure; `fixed` names what is not left to chance."""
-    d = int(fixed.get("dimension") or rng.choice(DIMENSIONS))
+    d = int(rng.choice(np.atleast_1d(fixed.get("dimension", DIMENSIONS))))
     view = fixed.get("view") or str(rng.choice(["sde", "sde", "sde", "iteration"]))
     landscape = fixed.get("landscape") or str(rng.choice(landscapes_for(d)))
     basin = fixed.get("basin") or str(rng.choice(basins_for(landscape)))

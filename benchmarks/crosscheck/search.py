@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import multiprocessing
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -218,6 +219,7 @@ def search(
     per_structure: int = PER_STRUCTURE,
     tell: Callable[[Tally], None] | None = None,
     processes: int = 1,
+    seconds: float = math.inf,
     **fixed: Any,
 ) -> Tally:
     """Draw so many problems and look at them.
@@ -228,24 +230,31 @@ def search(
         probes: what is looked at.
         per_structure: problems of each structure.
         tell: called after each structure.
+        seconds: after these no further structure is begun.
         processes: in which structures are looked at; every structure has a generator of its own, so it is all the same.
         fixed: parts of the structure that are not left to chance, such as dimension=1 or noise="Independent".
     """
     each = min(per_structure, SEEDS)
     numbers = [min(each, count - first) for first in range(0, count, each)]
     work = partial(of_structure, seed=seed, probes=probes, fixed=fixed)
-    tally = Tally()
+    tally, end = Tally(), time.monotonic() + seconds
     with ExitStack() as stack:
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(processes, context, max_tasks_per_child=_TASKS))
-            done = (job.result() for job in as_completed(starmap(partial(pool.submit, work), enumerate(numbers))))
+            jobs = [pool.submit(work, place, number) for place, number in enumerate(numbers)]
+            done = (job.result() for job in as_completed(jobs) if not job.cancelled())
         else:
-            done = starmap(work, enumerate(numbers))
+            jobs, done = [], starmap(work, enumerate(numbers))
         for found in done:
             tally.join(found)
             if tell is not None:
                 tell(tally)
+            if time.monotonic() > end:
+                for job in jobs:
+                    job.cancel()
+                if not jobs:
+                    break
     return tally
 
 
