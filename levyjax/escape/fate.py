@@ -13,7 +13,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float, Int
 
-from levyjax.escape.jumps import Jumps, Rays, Segments, basin_size, jump_rays, linear_segments
+from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments, basin_size, jump_rays, linear_segments
 from levyjax.escape.problem import face_of
 from levyjax.escape.tracer import Tracer, Wells, traced_segments
 from levyjax.noise import StateDependent
@@ -35,7 +35,6 @@ _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and
 _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
 _WELLS = 12
 _MOST_SEEN = 16
-_NARROW = 1e-6  # of a length: what `_order` can tell apart
 _FOLLOWED_DIMENSIONS = 16  # in which the jumps on every ray are followed; in more of them a sample is
 _SAMPLE, _FEWEST_SAMPLED, _SAMPLE_WORK = 128, 64, 16_000  # jumps followed, for an answer and at most; times dimension
 _NEAREST, _SAMPLE_TIMES, _SAMPLE_STIFF = 0.3, 10.0, 1000.0  # of the way out; relaxation times; ratio of rates
@@ -71,7 +70,7 @@ class Well:
     def fates_of(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Int[np.ndarray, "2 n"]:
         """(fate, well) of jumps from rest, by the segments."""
         here = self.tracer.here if self.tracer is not None else 0
-        wide = self.segments.chosen(self.segments.high > self.segments.low * (1 + _NARROW))
+        wide = self.segments.chosen(self.segments.high > self.segments.low * (1 + NARROW))
         keys = _order(wide.ray, wide.low)
         order = np.argsort(keys)
         place = order[np.maximum(np.searchsorted(keys[order], _order(ray, length), side="right") - 1, 0)]

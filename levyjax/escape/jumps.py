@@ -15,6 +15,7 @@ from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate, at_rest, displaced, gauge_along, jump_maps
 
 _MOVING_RAYS = 128  # the same with a preconditioner that moves, to see whether the flow matters
+NARROW = 1e-6  # of a length: segments that are no wider do not count
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
-from levyjax.escape.jumps import Jumps, Rays, Segments
+from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments
 from levyjax.escape.problem import face_of
 from levyjax.interpret import interpreted
 from levyjax.solvers.motion import Ends, Fate, at_rest, jump_maps
@@ -149,7 +149,8 @@ class Tracer:
             if turn == 0:
                 first = edge
             else:
-                parts.append(before.between(ray, low, edge))
+                wide = edge > low * (1 + NARROW)  # or a path that rests on a saddle, to rounding
+                parts.append(before.chosen(wide).between(ray[wide], low[wide], edge[wide]))
             # a third fate in between: the same again from there on
             more = (there.labels != after.labels).any(axis=0) & (edge < high) & (turn < _CHANGES - 1)
             parts.append(after.chosen(~more).between(ray[~more], edge[~more], high[~more]))
