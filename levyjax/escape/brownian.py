@@ -72,12 +72,17 @@ def brownian_interval(problem: EscapeProblem, noise_level: float, beyond: float 
 
 
 def of_steps(
-    mean_of: Callable[[float, float], float | None], problem: EscapeProblem, noise_level: float, step_time: float
+    mean: float,
+    law: Callable[[float, float], tuple[float, float] | None],
+    problem: EscapeProblem,
+    noise_level: float,
+    step_time: float,
 ) -> float:
     """About how much longer the mean exit time is, as a part of it, where exits are looked for once a step.
 
     Args:
-        mean_of: the mean at a noise level, with the boundary so much further out.
+        mean: in continuous time.
+        law: the same, with anything else, at another noise level and with the boundary so much further out.
         problem: with Gaussian noise.
         noise_level: of the SDE.
         step_time: of a step.
@@ -87,14 +92,13 @@ def of_steps(
         out (Chernoff 1965; Broadie, Glasserman and Kou 1997), and descent in steps of eta on a curvature k widens the
         law at rest to 1/(1 - eta k/2) of the variance. Both are counted as if they were alone.
     """
-    mean = mean_of(noise_level, 0.0)
     covariance = np.asarray(problem.noise.covariance_rate()) * noise_level**2 * step_time
     curvature = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).max())
-    wider = mean_of(noise_level, _ONE_LOOK * float(np.sqrt(np.linalg.eigvalsh(covariance).max())))
-    louder = mean_of(noise_level / math.sqrt(max(1 - step_time * curvature / 2, 1e-3)), 0.0)
-    if not mean or wider is None or louder is None:
+    wider = law(noise_level, _ONE_LOOK * float(np.sqrt(np.linalg.eigvalsh(covariance).max())))
+    louder = law(noise_level / math.sqrt(max(1 - step_time * curvature / 2, 1e-3)), 0.0)
+    if mean == 0 or wider is None or louder is None:
         return math.inf
-    return abs(wider / mean - 1) + abs(louder / mean - 1)
+    return abs(wider[0] / mean - 1) + abs(louder[0] / mean - 1)
 
 
 def noise_of_steps(alpha: float, mean: float, step_time: float) -> float:

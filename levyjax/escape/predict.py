@@ -52,20 +52,21 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     if steps := step_reasons(problem, solver):
         return refused(steps[0])
 
-    def mean_of(level: float, beyond: float) -> float | None:
-        if problem.dimension > 1:
-            return driftless_ball(problem, level, beyond)
-        solution = brownian_interval(problem, level, beyond)
-        return None if solution is None else solution[0]
+    def law(level: float, beyond: float = 0.0) -> tuple[float, float] | None:
+        """Mean exit time and, on the line, the probability of leaving above."""
+        if problem.dimension == 1:
+            return brownian_interval(problem, level, beyond)
+        mean = driftless_ball(problem, level, beyond)
+        return None if mean is None else (mean, math.nan)
 
-    mean = mean_of(level, 0.0)
-    if mean is None or not math.isfinite(mean):
+    mean, above = law(level) or (math.inf, math.nan)
+    if not math.isfinite(mean):
         return refused("alpha = 2 has no jumps, and no exact Brownian mean exit time is known for this problem.")
     probabilities, reasons = {}, []
-    if len(names) == 2 and (solution := brownian_interval(problem, level)) is not None:
-        probabilities = {names[0]: 1 - solution[1], names[1]: solution[1]}
+    if len(names) == 2 and math.isfinite(above):
+        probabilities = {names[0]: 1 - above, names[1]: above}
     step_time = None if solver is None else solver.step_time(problem)
-    later = 0.0 if step_time is None else of_steps(mean_of, problem, level, float(step_time))
+    later = 0.0 if step_time is None else of_steps(mean, law, problem, level, float(step_time))
     if later > MAX_BIAS:
         reasons.append(_once_a_step(later))
     reasons.append(

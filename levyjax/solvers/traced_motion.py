@@ -90,7 +90,7 @@ class TracedMotion:
         found = (np.concatenate(columns, axis=-1)[..., back] for columns in zip(*parts, strict=True))
         fate, time, point, flat = found
         averages = flat[len(self.origin) :]
-        averages[np.abs(averages) < 1e-100] = 0  # what `_off_zero` has made of 0
+        averages[np.abs(averages) < 1e-100] = 0  # what `off_zero` has made of 0
         return Ends(fate, time, point, like(self.rest, flat))
 
     def _some(
