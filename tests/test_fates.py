@@ -79,6 +79,34 @@ class TestLinearFlow:
             found = predict(EscapeProblem(landscape, box, noise, SGD(), 1e-3)).exit_probabilities
             assert found["x0<lower"] + found["x0>upper"] == pytest.approx(share, abs=2e-4)
 
+    @pytest.mark.parametrize("unit", [1.0, 3.7, 0.016, 61.0])
+    def test_a_path_that_turns_round_may_leave_by_the_other_face(self, unit):
+        """A momentum swings about the minimum: jumps that just miss one wall leave by the other, in any unit of length.
+
+        The unit also moves the times that are looked at against the path's turning points.
+        """
+        curvature, eta, beta, alpha, walls = 3.26, 0.131, 0.9, 0.61, (0.1605, 0.3095)
+        prediction = predict(
+            EscapeProblem(
+                Quadratic([curvature]),
+                Box([-walls[0] * unit], [walls[1] * unit]),
+                Independent(alpha, [unit]),
+                Momentum(eta / unit**0.3, beta),
+                1e-5,
+            )
+        )
+        friction, force = (1 - beta) / (eta / unit**0.3), curvature / (eta / unit**0.3)
+        turn = math.sqrt(force - friction**2 / 4)
+        peak = math.atan2(turn, friction / 2) / turn
+        first, second = (math.exp(-friction / 2 * t) * abs(math.sin(turn * t)) for t in (peak, peak + math.pi / turn))
+        near, far = (max(first / wall, second / other) for wall, other in (walls, walls[::-1]))
+        # a jump towards a wall leaves there if the first swing gets there, else by the other one
+        by = [first / walls[0], first / walls[1]]
+        lower = by[0] ** alpha + max(far**alpha - by[1] ** alpha, 0)
+        upper = by[1] ** alpha + max(near**alpha - by[0] ** alpha, 0)
+        assert far > by[1] * 1.05
+        assert prediction.exit_probabilities["x0<lower"] == pytest.approx(lower / (lower + upper), abs=1e-6)
+
     @pytest.mark.parametrize("axis", [0, 1, 3])
     def test_rays_of_a_sphere_are_not_every_so_many_of_a_sequence(self, axis):
         """A half-space under rotational noise has a closed form; a momentum of slow relaxation overshoots nothing."""

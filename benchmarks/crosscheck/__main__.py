@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--per-structure", type=int, default=PER_STRUCTURE)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="after these no structure is begun")
+    parser.add_argument("--structure-seconds", type=float, default=float("inf"), help="that one structure may take")
     parser.add_argument("--tries", type=int, default=30, help="of the shrinker, for each kind of failure")
     parser.add_argument("--dimension", type=int, nargs="+", help="one of these")
     for kind in KINDS:
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--out", help="a folder for the result")
     given = parser.parse_args()
     fixed = {name: value for name in ("dimension", *KINDS) if (value := getattr(given, name)) is not None}
-    ways = given.per_structure, _tell, given.processes, given.seconds
+    ways = given.per_structure, _tell, given.processes, given.seconds, given.structure_seconds
     tally = search(given.problems, given.seed, tuple(given.only), *ways, **fixed)
     result = result_of(tally, tries=given.tries) | {"seed": given.seed, "kept_to": fixed}
     print(markdown(result))

@@ -109,7 +109,7 @@ def predicted_images(
         other, why_not = outcome(lambda image=image: checks.prediction(image.problem))
         if problem.landscape.kind == "MultiWell":  # as a function it has no Hessian at the knot that its minimum is
             image = image._replace(strict=False)
-        yield from checks.images_agree(one, why, image, other, why_not)
+        yield from checks.images_agree(problem, one, why, image, other, why_not)
 
 
 def simulated_image(problem: Description, seed: int, numbers: Numbers | None = None) -> Iterator[Check]:
@@ -220,6 +220,7 @@ def search(
     tell: Callable[[Tally], None] | None = None,
     processes: int = 1,
     seconds: float = math.inf,
+    each_seconds: float = math.inf,
     **fixed: Any,
 ) -> Tally:
     """Draw so many problems and look at them.
@@ -231,12 +232,13 @@ def search(
         per_structure: problems of each structure.
         tell: called after each structure.
         seconds: after these no further structure is begun.
+        each_seconds: after these of a process's time no further problem of a structure is begun.
         processes: in which structures are looked at; every structure has a generator of its own, so it is all the same.
         fixed: parts of the structure that are not left to chance, such as dimension=1 or noise="Independent".
     """
     each = min(per_structure, SEEDS)
     numbers = [min(each, count - first) for first in range(0, count, each)]
-    work = partial(of_structure, seed=seed, probes=probes, fixed=fixed)
+    work = partial(of_structure, seed=seed, probes=probes, fixed=fixed, seconds=each_seconds)
     tally, end = Tally(), time.monotonic() + seconds
     with ExitStack() as stack:
         if processes > 1:
@@ -258,13 +260,18 @@ def search(
     return tally
 
 
-def of_structure(place: int, count: int, seed: int, probes: tuple[str, ...], fixed: dict[str, Any]) -> Tally:
-    """What so many problems of one structure have to say."""
+def of_structure(
+    place: int, count: int, seed: int, probes: tuple[str, ...], fixed: dict[str, Any], seconds: float = math.inf
+) -> Tally:
+    """What so many problems of one structure have to say, or as many as there is time for."""
+    end = time.process_time() + seconds
     tally, rng = Tally(structures=1), np.random.default_rng([seed, place])
     structure, own = draw.structure(rng, **fixed), SEEDS * int(rng.integers(1 << 24))
     for one in range(count):
         examine(draw.problem(rng, structure), own + one, probes, tally)
         tally.problems += 1
+        if time.process_time() > end:
+            break
     return tally
 
 

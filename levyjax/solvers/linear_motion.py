@@ -32,6 +32,7 @@ from levyjax.solvers.steps import Euler, Iteration, Tamed
 _RATIO, _FIRST, _LAST = 1.1, 1e-3, 16.0  # times on which a linear motion is looked at, in its fastest and slowest ones
 _TURN, _TURNS_DECAY, _MOST_TURN_POINTS = 0.12, 3.0, 4000
 _PARTS, _ROUNDS = 16, 4  # in which the time of the furthest reach is looked for
+_BETWEEN = 0.01  # how much further out a path may come between two times than at them, more than enough
 _HALVINGS = 12  # of the time in which the face of a path changes
 _EVERY_STEP = 512  # of an iteration that is looked at
 _BLOCK = 1 << 17  # numbers
@@ -164,6 +165,31 @@ class Reaches(NamedTuple):
     largest: Float[np.ndarray, " paths"]
 
 
+class _Looks(NamedTuple):
+    """Where paths are at some times: how far out, and by which face."""
+
+    path: np.ndarray
+    time: np.ndarray
+    gauge: np.ndarray
+    face: np.ndarray
+
+
+def _records(looks: list[_Looks], count: int) -> Reaches:
+    """The looks at which a path is further out than at any time before."""
+    path, time, gauge, face = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+    order = np.lexsort((gauge, time, path))
+    path, time, gauge, face = path[order], time[order], gauge[order], face[order]
+    largest = np.zeros(count)
+    np.maximum.at(largest, path, gauge)
+    # one running maximum over all paths: of each gauge's rank, above all those of the path before
+    values, rank = np.unique(gauge, return_inverse=True)
+    highest = np.maximum.accumulate(path * len(values) + rank)
+    earlier = np.concatenate([[-1], highest[:-1]]) - path * len(values)
+    before = np.where(earlier >= 0, values[np.maximum(earlier, 0)], 0.0)
+    up = gauge > before
+    return Reaches(path[up], before[up], gauge[up], time[up], face[up], largest)
+
+
 class LinearMotion:
     """The exact motion of a linear optimizer on a quadratic landscape, in continuous time or in steps."""
 
@@ -203,60 +229,54 @@ class LinearMotion:
         )
         record = np.maximum.accumulate(gauge, axis=0)
         time, path = np.nonzero(np.diff(record, axis=0, prepend=0.0) > 0)
-        before = np.concatenate([np.zeros((1, count)), record[:-1]])[time, path]
-        found = [path, before, record[time, path], self.times[time], face[time, path]]
+        looks = [_Looks(path, self.times[time], gauge[time, path], face[time, path])]
         if len(self.times) > 1 and self.modes.step is None:
-            parted = self._parted(found, np.where(time > 0, face[time - 1, path], found[4]), time, amplitudes)
-            more = self._refined(gauge, padded)
-            found = [np.concatenate(parts) for parts in zip(found, parted, more, strict=True)]
-        largest = np.zeros(count)
-        path, before, reach, when, side = found
-        np.maximum.at(largest, path, reach)
-        return Reaches(path, before, reach, when, side, largest)
+            looks += [self._changes(gauge, record, face, amplitudes), self._peaks(gauge, record, amplitudes)]
+        return _records(looks, count)
 
-    def _parted(self, found: list, earlier: np.ndarray, time: np.ndarray, amplitudes: np.ndarray) -> tuple:
-        """Records that end where the face changes, between two times that are looked at; shortens those after it."""
-        path, before, reach, _, face = found
-        changes = np.flatnonzero((earlier != face) & (before > 0))
-        if not changes.size:
-            return tuple(part[:0] for part in found)
-        padded = real_and_imaginary(padded_to(amplitudes[:, path[changes]], 64))
-        low, high = self.times[time[changes] - 1], self.times[time[changes]]
-        there = reach[changes].copy()
+    def _changes(self, gauge: np.ndarray, record: np.ndarray, face: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+        """The last moment of a face that changes on the way to a record, between two times that are looked at."""
+        time, path = np.nonzero((face[1:] != face[:-1]) & (gauge[1:] > record[:-1]))
+        low, high, earlier = self.times[time], self.times[time + 1], face[time, path]
+        there = gauge[time, path]
+        if not len(path):
+            return _Looks(path, low, there, earlier)
+        padded = real_and_imaginary(padded_to(amplitudes[:, path], 64))
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             factors = real_and_imaginary(self._factors(padded_to(middle[None], padded[0].shape[1])))
             values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
-            same = faces[0, : len(changes)] == earlier[changes]
+            same = faces[0, : len(path)] == earlier
             low, high = np.where(same, middle, low), np.where(same, high, middle)
-            there = np.where(same, values[0, : len(changes)], there)
-        there = np.clip(there, before[changes], reach[changes])
-        parted = path[changes], before[changes].copy(), there, low, earlier[changes]
-        before[changes] = there
-        return parted
+            there = np.where(same, values[0, : len(path)], there)
+        return _Looks(path, low, there, earlier)
 
-    def _refined(self, gauge: np.ndarray, padded: Any) -> tuple[np.ndarray, ...]:
-        """What the times between those looked at add to the largest gauge of each path."""
-        paths = np.arange(gauge.shape[1])
-        place = np.argmax(gauge, axis=0)
-        so_far = gauge[place, paths]
-        low = self.times[np.maximum(place - 1, 0)]
-        high = self.times[np.minimum(place + 1, len(self.times) - 1)]
-        best, when = so_far.copy(), self.times[place]
-        side = np.zeros(gauge.shape[1], int)
-        width = padded[0].shape[1]
+    def _peaks(self, gauge: np.ndarray, record: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+        """The furthest points between the times that are looked at, wherever a path may set a record there."""
+        around = np.pad(gauge, ((1, 1), (0, 0)), constant_values=-np.inf)
+        top = (gauge >= around[:-2]) & (gauge >= around[2:]) & (gauge > 0)
+        place, path = np.nonzero(top & (gauge >= (1 - _BETWEEN) * record))
+        low, high = self.times[np.maximum(place - 1, 0)], self.times[np.minimum(place + 1, len(self.times) - 1)]
+        found = [_Looks(path[:0], low[:0], gauge[:0, 0], path[:0])]
+        for first in range(0, len(path), _PATHS):
+            some = slice(first, first + _PATHS)
+            found.append(self._top(path[some], low[some], high[some], amplitudes))
+        return _Looks(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def _top(self, path: np.ndarray, low: np.ndarray, high: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+        """The furthest points of paths between two times of each."""
+        padded, each = real_and_imaginary(padded_to(amplitudes[:, path], 64)), np.arange(len(path))
+        best, when, side = np.zeros(len(path)), low, np.zeros(len(path), int)
         for _ in range(_ROUNDS):
             looks = low + (high - low) * np.linspace(0, 1, _PARTS + 1)[:, None]
-            factors = real_and_imaginary(self._factors(padded_to(looks, width)))
+            factors = real_and_imaginary(self._factors(padded_to(looks, padded[0].shape[1])))
             values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
-            values = values[:, : len(paths)]
-            top = np.argmax(values, axis=0)
-            better = values[top, paths] > best
-            best = np.where(better, values[top, paths], best)
-            when, side = np.where(better, looks[top, paths], when), np.where(better, faces[top, paths], side)
-            low, high = looks[np.maximum(top - 1, 0), paths], looks[np.minimum(top + 1, _PARTS), paths]
-        more = np.flatnonzero(best > so_far)
-        return more, so_far[more], best[more], when[more], side[more]
+            top = np.argmax(values[:, : len(path)], axis=0)
+            better = values[top, each] > best
+            best = np.where(better, values[top, each], best)
+            when, side = np.where(better, looks[top, each], when), np.where(better, faces[top, each], side)
+            low, high = looks[np.maximum(top - 1, 0), each], looks[np.minimum(top + 1, _PARTS), each]
+        return _Looks(path, when, best, side)
 
     def leaves(self, state: Any) -> Any:
         """Whether paths from these states leave, (n,), by the times looked at alone."""
