@@ -4,6 +4,7 @@ The right values were found without this package: closed forms, plain Euler in N
 nonlocal equation. Each prediction is right within 2%, or is not called valid.
 """
 
+import dataclasses
 import math
 
 import jax
@@ -106,6 +107,20 @@ class TestLinearFlow:
         upper = by[1] ** alpha + max(near**alpha - by[0] ** alpha, 0)
         assert far > by[1] * 1.05
         assert prediction.exit_probabilities["x0<lower"] == pytest.approx(lower / (lower + upper), abs=1e-6)
+
+    @pytest.mark.parametrize("level", [0.37, 0.1])
+    def test_many_jumps_near_the_edge_of_two_faces_have_an_error(self, level):
+        """Noise along (1.02, 1): from the minimum all jumps leave by x0, from beside it a third or an eighth by x1."""
+        hessian = [[32.7, 5.67], [5.67, 11.0]]
+        noise = Independent(1.21, np.array([[1.02, 0.0], [1.0, 0.0]]))
+        problem = EscapeProblem(Quadratic(hessian), Ball(0.93, [0.0, 0.0]), noise, SGD(), level)
+        found = predict(problem)
+        samples = simulate(problem, Plan(JumpAdapted(), 8192), 0)
+        shares = dict(zip(samples.face_names, np.bincount(samples.exit_face, minlength=4) / 8192, strict=True))
+        apart = max(abs(share - found.exit_probabilities[name]) for name, share in shares.items())
+        assert 0.05 < apart < found.exit_probability_error + 0.02
+        quiet = predict(dataclasses.replace(problem, noise_level=1e-4 * level))
+        assert quiet.exit_probability_error == 0
 
     @pytest.mark.parametrize("axis", [0, 1, 3])
     def test_rays_of_a_sphere_are_not_every_so_many_of_a_sequence(self, axis):

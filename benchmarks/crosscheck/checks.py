@@ -32,7 +32,7 @@ MOST_SECONDS = 30.0  # that any number may take
 MOST_STEPS = 2e7  # of all trajectories together, of the oracle and of an iteration
 FINE = 3e-3  # of the way to the boundary: a step's noise, up to which Euler's steps have the law of the overshoot
 SAME = 1e-6  # of two images' predictions
-_NEARBY = (0.99, 1.01)  # of a noise level
+_NEARBY = (0.95, 1.05)  # of a noise level, by which the bias is 6% to 10% another: it is sampled itself
 FOLLOWED = 1e-3  # of those that follow the flow step by step: lengths at which fates change are found to 1e-4
 
 
@@ -50,6 +50,7 @@ class Found(NamedTuple):
     shares: dict[str, float] | None = None
     shares_count: float = math.inf  # trajectories behind the shares; inf where they are no sample
     overshoot: Any = None
+    shares_error: float = 0.0  # that is stated
 
 
 class Check(NamedTuple):
@@ -128,7 +129,7 @@ def simulated(description: Description, plan: Plan, bias: float, seed: int) -> F
     problem = built(description)
     samples = limited(lambda tell: simulate(problem, plan, seed, tell))
     if not samples.exited.all():
-        raise Refused("some paths are censored or not finite")
+        raise Refused(CENSORED)
     times = np.asarray(samples.exit_time, float)
     names = samples.face_names
     shares = np.bincount(samples.exit_face, minlength=len(names)) / len(times)
@@ -188,6 +189,8 @@ def quasi_stationary(description: Description, seed: int) -> Found:
     """The mean from the quasi-stationary law, within 0.5%."""
     if description.view != "sde" or not stated(description):
         raise Refused("no stated error")
+    if description.dimension > 8 and description.dynamics.kind == "Adam":
+        raise Refused(TOO_LONG)  # minutes for the first batch already
     problem = built(description)
     ways = {"relative_error": 0.01, "max_seconds": SECONDS}
     rate = limited(lambda tell: quasi_stationary_rate(problem, seed, **ways, on_progress=tell))
@@ -306,6 +309,7 @@ def means(pair: str, one: Found, other: Found, time: float = 1.0) -> Check:
 def faces_agree(pair: str, one: Found, other: Found, faces: dict[str, str]) -> Check:
     """The face whose two shares are furthest apart."""
     worst, bias = (0.0, 0.0, ""), 0.0 if math.isinf(one.shares_count + other.shares_count) else 0.02
+    bias += one.shares_error + other.shares_error
     for name, share in (one.shares or {}).items():
         if name not in faces:
             continue
@@ -345,12 +349,11 @@ def pareto(found: Found, alpha: float) -> Check:
 def as_found(prediction: Any) -> Found:
     """A prediction's numbers, with the error of a limit that is called valid."""
     rate, mean = prediction.rate, prediction.mean_exit_time or 1 / prediction.rate
-    return Found(
-        mean, prediction.rate_error / rate**2, BIAS["limit"] * mean, None, prediction.exit_probabilities or None
-    )
+    error, shares = prediction.rate_error / rate**2, prediction.exit_probabilities or None
+    return Found(mean, error, BIAS["limit"] * mean, None, shares, shares_error=prediction.exit_probability_error)
 
 
-TOO_LONG = "took too long"
+TOO_LONG, CENSORED = "took too long", "some paths are censored or not finite"
 
 
 @contextlib.contextmanager
@@ -420,7 +423,7 @@ def images_agree(
 
 
 def _at_an_edge(description: Description) -> bool:
-    """Whether 1% more or less noise decides if the prediction is valid."""
+    """Whether 5% more or less noise decides if the prediction is valid."""
     level = description.noise_level
     nearby = [outcome(lambda part=part: prediction(description.but(noise_level=part * level)))[0] for part in _NEARBY]
     return None not in nearby and nearby[0].valid != nearby[1].valid

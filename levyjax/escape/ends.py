@@ -9,15 +9,20 @@ from jaxtyping import Float
 
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import Outlook, Sample, Well
+from levyjax.escape.problem import face_of
 from levyjax.escape.validity import bias_constant
 from levyjax.noise.spectral import share_error, sum_error
-from levyjax.solvers.motion import Fate, at_rest
+from levyjax.solvers.linear_motion import LinearMotion
+from levyjax.solvers.motion import Fate, at_rest, flat_of
 from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
 _ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
+_STARTS, _LINEAR_STARTS, _TRACED_STARTS = 1 << 13, 1 << 10, 256  # of long jumps: the dearer, the fewer
+_WHILE, _INSIDE = 3.0, 0.9  # relaxation times before a jump; of the shortest way out
+_SHIFT, _OTHERS = 0.005, 2.0  # of a probability, that is told; for jumps besides the largest: simulated, 1.4 to 1.8
 _NEVER = 1e-9  # the same, where they would end nothing
 
 
@@ -224,6 +229,51 @@ class Ends:
         alpha = rays.alpha[ray]
         kappa = slowest * (self.level[ray] / well.shortest(rays)[ray]) ** -alpha
         return float((rates[carried] * alpha * (alpha * kappa) ** (-1 / alpha)).sum() / total)
+
+    def shift(self) -> float:
+        """How far the noise about the minimum moves the probability of a face: jumps do not start from the minimum.
+
+        It matters where many of them leave near the edge between two faces. 0 below half a point.
+        """
+        well, problem, d = self.outlook.wells[0], self.problem, self.problem.dimension
+        segments, rays, slowest = well.segments, self.outlook.rays, well.motion.modes.slowest()
+        leaves = np.flatnonzero((segments.fate == Fate.LEAVES) & (self._rates[0] > 0))
+        if d == 1 or slowest == 0 or len(set(segments.face[leaves].tolist())) == 0:
+            return 0.0
+        names, generator = problem.basin.face_names(d), np.random.default_rng(0)
+        if len(names) == 1:
+            return 0.0
+        # where jumps from the minimum leave
+        linear = isinstance(well.motion, LinearMotion)
+        count = _STARTS if self.outlook.plain else _LINEAR_STARTS if linear else _TRACED_STARTS
+        rates = self._rates[0][leaves]
+        one = leaves[generator.choice(len(leaves), count, p=rates / rates.sum())]
+        alpha, ray = rays.alpha[segments.ray[one]], segments.ray[one]
+        part = (segments.low[one] / segments.high[one]) ** alpha
+        length = segments.low[one] * (1 - generator.uniform(size=count) * (1 - part)) ** (-1 / alpha)
+        states = well.jumps.states(ray, length)
+        points = np.asarray(states.x) if self.outlook.plain else well.motion.follow(states).point
+        # and how far from it they start
+        starts = self._about_rest(generator, count)
+        found = face_of(
+            problem.basin, self.outlook.points[0], np.concatenate([points, points + starts, points - starts], 1)
+        )
+        at_rest, *moved = (np.bincount(part, minlength=len(names)) / count for part in np.split(found, 3))
+        shift = _OTHERS * float(np.abs(sum(moved) / 2 - at_rest).max())
+        return shift if shift > _SHIFT else 0.0
+
+    def _about_rest(self, generator: np.random.Generator, count: int) -> Float[np.ndarray, "d n"]:
+        """Where long jumps start, about the minimum: what is left of the largest jump of the last while."""
+        well, rays = self.outlook.wells[0], self.outlook.rays
+        modes = well.motion.modes
+        while_ = _WHILE / modes.slowest()
+        often = np.where((rays.directions != 0).any(axis=0), rays.weights * self.level**rays.alpha, 0.0)
+        ray = generator.choice(len(often), count, p=often / often.sum())
+        length = (often.sum() * while_ / generator.exponential(size=count)) ** (1 / rays.alpha[ray])
+        length = np.minimum(length, _INSIDE * well.shortest(rays)[ray])
+        offset = np.asarray(flat_of(well.jumps.states(ray, length))) - np.asarray(flat_of(well.jumps.rest(ray)))
+        later = np.exp(-modes.values[:, None] * generator.uniform(0, while_, count))
+        return np.real(modes.from_modes[: self.problem.dimension] @ (modes.to_modes @ offset * later))
 
     def _at_start(self) -> float:
         """The chance of an exit before the path from the start has come to rest."""

@@ -125,7 +125,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     rate, error, shares, kappa = ends.rate(), ends.error(), (ends.shares(), ends.share_error()), ends.kappa()
     rays = found_rays(problem, jump_maps(problem)) if outlook.plain else None
     if rays is not None:
-        rate, error, shares, kappa = _gauge_formula(problem, solver, rays, slowest)
+        rate, error, shares, kappa = _gauge_formula(problem, solver, rays, ends)
     elif not ends.chain:
         reasons.append(
             f"{crossing_reason(problem)}: the rate counts every jump after which the noise-free flow leaves."
@@ -156,7 +156,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         mean, valid = 1 / rate, not limits
     steps_of_mean = in_steps(mean, problem, solver)
     said = (*limits, *reasons, *notes)
-    return Prediction(rate, error, mean, steps_of_mean, shares[0], kappa, valid, said, shares[1])
+    return Prediction(rate, error, mean, steps_of_mean, shares[0], kappa, valid, said, shares[1] + ends.shift())
 
 
 def _limits(
@@ -173,7 +173,7 @@ def _limits(
 
 
 def _gauge_formula(
-    problem: EscapeProblem, solver: Solver | None, rays: ExitRays, slowest: float
+    problem: EscapeProblem, solver: Solver | None, rays: ExitRays, ends: Ends
 ) -> tuple[float, float, tuple[dict[str, float], float], float]:
     """Rate, its error, the faces and theirs, and kappa where the jumps that leave are those that lie outside."""
     level = _noise_level(problem, solver, rays.alpha)
@@ -188,6 +188,7 @@ def _gauge_formula(
         return 0.0, 0.0, ({}, 0.0), math.inf
     gauge, alpha = np.asarray(rays.gauge), np.broadcast_to(np.asarray(rays.alpha, float), parts.shape)
     reach = (np.broadcast_to(level, parts.shape) * gauge)[parts > 0]
+    slowest = ends.outlook.wells[0].motion.modes.slowest()
     return rate, error, face_shares(problem, rays, parts), float(slowest * (reach ** -alpha[parts > 0]).min())
 
 

@@ -28,7 +28,8 @@ class Prediction(Labelled):
         kappa: relaxation rate times the time scale of jumps as long as the basin is wide, the worst direction's.
         valid: whether the limit's bias is known to be below 2% here.
         reasons: why not, and what else a reader should know.
-        exit_probability_error: the largest error of an exit probability, where directions are a continuum, else 0.
+        exit_probability_error: the largest error of an exit probability: of a continuum of directions that was sampled
+            or followed, and of many jumps that end near the edge of two faces at this noise level; else 0.
     """
 
     _dims = along({"face": "exit_probabilities"})
