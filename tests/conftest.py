@@ -41,36 +41,47 @@ def pytest_configure(config):
 
 _COMPILING = "/jax/core/compile/"  # events of tracing, lowering and compiling a program
 _programs = collections.defaultdict(lambda: [0, 0.0])  # name -> how often it was compiled, seconds in all
+_files = collections.defaultdict(lambda: [0, 0.0])  # the same for files of tests
+_file = ""  # of the test that runs
 
 
 def _on_event(event: str, seconds: float, fun_name: str = "", **_):
     if event.startswith(_COMPILING):
-        entry = _programs[fun_name.removeprefix("jit_").removeprefix("jit(").removesuffix(")")]
-        entry[0] += event.endswith("backend_compile_duration")
-        entry[1] += seconds
+        name = fun_name.removeprefix("jit_").removeprefix("jit(").removesuffix(")")
+        for entry in (_programs[name], _files[_file]):
+            entry[0] += event.endswith("backend_compile_duration")
+            entry[1] += seconds
 
 
 jax.monitoring.register_event_duration_secs_listener(_on_event)
 
 
+def pytest_runtest_setup(item):
+    global _file
+    _file = item.path.name
+
+
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["programs"] = [[name, *entry] for name, entry in _programs.items()]
+        for kind, found in (("programs", _programs), ("files", _files)):
+            session.config.workeroutput[kind] = [[name, *entry] for name, entry in found.items()]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    for name, count, seconds in getattr(node, "workeroutput", {}).get("programs", []):
-        _programs[name][0] += count
-        _programs[name][1] += seconds
+    for kind, found in (("programs", _programs), ("files", _files)):
+        for name, count, seconds in getattr(node, "workeroutput", {}).get(kind, []):
+            found[name][0] += count
+            found[name][1] += seconds
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The ten programs that took longest to trace and compile, all processes together."""
+    """The ten programs, and the ten files of tests, that took longest to trace and compile, all processes together."""
     count, seconds = (sum(entry[place] for entry in _programs.values()) for place in (0, 1))
     terminalreporter.write_sep("-", f"{count} programs compiled in {seconds:.0f} s of all processes")
-    for name, (count, seconds) in sorted(_programs.items(), key=lambda item: -item[1][1])[:10]:
-        terminalreporter.write_line(f"{seconds:8.1f} s  {count:5d} x  {name}")
+    for found in (_programs, _files):
+        for name, (count, seconds) in sorted(found.items(), key=lambda item: -item[1][1])[:10]:
+            terminalreporter.write_line(f"{seconds:8.1f} s  {count:5d} x  {name}")
 
 
 @pytest.fixture
