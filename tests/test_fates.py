@@ -16,8 +16,18 @@ from levyjax.arrays import pytree
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
 from levyjax.dynamics import SGD, Adam, Momentum, RMSProp
 from levyjax.dynamics.momentum import MomentumState
-from levyjax.escape import EscapeProblem, Outside, Plan, bias_constant, predict, quasi_stationary_rate, simulate
+from levyjax.escape import (
+    EscapeProblem,
+    Outside,
+    Plan,
+    bias_constant,
+    interval_reference,
+    predict,
+    quasi_stationary_rate,
+    simulate,
+)
 from levyjax.escape.bias import rate_changes
+from levyjax.escape.ends import Ends
 from levyjax.escape.fate import look_out
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
@@ -271,6 +281,30 @@ class TestTracedFlow:
 
 
 class TestBias:
+    @pytest.mark.parametrize(
+        ("left", "right", "lower", "upper", "alpha", "levels"),
+        [
+            (1.177, 2.599, -0.0368, 0.00904, 0.69, [1.7e-3, 5.1e-3, 1.7e-2]),
+            (0.2075, 0.0517, -0.1966, 0.5015, 1.22, [1.6e-3, 1.6e-2]),
+            (0.585, 1.62, -0.524, 1.44, 1.52, [1.24e-3, 1.24e-2]),
+        ],
+    )
+    def test_at_a_kink_small_jumps_do_not_cancel(self, left, right, lower, upper, alpha, levels):
+        """A valley of two curvatures: the bias goes like the noise level; a third to 3 of the interval solver's.
+
+        The second valley at ten times the noise has parts of the bias that cancel at first order: it must be refused.
+        """
+        valley, box = AsymmetricValley([left], [right], [0.0]), Box([lower], [upper])
+        for level in levels:
+            problem = EscapeProblem(valley, box, Independent(alpha, [1.0]), SGD(), level)
+            found = predict(problem)
+            exact = float(interval_reference(problem, relative_error=1e-4, max_degree=12).mean_exit_time())
+            sooner = 1 / found.rate / exact - 1
+            assert not found.valid or abs(sooner) < 0.02
+            if level == levels[0]:
+                with jax.enable_x64(True):
+                    assert 1 / 3 < Ends(look_out(problem, None), level).bias()[0] / sooner < 3
+
     """What second jumps add, against what is known."""
 
     @pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])

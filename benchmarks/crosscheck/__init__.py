@@ -11,13 +11,16 @@ import os
 from typing import Any
 
 PROBLEMS, QUICK = 2000, 100
+PER_STRUCTURE, SECONDS = 40, 90.0  # problems of one structure, and how long these may take
 
 
 def run(quick: bool) -> dict[str, Any]:
     """The search of the stored result: counts, refusals, and what went wrong."""
     from .search import search
 
-    return result_of(search(QUICK if quick else PROBLEMS, processes=os.cpu_count() or 1), quick)
+    count, each = (QUICK, 10) if quick else (PROBLEMS, PER_STRUCTURE)
+    found = search(count, per_structure=each, processes=os.cpu_count() or 1, each_seconds=SECONDS)
+    return result_of(found, quick)
 
 
 def result_of(tally: Any, quick: bool = False, tries: int = 30) -> dict[str, Any]:

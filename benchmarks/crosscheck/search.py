@@ -1,16 +1,15 @@
 """Draws problems, asks all methods and images, counts what agrees, and shrinks what does not."""
 
 import dataclasses
+import itertools
 import math
 import multiprocessing
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
-from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -223,7 +222,7 @@ def search(
     each_seconds: float = math.inf,
     **fixed: Any,
 ) -> Tally:
-    """Draw so many problems and look at them.
+    """Draw so many problems, of as many structures as it takes, and look at them.
 
     Args:
         count: of problems.
@@ -236,27 +235,31 @@ def search(
         processes: in which structures are looked at; every structure has a generator of its own, so it is all the same.
         fixed: parts of the structure that are not left to chance, such as dimension=1 or noise="Independent".
     """
-    each = min(per_structure, SEEDS)
-    numbers = [min(each, count - first) for first in range(0, count, each)]
+    each, places = min(per_structure, SEEDS), itertools.count()
     work = partial(of_structure, seed=seed, probes=probes, fixed=fixed, seconds=each_seconds)
     tally, end = Tally(), time.monotonic() + seconds
-    with ExitStack() as stack:
-        if processes > 1:
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(processes, context, max_tasks_per_child=_TASKS))
-            jobs = [pool.submit(work, place, number) for place, number in enumerate(numbers)]
-            done = (job.result() for job in as_completed(jobs) if not job.cancelled())
-        else:
-            jobs, done = [], starmap(work, enumerate(numbers))
-        for found in done:
-            tally.join(found)
-            if tell is not None:
-                tell(tally)
-            if time.monotonic() > end:
-                for job in jobs:
-                    job.cancel()
-                if not jobs:
-                    break
+
+    def goes_on() -> bool:
+        return tally.problems < count and time.monotonic() < end
+
+    def add(found: Tally) -> None:
+        tally.join(found)
+        if tell is not None:
+            tell(tally)
+
+    if processes == 1:
+        while goes_on():
+            add(work(next(places), min(each, count - tally.problems)))
+        return tally
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, max_tasks_per_child=_TASKS) as pool:
+        jobs: set[Future[Tally]] = set()
+        while goes_on() or jobs:
+            while goes_on() and len(jobs) < processes:
+                jobs.add(pool.submit(work, next(places), min(each, count - tally.problems)))
+            done, jobs = wait(jobs, return_when=FIRST_COMPLETED)
+            for job in done:
+                add(job.result())
     return tally
 
 

@@ -10,6 +10,7 @@ x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at th
 """
 
 import itertools
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from levyjax.solvers.motion import Fate, step_length
 _FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
 _CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
+_KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
 _BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
 _SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, in groups that tell their error
 _SHORTEST, _LONGEST, _CLOSE = (
@@ -56,10 +58,10 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow."""
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     chosen, counts = _chosen_rays(well, rays, level, generator)
-    parts = []
-    for ray, count in zip(chosen, counts, strict=True):
+    usual, parts = usual_jumps(well, rays, level, chosen), []
+    for ray, count, least in zip(chosen, counts, usual, strict=True):
         edges, lasts = _changes(well.segments, ray, float(well.shortest(rays)[ray]))
-        nodes, bounds = _graded(edges, lasts)
+        nodes, bounds = _graded(edges, lasts, least)
         alpha, weight = rays.alpha[ray], rays.weights[ray]
         beyond = weight * (level[ray] / bounds) ** alpha
         rate = (beyond[:-1] - beyond[1:]) * count
@@ -110,8 +112,33 @@ def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], f
     return edges, last
 
 
-def _graded(edges: list[float], last: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths between changes of fate, close together near them, and the bounds of the cells they stand for."""
+def usual_jumps(well: Well, rays: Rays, level: np.ndarray, chosen: np.ndarray) -> Float[np.ndarray, " chosen"]:
+    """The largest jump of a relaxation time along rays on which the landscape has a kink at its minimum, else inf.
+
+    Where both sides relax alike, what small jumps of both signs do to the rate cancels to the square of their length.
+    At a kink it does not, and small jumps count down to this length, below which many overlap.
+    """
+    problem, slowest = well.jumps.problem, well.motion.modes.slowest()
+    if isinstance(well.motion, LinearMotion) or slowest == 0:
+        return np.full(len(chosen), np.inf)
+    moved = rays.directions[:, chosen] * (_KINK * well.shortest(rays)[chosen])
+    points = well.jumps.point[:, None] + np.concatenate([moved, -moved], axis=1)
+    up, down = np.split(_slopes(problem.landscape, padded_to(points, 64))[:, : points.shape[1]], 2, axis=1)
+    kinked = np.linalg.norm(up + down, axis=0) > _UNLIKE * np.linalg.norm(up - down, axis=0)
+    often = np.where((rays.directions != 0).any(axis=0), rays.weights * level**rays.alpha, 0.0).sum()
+    return np.where(kinked, (often / slowest) ** (1 / rays.alpha[chosen]), np.inf)
+
+
+@interpreted
+def _slopes(landscape: Any, points: Any) -> Any:
+    return landscape.gradient(points)
+
+
+def _graded(edges: list[float], last: float, least: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths between changes of fate, close together near them, and the bounds of the cells they stand for.
+
+    least: from which on they are looked at; inf for a part of the first change.
+    """
     marks = [_SMALLEST * min([*edges, last]), *sorted(edges), last]
     toward = np.geomspace(_CLOSEST, 0.5, _NODES // 2)
     part = np.concatenate([toward, 1 - toward[-2::-1]])
@@ -127,6 +154,9 @@ def _graded(edges: list[float], last: float) -> tuple[np.ndarray, np.ndarray]:
         ends = low + (high - low) * own
         bounds.append(ends[:-1])
         nodes.append(np.where(own[:-1] < 0.5, ends[:-1] + 0.5 * (ends[1:] - ends[:-1]), (ends[1:] + ends[:-1]) / 2))
+    if least < marks[0]:
+        ends = np.geomspace(least, marks[0], math.ceil(math.log(marks[0] / least) / math.log(_FINER)) + 1)
+        bounds, nodes = [ends[:-1], *bounds], [np.sqrt(ends[:-1] * ends[1:]), *nodes]
     return np.concatenate(nodes), np.concatenate([*bounds, [last]])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
+from levyjax.escape.bias import expected_changes, on_the_line, rate_changes, usual_jumps
 from levyjax.escape.fate import Outlook, Sample, Well
 from levyjax.escape.problem import face_of
 from levyjax.escape.validity import bias_constant
@@ -18,6 +18,7 @@ from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
+_SECOND_ORDER = 0.5  # of the square of an interval's bias, as a bias's error
 _ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
 _STARTS, _LINEAR_STARTS, _TRACED_STARTS = 1 << 13, 1 << 10, 256  # of long jumps: the dearer, the fewer
@@ -198,19 +199,32 @@ class Ends:
             exits[row] *= 1 + self._touching(well, self._rates[here])
         changed = self._from_start(self._means(np.maximum(between, 0), np.maximum(exits, 0), late))
         sooner = base / (changed * (1 - self._at_start())) - 1
-        return sooner, float(np.sqrt(np.sum(np.square(errors))))
+        alpha = float(self.outlook.rays.alpha[self.outlook.rays.weights > 0].max())
+        second = (bias_constant(alpha) / self._crowded()) ** 2  # parts of either sign may cancel at first order alone
+        return sooner, float(np.sqrt(np.sum(np.square(errors))) + _SECOND_ORDER * second)
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
         well, rays = self.outlook.wells[0], self.outlook.rays
         if self.chain or self.start[1] is not None:
             return math.inf
-        slowest, total = well.motion.modes.slowest(), self._rates[0][well.segments.fate != Fate.RETURNS].sum()
-        alpha = float(rays.alpha[rays.weights > 0].max())
-        crowded = 2 * float(tail_constant(alpha)) / alpha * slowest / total
+        if np.isfinite(usual_jumps(well, rays, self.level, np.arange(len(rays.weights)))).any():
+            return math.inf  # at a kink the bias falls more slowly than 1/kappa
+        slowest, crowded, alpha = (
+            well.motion.modes.slowest(),
+            self._crowded(),
+            float(rays.alpha[rays.weights > 0].max()),
+        )
         returns = well.segments.time[well.segments.fate == Fate.RETURNS]  # those of a linear motion are not looked at
         slower = max(float(returns.max(initial=0.0)) * slowest / _RETURN, 1.0)
         return slower * bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
+
+    def _crowded(self) -> float:
+        """The kappa of an interval from which jumps that do not come back come as often as here."""
+        well, rays = self.outlook.wells[0], self.outlook.rays
+        total = self._rates[0][well.segments.fate != Fate.RETURNS].sum()
+        alpha = float(rays.alpha[rays.weights > 0].max())
+        return 2 * float(tail_constant(alpha)) / alpha * well.motion.modes.slowest() / total
 
     def _touching(self, well: Well, rates: np.ndarray) -> float:
         """How much sooner the noise leaves where the flow only touches the boundary.
