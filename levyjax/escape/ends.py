@@ -252,10 +252,8 @@ class Ends:
         well, problem, d = self.outlook.wells[0], self.problem, self.problem.dimension
         segments, rays, slowest = well.segments, self.outlook.rays, well.motion.modes.slowest()
         leaves = np.flatnonzero((segments.fate == Fate.LEAVES) & (self._rates[0] > 0))
-        if d == 1 or slowest == 0 or len(set(segments.face[leaves].tolist())) == 0:
-            return 0.0
         names, generator = problem.basin.face_names(d), np.random.default_rng(0)
-        if len(names) == 1:
+        if d == 1 or slowest == 0 or len(names) == 1 or not leaves.size:
             return 0.0
         # where jumps from the minimum leave
         linear = isinstance(well.motion, LinearMotion)
@@ -269,24 +267,23 @@ class Ends:
         points = np.asarray(states.x) if self.outlook.plain else well.motion.follow(states).point
         # and how far from it they start
         starts = self._about_rest(generator, count)
-        found = face_of(
-            problem.basin, self.outlook.points[0], np.concatenate([points, points + starts, points - starts], 1)
-        )
-        at_rest, *moved = (np.bincount(part, minlength=len(names)) / count for part in np.split(found, 3))
-        shift = _OTHERS * float(np.abs(sum(moved) / 2 - at_rest).max())
+        moved = np.concatenate([points, points + starts, points - starts], axis=1)
+        found = face_of(problem.basin, self.outlook.points[0], moved)
+        at_rest, *shares = (np.bincount(some, minlength=len(names)) / count for some in np.split(found, 3))
+        shift = _OTHERS * float(np.abs(sum(shares) / 2 - at_rest).max())
         return shift if shift > _SHIFT else 0.0
 
     def _about_rest(self, generator: np.random.Generator, count: int) -> Float[np.ndarray, "d n"]:
         """Where long jumps start, about the minimum: what is left of the largest jump of the last while."""
         well, rays = self.outlook.wells[0], self.outlook.rays
         modes = well.motion.modes
-        while_ = _WHILE / modes.slowest()
+        while_before = _WHILE / modes.slowest()
         often = np.where((rays.directions != 0).any(axis=0), rays.weights * self.level**rays.alpha, 0.0)
         ray = generator.choice(len(often), count, p=often / often.sum())
-        length = (often.sum() * while_ / generator.exponential(size=count)) ** (1 / rays.alpha[ray])
+        length = (often.sum() * while_before / generator.exponential(size=count)) ** (1 / rays.alpha[ray])
         length = np.minimum(length, _INSIDE * well.shortest(rays)[ray])
         offset = np.asarray(flat_of(well.jumps.states(ray, length))) - np.asarray(flat_of(well.jumps.rest(ray)))
-        later = np.exp(-modes.values[:, None] * generator.uniform(0, while_, count))
+        later = np.exp(-modes.values[:, None] * generator.uniform(0, while_before, count))
         return np.real(modes.from_modes[: self.problem.dimension] @ (modes.to_modes @ offset * later))
 
     def _at_start(self) -> float:
