@@ -32,6 +32,7 @@ from levyjax.solvers.motion import Fate, step_length
 _FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
 _CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
+_OVERLAP = 1.7  # by how much small jumps one by one move the point further than all together: solved, 1.5 to 2.2
 _KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
 _BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
 _SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, in groups that tell their error
@@ -68,7 +69,12 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
         small = nodes < 2 * nodes[0]  # what the shorter ones add goes like the square of their length
         mass = nodes[small] ** 2 @ rate[small]
         rest = weight * level[ray] ** alpha * alpha * bounds[0] ** (2 - alpha) / (2 - alpha) * count
-        rate = np.where(small, rate * (1 + rest / mass), rate)
+        if np.isinf(least):
+            rate = np.where(small, rate * (1 + rest / mass), rate)
+        else:
+            # shorter ones: as much displacement to one side as of a normal variate of their variance at rest
+            rate[0] += math.sqrt(well.motion.modes.slowest() * rest / (2 * math.pi)) / nodes[0]
+            rate[nodes < _SMALLEST * min([*edges, lasts])] /= _OVERLAP
         parts.append((np.full(len(nodes), ray), nodes, rate))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -164,6 +170,8 @@ def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dic
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
     first = first_jumps(well, outlook.rays, level, generator)
+    if not isinstance(well.motion, LinearMotion):
+        well = well.closer(float((first.length / well.shortest(outlook.rays)[first.ray]).min()))
     if on_the_line(outlook, well):
         return _by_intervals(outlook, well, first, level)
     if _by_gauge(outlook, well):

@@ -18,7 +18,7 @@ from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
-_SECOND_ORDER = 0.5  # of the square of an interval's bias, as a bias's error
+_SECOND_ORDER = 0.5  # of the square of an interval's bias, where the bias itself is smaller
 _ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
 _STARTS, _LINEAR_STARTS, _TRACED_STARTS = 1 << 13, 1 << 10, 256  # of long jumps: the dearer, the fewer
@@ -200,8 +200,10 @@ class Ends:
         changed = self._from_start(self._means(np.maximum(between, 0), np.maximum(exits, 0), late))
         sooner = base / (changed * (1 - self._at_start())) - 1
         alpha = float(self.outlook.rays.alpha[self.outlook.rays.weights > 0].max())
-        second = (bias_constant(alpha) / self._crowded()) ** 2  # parts of either sign may cancel at first order alone
-        return sooner, float(np.sqrt(np.sum(np.square(errors))) + _SECOND_ORDER * second)
+        # parts of either sign may cancel at first order, and do not at the next
+        usual = bias_constant(alpha) / self._crowded()
+        second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
+        return sooner, float(np.sqrt(np.sum(np.square(errors))) + second)
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""

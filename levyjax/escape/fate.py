@@ -5,6 +5,7 @@ into segments of one fate.
 """
 
 import math
+from copy import copy
 from typing import Any, NamedTuple
 
 import jax
@@ -77,6 +78,14 @@ class Well:
         found = wide.chosen(place)
         inside = (found.ray == ray) & (found.low <= length) & (length < found.high)
         return np.stack([np.where(inside, found.fate, Fate.RETURNS), np.where(inside, found.well, here)])
+
+    def closer(self, shortest: float) -> "Well":
+        """The same, with jumps followed back until they are small beside one so many times the shortest way out."""
+        closer = copy(self)
+        closer.motion = self.motion.closer(shortest)
+        closer.tracer = copy(self.tracer)
+        closer.tracer.motion = closer.motion
+        return closer
 
     def shortest(self, rays: Rays) -> Float[np.ndarray, " rays"]:
         """The shortest jump along each ray that does not come back; where all do, about that of the others."""

@@ -10,15 +10,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column, concrete, matrix_of
-from levyjax.basins import Ball, HalfSpace
+from levyjax.basins import Attraction, Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, require_process
-from levyjax.noise.spectral import measure_of
+from levyjax.noise.spectral import isotropic_measure, measure_of
 from levyjax.solvers.linear_motion import flow_reach, linear_motion
 from levyjax.solvers.motion import gauge_along, jump_maps, kept_by_descent
 from levyjax.stable import radial_tail_constant, tail_constant
 
+_DESCENTS = 4096  # rays out of a basin of attraction, where each look is a descent of its own: milliseconds a ray
 _SAMPLE = 1024
 
 
@@ -121,14 +122,18 @@ def _own_rays(problem: EscapeProblem) -> ExitRays:
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRays:
     """The rays along which jumps of A L leave, seen through each of the maps."""
     noise, origin = problem.noise, jnp.asarray(problem.landscape.minimum)
+    measure: Any
     if isinstance(noise, StateDependent):
         if noise.kind == "ito":
             return exit_rays(dataclasses.replace(problem, noise=noise.frozen(origin)), maps)
-        measure: Any = noise.driver.spectral_measure()
+        measure = noise.driver.spectral_measure()
         out, gauge = noise.way_out(problem.basin, origin, measure.directions)
         towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves
         return ExitRays(towards, measure.weights, measure.alpha, gauge, measure.replicates, measure.circles)
-    measure = noise.spectral_measure()
+    if isinstance(noise, Rotational) and isinstance(problem.basin, Attraction):
+        measure = isotropic_measure(noise.alpha, noise.scale, _DESCENTS)
+    else:
+        measure = noise.spectral_measure()
     if measure is None:
         raise ValueError(
             "Gaussian noise has no jumps, and the gauge formula is for jumps; `predict` knows Brownian laws."

@@ -14,8 +14,9 @@ from levyjax.arrays import apply
 from levyjax.interpret import interpreted
 from levyjax.stable import radial_tail_constant
 
-_CIRCLE_NODES = 1 << 16
+_CIRCLE_NODES = 65_532
 _POLAR_NODES, _AZIMUTH_NODES = 384, 768
+_TURNS = 12  # that rays on a circle are a multiple of: for its symmetries, and for a third of them
 _REPLICATES = 16
 _REPLICATE_NODES = 1 << 14
 _MAX_ENTRIES = 1 << 25
@@ -38,11 +39,27 @@ class SpectralMeasure(NamedTuple):
 
 
 def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
-    """The error of a sum over rays: by the spread of replicates, or of every second ray against the others."""
+    """The error of a sum over rays: by the spread of replicates, or of a part of the rays against all.
+
+    On a circle every third ray: every second one errs as all do where a mirror image comes out the same.
+    """
     if rays.replicates:
         groups = parts.reshape(int(rays.replicates), -1).sum(axis=1) * int(rays.replicates)
         return float(groups.std(ddof=1) / math.sqrt(rays.replicates))
-    return abs(float(parts[::2].sum() - parts[1::2].sum())) / 2 if rays.circles else 0.0
+    if not rays.circles:
+        return 0.0
+    thirds = parts.reshape(-1, 3).sum(axis=0)
+    along = float(np.abs(3 * thirds - thirds.sum()).max()) / 3
+    return along + _across(parts.reshape(int(rays.circles), -1).sum(axis=1)) if rays.circles > 1 else along
+
+
+def _across(sums: Float[np.ndarray, " circles"]) -> float:
+    """The error of a sum over circles of a sphere: against splines through every second one."""
+    from scipy.interpolate import CubicSpline
+
+    height, weight = np.polynomial.legendre.leggauss(len(sums))
+    halves = [CubicSpline(height[first::2], (sums / weight)[first::2]).integrate(-1, 1) for first in (0, 1)]
+    return float(np.abs(halves - sums.sum()).max())
 
 
 def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
@@ -61,6 +78,10 @@ def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
     return error
 
 
+def _multiple(count: int) -> int:
+    return max(count // _TURNS, 1) * _TURNS
+
+
 @functools.lru_cache(maxsize=4)
 def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Nodes (d, n) and weights (n,), of sum 1, for the mean over the unit sphere; about `most` of them, if given.
@@ -70,12 +91,12 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
     if dimension == 1:
         return np.array([[1.0, -1.0]]), np.full(2, 0.5), 0, 0
     if dimension == 2:
-        count = min(most or _CIRCLE_NODES, _CIRCLE_NODES)
+        count = _multiple(min(most or _CIRCLE_NODES, _CIRCLE_NODES))
         angle = 2 * math.pi * (np.arange(count) + 0.5) / count
         return np.stack([np.cos(angle), np.sin(angle)]), np.full(count, 1 / count), 0, 1
     if dimension == 3:
         polar = min(_POLAR_NODES, math.isqrt(most // 2) if most else _POLAR_NODES)
-        azimuth = min(_AZIMUTH_NODES, 2 * polar)
+        azimuth = _multiple(min(_AZIMUTH_NODES, 2 * polar))
         height, weight = np.polynomial.legendre.leggauss(polar)
         angle = 2 * math.pi * (np.arange(azimuth) + 0.5) / azimuth
         radius = np.sqrt(1 - height**2)

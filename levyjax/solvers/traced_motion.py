@@ -1,5 +1,6 @@
 """Where noise-free dynamics goes when it is followed: by an adaptive ODE solver, or iteration by iteration."""
 
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from levyjax.solvers.motion import (
 _LOOKS = 8  # inside a step of the ODE solver
 _LOOKED_STEPS = 8  # of an iteration, where looks are dear
 _NEAR = 0.005  # what can reach no further than this part of the way to the boundary has come back
+_SMALL = 0.003  # of where a path comes from
 _RESTS = 2e-5  # of a length within the slowest relaxation time: a state that moves less has come to rest
 _STIFF = 300.0  # ratio of relaxation rates from which the solver is implicit
 _RTOL, _ROUGH_RTOL = 1e-7, 1e-5  # of a step; of one whose path tells its fate and little else
@@ -67,6 +69,12 @@ class TracedMotion:
             gauge = gauge_along(self.problem.basin, self.origin, both)
             reach = np.maximum(reach, gauge.reshape(2, -1).max(axis=0))
         return reach.reshape(2, -1).sum(axis=0)
+
+    def closer(self, shortest: float) -> "TracedMotion":
+        """The same, with paths followed until they are small beside this part of the way to the boundary."""
+        closer = copy(self)
+        closer.reach = self.reach * max(_NEAR / (_SMALL * shortest), 1.0)
+        return closer
 
     def follow(self, state: Any, stop: Any = None, stiff: bool | None = None, rough: bool = False) -> Ends:
         """Where these states lead; or where they are at the times `stop`, had they not ended before.
