@@ -230,7 +230,7 @@ class TestTracedFlow:
             from_function(lambda x: (curvature * (x - center) ** 2).sum() / 2, center),
         )
         noise, dynamics = Rotational(1.6, [[0.72, -1.08], [0.67, -1.0]]), Momentum(0.1, 0.9, nesterov=True)
-        known, found = (predict(EscapeProblem(one, Ball(1.2, [0.0, 0.1]), noise, dynamics, 3e-4)) for one in landscapes)
+        known, found = (predict(EscapeProblem(one, Ball(1.2, [0.0, 0.1]), noise, dynamics, 1e-6)) for one in landscapes)
         assert found.rate == pytest.approx(known.rate, rel=1e-3)
         apart = [abs(found.exit_probabilities[face] - share) for face, share in known.exit_probabilities.items()]
         assert min(known.exit_probabilities.values()) > 0.01
