@@ -82,9 +82,9 @@ class Well:
     def closer(self, shortest: float) -> "Well":
         """The same, with jumps followed back until they are small beside one so many times the shortest way out."""
         closer = copy(self)
-        closer.motion = self.motion.closer(shortest)
-        closer.tracer = copy(self.tracer)
-        closer.tracer.motion = closer.motion
+        closer.motion, closer.tracer = self.motion.closer(shortest), copy(self.tracer)
+        if closer.tracer is not None:
+            closer.tracer.motion = closer.motion
         return closer
 
     def shortest(self, rays: Rays) -> Float[np.ndarray, " rays"]:
