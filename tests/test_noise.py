@@ -23,9 +23,10 @@ from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, 
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Empirical, Independent, Noise, Pareto, PerCoordinate, StepNoise, StudentT, Tempered, Truncated
 from levyjax.noise.empirical import uniform_index
+from levyjax.noise.spectral import isotropic_measure, sum_error
 from levyjax.random import Counter
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
-from levyjax.stable import sample_relativistic, sample_truncated, sf, tail_constant
+from levyjax.stable import radial_tail_constant, sample_relativistic, sample_truncated, sf, tail_constant
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 
@@ -517,3 +518,20 @@ class TestConfiguration:
         with pytest.raises(ConfigError) as caught:
             parse(RUN | {"noise": noise})
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_sums_over_a_sphere_state_their_error(dimension):
+    """Half-spaces and caps of random normals, with closed forms: no more than 3 stated errors off in 19 of 20 cases."""
+    rng, within = np.random.default_rng(0), []
+    for alpha in (0.7, 1.3, 1.9):
+        measure = isotropic_measure(alpha, np.ones(dimension), 512)
+        directions, weights = np.asarray(measure.directions), np.asarray(measure.weights)
+        for normal in [*np.eye(dimension), *rng.normal(size=(40, dimension))]:
+            along = normal @ directions / np.linalg.norm(normal)
+            half = float(tail_constant(alpha)) / alpha
+            cap = float(radial_tail_constant(alpha, dimension)) * (math.acos(0.8) / math.pi if dimension == 2 else 0.1)
+            for exact, parts in ((half, np.maximum(along, 0) ** alpha), (cap, along > 0.8)):
+                error = abs((weights * parts).sum() - exact)
+                within.append(error <= 3 * sum_error(weights * parts, measure) + 1e-6 * exact)
+    assert np.mean(within) > 0.95

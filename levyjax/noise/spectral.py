@@ -49,8 +49,15 @@ def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
     if not rays.circles:
         return 0.0
     thirds = parts.reshape(-1, 3).sum(axis=0)
-    along = float(np.abs(3 * thirds - thirds.sum()).max()) / 3
+    along = max(float(np.abs(3 * thirds - thirds.sum()).max()) / 3, _at_edges(parts.reshape(int(rays.circles), -1)))
     return along + _across(parts.reshape(int(rays.circles), -1).sum(axis=1)) if rays.circles > 1 else along
+
+
+def _at_edges(parts: Float[np.ndarray, "circles rays"]) -> float:
+    """The error of a sum whose terms stop short between two rays, at a place as likely as any between them."""
+    after = np.roll(parts, 1, axis=1)
+    stops = np.minimum(parts, after) < 0.5 * np.maximum(parts, after)
+    return math.sqrt(float(np.square(parts - after)[stops].sum()) / 12)
 
 
 def _across(sums: Float[np.ndarray, " circles"]) -> float:
@@ -79,7 +86,7 @@ def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
 
 
 def _multiple(count: int) -> int:
-    return max(count // _TURNS, 1) * _TURNS
+    return -(-count // _TURNS) * _TURNS
 
 
 @functools.lru_cache(maxsize=4)
