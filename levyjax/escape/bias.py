@@ -128,8 +128,9 @@ def usual_jumps(well: Well, rays: Rays, level: np.ndarray, chosen: np.ndarray) -
     if isinstance(well.motion, LinearMotion) or slowest == 0:
         return np.full(len(chosen), np.inf)
     moved = rays.directions[:, chosen] * (_KINK * well.shortest(rays)[chosen])
-    points = well.jumps.point[:, None] + np.concatenate([moved, -moved], axis=1)
-    up, down = np.split(_slopes(problem.landscape, padded_to(points, 64))[:, : points.shape[1]], 2, axis=1)
+    points = well.jumps.point[:, None] + np.concatenate([0 * moved[:, :1], moved, -moved], axis=1)
+    slopes = _slopes(problem.landscape, padded_to(points, 64))[:, : points.shape[1]]
+    up, down = np.split(slopes[:, 1:] - slopes[:, :1], 2, axis=1)
     kinked = np.linalg.norm(up + down, axis=0) > _UNLIKE * np.linalg.norm(up - down, axis=0)
     often = np.where((rays.directions != 0).any(axis=0), rays.weights * level**rays.alpha, 0.0).sum()
     return np.where(kinked, (often / slowest) ** (1 / rays.alpha[chosen]), np.inf)

@@ -199,9 +199,8 @@ class Ends:
             exits[row] *= 1 + self._touching(well, self._rates[here])
         changed = self._from_start(self._means(np.maximum(between, 0), np.maximum(exits, 0), late))
         sooner = base / (changed * (1 - self._at_start())) - 1
-        alpha = float(self.outlook.rays.alpha[self.outlook.rays.weights > 0].max())
         # parts of either sign may cancel at first order, and do not at the next
-        usual = bias_constant(alpha) / self._crowded()
+        usual = self._usual_bias()
         second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
         return sooner, float(np.sqrt(np.sum(np.square(errors))) + second)
 
@@ -220,6 +219,15 @@ class Ends:
         returns = well.segments.time[well.segments.fate == Fate.RETURNS]  # those of a linear motion are not looked at
         slower = max(float(returns.max(initial=0.0)) * slowest / _RETURN, 1.0)
         return slower * bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
+
+    def _usual_bias(self) -> float:
+        """The bias of intervals from which jumps of each alpha that do not come back come as often as here."""
+        well, alpha = self.outlook.wells[0], self.outlook.rays.alpha[self.outlook.wells[0].segments.ray]
+        away, slowest, total = well.segments.fate != Fate.RETURNS, well.motion.modes.slowest(), 0.0
+        for one in np.unique(alpha[away]).tolist():
+            often = self._rates[0][away & (alpha == one)].sum()
+            total += bias_constant(one) * one / (2 * float(tail_constant(one))) * often / slowest
+        return total
 
     def _crowded(self) -> float:
         """The kappa of an interval from which jumps that do not come back come as often as here."""
