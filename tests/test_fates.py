@@ -281,6 +281,8 @@ class TestTracedFlow:
 
 
 class TestBias:
+    """What second jumps add, against what is known."""
+
     @pytest.mark.parametrize(
         ("left", "right", "lower", "upper", "alpha", "levels"),
         [
@@ -304,8 +306,6 @@ class TestBias:
             if level == levels[0]:
                 with jax.enable_x64(True):
                     assert 1 / 3 < Ends(look_out(problem, None), level).bias()[0] / sooner < 3
-
-    """What second jumps add, against what is known."""
 
     @pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])
     def test_of_an_interval(self, alpha):

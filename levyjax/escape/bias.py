@@ -59,7 +59,7 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow."""
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     chosen, counts = _chosen_rays(well, rays, level, generator)
-    usual, parts = usual_jumps(well, rays, level, chosen), []
+    usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
     for ray, count, least in zip(chosen, counts, usual, strict=True):
         edges, lasts = _changes(well.segments, ray, float(well.shortest(rays)[ray]))
         nodes, bounds = _graded(edges, lasts, least)
@@ -72,8 +72,10 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
         if np.isinf(least):
             rate = np.where(small, rate * (1 + rest / mass), rate)
         else:
-            # shorter ones: as much displacement to one side as of a normal variate of their variance at rest
-            rate[0] += math.sqrt(well.motion.modes.slowest() * rest / (2 * math.pi)) / nodes[0]
+            # shorter ones: as much displacement to one side as of a normal variate of their variance at rest,
+            # to which this ray adds its part of that of all rays
+            total = often * alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
+            rate[0] += rest * math.sqrt(well.motion.modes.slowest() / (math.pi * total)) / nodes[0]
             rate[nodes < _SMALLEST * min([*edges, lasts])] /= _OVERLAP
         parts.append((np.full(len(nodes), ray), nodes, rate))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -118,7 +120,7 @@ def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], f
     return edges, last
 
 
-def usual_jumps(well: Well, rays: Rays, level: np.ndarray, chosen: np.ndarray) -> Float[np.ndarray, " chosen"]:
+def usual_jumps(well: Well, rays: Rays, level: Any) -> Float[np.ndarray, " rays"]:
     """The largest jump of a relaxation time along rays on which the landscape has a kink at its minimum, else inf.
 
     Where both sides relax alike, what small jumps of both signs do to the rate cancels to the square of their length.
@@ -126,14 +128,18 @@ def usual_jumps(well: Well, rays: Rays, level: np.ndarray, chosen: np.ndarray) -
     """
     problem, slowest = well.jumps.problem, well.motion.modes.slowest()
     if isinstance(well.motion, LinearMotion) or slowest == 0:
-        return np.full(len(chosen), np.inf)
-    moved = rays.directions[:, chosen] * (_KINK * well.shortest(rays)[chosen])
+        return np.full(len(rays.weights), np.inf)
+    moved = rays.directions * (_KINK * well.shortest(rays))
     points = well.jumps.point[:, None] + np.concatenate([0 * moved[:, :1], moved, -moved], axis=1)
     slopes = _slopes(problem.landscape, padded_to(points, 64))[:, : points.shape[1]]
     up, down = np.split(slopes[:, 1:] - slopes[:, :1], 2, axis=1)
     kinked = np.linalg.norm(up + down, axis=0) > _UNLIKE * np.linalg.norm(up - down, axis=0)
-    often = np.where((rays.directions != 0).any(axis=0), rays.weights * level**rays.alpha, 0.0).sum()
-    return np.where(kinked, (often / slowest) ** (1 / rays.alpha[chosen]), np.inf)
+    return np.where(kinked, (_often(rays, level) / slowest) ** (1 / rays.alpha), np.inf)
+
+
+def _often(rays: Rays, level: Any) -> float:
+    """Jumps of all rays longer than 1, were they all as heavy-tailed down to there."""
+    return float(np.where((rays.directions != 0).any(axis=0), rays.weights * level**rays.alpha, 0.0).sum())
 
 
 @interpreted
@@ -171,7 +177,7 @@ def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dic
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
     first = first_jumps(well, outlook.rays, level, generator)
-    if not isinstance(well.motion, LinearMotion):
+    if np.isfinite(usual_jumps(well, outlook.rays, level)).any():  # small jumps count, and all of their way back
         well = well.closer(float((first.length / well.shortest(outlook.rays)[first.ray]).min()))
     if on_the_line(outlook, well):
         return _by_intervals(outlook, well, first, level)

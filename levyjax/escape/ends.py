@@ -209,13 +209,11 @@ class Ends:
         well, rays = self.outlook.wells[0], self.outlook.rays
         if self.chain or self.start[1] is not None:
             return math.inf
-        if np.isfinite(usual_jumps(well, rays, self.level, np.arange(len(rays.weights)))).any():
+        if np.isfinite(usual_jumps(well, rays, self.level)).any():
             return math.inf  # at a kink the bias falls more slowly than 1/kappa
-        slowest, crowded, alpha = (
-            well.motion.modes.slowest(),
-            self._crowded(),
-            float(rays.alpha[rays.weights > 0].max()),
-        )
+        slowest, total = well.motion.modes.slowest(), self._rates[0][well.segments.fate != Fate.RETURNS].sum()
+        alpha = float(rays.alpha[rays.weights > 0].max())
+        crowded = 2 * float(tail_constant(alpha)) / alpha * slowest / total
         returns = well.segments.time[well.segments.fate == Fate.RETURNS]  # those of a linear motion are not looked at
         slower = max(float(returns.max(initial=0.0)) * slowest / _RETURN, 1.0)
         return slower * bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
@@ -228,13 +226,6 @@ class Ends:
             often = self._rates[0][away & (alpha == one)].sum()
             total += bias_constant(one) * one / (2 * float(tail_constant(one))) * often / slowest
         return total
-
-    def _crowded(self) -> float:
-        """The kappa of an interval from which jumps that do not come back come as often as here."""
-        well, rays = self.outlook.wells[0], self.outlook.rays
-        total = self._rates[0][well.segments.fate != Fate.RETURNS].sum()
-        alpha = float(rays.alpha[rays.weights > 0].max())
-        return 2 * float(tail_constant(alpha)) / alpha * well.motion.modes.slowest() / total
 
     def _touching(self, well: Well, rates: np.ndarray) -> float:
         """How much sooner the noise leaves where the flow only touches the boundary.

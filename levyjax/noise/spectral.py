@@ -48,9 +48,9 @@ def sum_error(parts: Float[np.ndarray, " rays"], rays: Any) -> float:
         return float(groups.std(ddof=1) / math.sqrt(rays.replicates))
     if not rays.circles:
         return 0.0
-    thirds = parts.reshape(-1, 3).sum(axis=0)
-    along = max(float(np.abs(3 * thirds - thirds.sum()).max()) / 3, _at_edges(parts.reshape(int(rays.circles), -1)))
-    return along + _across(parts.reshape(int(rays.circles), -1).sum(axis=1)) if rays.circles > 1 else along
+    thirds, by_circle = parts.reshape(-1, 3).sum(axis=0), parts.reshape(int(rays.circles), -1)
+    along = max(float(np.abs(3 * thirds - thirds.sum()).max()) / 3, _at_edges(by_circle))
+    return along + _across(by_circle.sum(axis=1)) if rays.circles > 1 else along
 
 
 def _at_edges(parts: Float[np.ndarray, "circles rays"]) -> float:
@@ -64,7 +64,7 @@ def _across(sums: Float[np.ndarray, " circles"]) -> float:
     """The error of a sum over circles of a sphere: against splines through every second one."""
     from scipy.interpolate import CubicSpline
 
-    height, weight = np.polynomial.legendre.leggauss(len(sums))
+    height, weight = _heights(len(sums))
     halves = [CubicSpline(height[first::2], (sums / weight)[first::2]).integrate(-1, 1) for first in (0, 1)]
     return float(np.abs(halves - sums.sum()).max())
 
@@ -83,6 +83,12 @@ def share_error(parts: Float[np.ndarray, "shares rays"], rays: Any) -> float:
         chance = 1 if rays.circles == 1 else 2  # on several circles neighbours' errors are taken as independent: twice
         error += chance * float(np.sqrt((along**2).sum(axis=1) + (across**2).sum(axis=1)).max()) / total
     return error
+
+
+@functools.lru_cache(maxsize=4)
+def _heights(circles: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the circles of a sphere lie, and their weights."""
+    return np.polynomial.legendre.leggauss(circles)
 
 
 def _multiple(count: int) -> int:
@@ -104,7 +110,7 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
     if dimension == 3:
         polar = min(_POLAR_NODES, math.isqrt(most // 2) if most else _POLAR_NODES)
         azimuth = _multiple(min(_AZIMUTH_NODES, 2 * polar))
-        height, weight = np.polynomial.legendre.leggauss(polar)
+        height, weight = _heights(polar)
         angle = 2 * math.pi * (np.arange(azimuth) + 0.5) / azimuth
         radius = np.sqrt(1 - height**2)
         nodes = np.stack(

@@ -234,7 +234,7 @@ class LinearMotion:
             looks += [self._changes(gauge, record, face, amplitudes), self._peaks(gauge, record, amplitudes)]
         return _records(looks, count)
 
-    def _changes(self, gauge: np.ndarray, record: np.ndarray, face: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+    def _changes(self, gauge: np.ndarray, record: np.ndarray, face: np.ndarray, amplitudes: np.ndarray) -> _Looks:
         """The last moment of a face that changes on the way to a record, between two times that are looked at."""
         time, path = np.nonzero((face[1:] != face[:-1]) & (gauge[1:] > record[:-1]))
         low, high, earlier = self.times[time], self.times[time + 1], face[time, path]
@@ -251,7 +251,7 @@ class LinearMotion:
             there = np.where(same, values[0, : len(path)], there)
         return _Looks(path, low, there, earlier)
 
-    def _peaks(self, gauge: np.ndarray, record: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+    def _peaks(self, gauge: np.ndarray, record: np.ndarray, amplitudes: np.ndarray) -> _Looks:
         """The furthest points between the times that are looked at, wherever a path may set a record there."""
         around = np.pad(gauge, ((1, 1), (0, 0)), constant_values=-np.inf)
         top = (gauge >= around[:-2]) & (gauge >= around[2:]) & (gauge > 0)
@@ -263,7 +263,7 @@ class LinearMotion:
             found.append(self._top(path[some], low[some], high[some], amplitudes))
         return _Looks(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
-    def _top(self, path: np.ndarray, low: np.ndarray, high: np.ndarray, amplitudes: np.ndarray) -> "_Looks":
+    def _top(self, path: np.ndarray, low: np.ndarray, high: np.ndarray, amplitudes: np.ndarray) -> _Looks:
         """The furthest points of paths between two times of each."""
         padded, each = real_and_imaginary(padded_to(amplitudes[:, path], 64)), np.arange(len(path))
         best, when, side = np.zeros(len(path)), low, np.zeros(len(path), int)
