@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import scipy  # its parts load when they are used
 from jax import lax
 from jax.core import Tracer
 from jax.extend.core import Literal
@@ -30,11 +30,11 @@ _UNARY: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _SA
     "not": np.invert,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "one_minus_square": lambda x: 1 - x * x,
-    "logistic": scipy.special.expit,
-    "erf": scipy.special.erf,
-    "erfc": scipy.special.erfc,
-    "lgamma": scipy.special.gammaln,
-    "digamma": scipy.special.digamma,
+    "logistic": lambda x: scipy.special.expit(x),
+    "erf": lambda x: scipy.special.erf(x),
+    "erfc": lambda x: scipy.special.erfc(x),
+    "lgamma": lambda x: scipy.special.gammaln(x),
+    "digamma": lambda x: scipy.special.digamma(x),
     "copy": lambda x: x,
     "copy_p": lambda x: x,
     "stop_gradient": lambda x: x,

@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 _SILENT_SINCE = (0, 11)  # before, jaxlib may print lines about the features of the machine for each program it reads
@@ -16,7 +15,8 @@ def keep_programs() -> None:
     """Have jax, before it is imported, keep what takes long to compile; not where the user has said how, or not to."""
     if _FOLDER in os.environ or os.environ.get(_OFF):
         return
-    release = version("jaxlib")
+    from jaxlib.version import __version__ as release  # without jax itself
+
     if tuple(int(part) for part in release.split(".")[:2]) < _SILENT_SINCE:
         return
     base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete, freeze, parameter, pytree, static
@@ -46,6 +45,8 @@ class FromOptax(IterationOnly):
                 "transformation must be an optax GradientTransformation, or a function that makes one of the "
                 f"hyperparameters {sorted(given)}: {error}."
             ) from None
+        import optax  # of the parts of this library only this one needs it
+
         if not isinstance(made, optax.GradientTransformation):
             raise ValueError(
                 f"transformation must be an optax GradientTransformation or make one, got {self.transformation!r}."
@@ -65,6 +66,8 @@ class FromOptax(IterationOnly):
             return OptaxState(x, _over_batch(self._made().init, x.ndim - 1)(x))
 
     def iterate(self, state: OptaxState, gradient: Array, kick: Kick) -> OptaxState:
+        import optax
+
         noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
         transformation = self._made()
 
@@ -102,7 +105,7 @@ def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: 
             that is not positive.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax.numpy as jnp, optax
         >>> dynamics = from_optax(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)))
         >>> state = dynamics.init(jnp.ones((2, 5)))  # five trajectories in the plane
         >>> state.inner[1][0].count.shape

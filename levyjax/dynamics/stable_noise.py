@@ -1,14 +1,16 @@
 """Lévy noise in anybody's training loop: an optax transformation beside `optax.add_noise`."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 
 from levyjax.stable import sample, sample_truncated
 from levyjax.stable.sampling import check_range
+
+if TYPE_CHECKING:
+    import optax
 
 
 class AddStableNoiseState(NamedTuple):
@@ -18,7 +20,7 @@ class AddStableNoiseState(NamedTuple):
     key: Any
 
 
-def add_stable_noise(alpha: Any, scale: Any, key: Any, *, bound: Any = None) -> optax.GradientTransformation:
+def add_stable_noise(alpha: Any, scale: Any, key: Any, *, bound: Any = None) -> "optax.GradientTransformation":
     """Adds independent symmetric stable noise to every entry of the updates: E exp(i w noise) = exp(-|scale w|^alpha).
 
     At alpha = 2 that is N(0, 2 scale^2). Placed before the optimizer it is noise in the gradient, and plain gradient
@@ -52,6 +54,8 @@ def add_stable_noise(alpha: Any, scale: Any, key: Any, *, bound: Any = None) -> 
         >>> bool(loss(w) < 0.1)
         True
     """
+    import optax  # of the parts of this library only this one and `from_optax` need it
+
     check_range("alpha", alpha, 0, 2, "(]")
     check_range("scale", scale, 0, jnp.inf, "[)")
     if bound is not None:

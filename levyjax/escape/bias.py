@@ -11,7 +11,6 @@ x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at th
 
 import itertools
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -36,15 +35,13 @@ _OVERLAP = 1.7  # by how much small jumps one by one move the point further than
 _KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
 _BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
 _SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, in groups that tell their error
-_SHORTEST, _LONGEST, _CLOSE = (
-    3e-3,
-    40.0,
-    3.0,
-)  # their lengths, in the shortest that leaves from rest; half are close to it
+# their lengths, in the shortest that leaves from rest; half are close to it
+_SHORTEST, _LONGEST, _CLOSE = 3e-3, 40.0, 3.0
 _LABELS = 1 << 20
 _DENSE = 1e-3  # of the way back: moments of second jumps are denser before it
 _TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back, in the fastest relaxation times
 _BACK = 12.0  # relaxation times
+_TOGETHER = 1 << 17  # numbers of the points of several moments that are looked at in one call
 
 
 class FirstJumps(NamedTuple):
@@ -330,13 +327,17 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
 
     at_rest = exits(np.asarray(well.jumps.rest(np.zeros(1, int)).x))
     total = np.zeros(states.x.shape[1])
-    for time, weight in zip(times if step is None else times + step, weights, strict=True):
-        later = well.motion.state_at(states, np.full(len(total), time))
-        total += weight * (exits(np.asarray(later.x)) - at_rest)
+    moments = times if step is None else times + step
+    together = max(_TOGETHER // states.x.size, 1)  # moments whose points are looked at in one call
+    for begin in range(0, len(moments), together):
+        some_moments = moments[begin : begin + together]
+        later = [well.motion.state_at(states, np.full(len(total), time)).x for time in some_moments]
+        rates = exits(np.concatenate(later, axis=1)).reshape(len(some_moments), -1)
+        total += weights[begin : begin + together] @ (rates - at_rest)
     return total
 
 
-@partial(interpreted, calls=_TIMES)
+@interpreted
 def _exits(basin: Any, points: Any, directions: Any, strength: Any, alpha: Any) -> Any:
     """The rate of jumps that lie outside, along rays (d, rays), from each of some points inside (d, n)."""
 

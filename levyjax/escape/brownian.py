@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln
+import scipy  # its parts load when they are used
 
 from levyjax.basins import Ball
 from levyjax.escape.problem import EscapeProblem
@@ -146,5 +146,9 @@ def driftless_ball(problem: EscapeProblem, noise_level: float, beyond: float = 0
         variance = 2 * float(scale[0] @ scale[0]) * noise_level**2
         return float((radius_squared - (offset**2).sum()) / (dimension * variance))
     size = noise_level * np.sqrt(scale[0] @ scale[0])
-    constant = gammaln(dimension / 2) - gammaln(1 + alpha / 2) - gammaln((dimension + alpha) / 2)
+    constant = (
+        scipy.special.gammaln(dimension / 2)
+        - scipy.special.gammaln(1 + alpha / 2)
+        - scipy.special.gammaln((dimension + alpha) / 2)
+    )
     return float(((radius_squared - (offset**2).sum()) / (2 * size) ** 2) ** (alpha / 2) * np.exp(constant))

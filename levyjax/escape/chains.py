@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Float
-from scipy import special
 
 from levyjax.stable import tail_constant
 
@@ -268,8 +268,8 @@ def _first_stretch(rates: np.ndarray, fastest: float, jumps: float) -> tuple[np.
     jump, power = np.eye(size) + rates / fastest, np.eye(size)
     after, mean = np.zeros((size, size)), np.zeros((size, size))
     for count in range(_JUMPS):
-        after += power * np.exp(special.xlogy(count, jumps) - jumps - special.gammaln(count + 1))
-        mean += power * special.gammainc(count + 1, jumps)
+        after += power * np.exp(scipy.special.xlogy(count, jumps) - jumps - scipy.special.gammaln(count + 1))
+        mean += power * scipy.special.gammainc(count + 1, jumps)
         power = power @ jump
     return _as_parts(after), _as_parts(mean)
 

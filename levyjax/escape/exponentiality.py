@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # scipy.stats takes half a second to import, and is when it is needed
+import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from levyjax.datasets import Labelled
 from levyjax.escape.statistics import checked_times
@@ -158,11 +157,11 @@ _TAIL_SCORE = 0.149192**-0.5
 def _lilliefors_pvalue(statistic: ArrayLike, n: int) -> NDArray[np.float64]:
     """P(D > statistic) for n exponential times, interpolated as a normal score in sqrt(n) D + 1 / (6 sqrt(n))."""
     x = np.sqrt(n) * np.asarray(statistic) + 1 / (6 * np.sqrt(n))
-    knots, scores = _LIMIT + _CORRECTION / n, -special.ndtri(_LEVELS)
+    knots, scores = _LIMIT + _CORRECTION / n, -scipy.special.ndtri(_LEVELS)
     inside = scipy.interpolate.PchipInterpolator(knots, scores)(np.clip(x, knots[0], knots[-1]))
     first = (scores[1] - scores[0]) / (knots[1] - knots[0])
     beyond = first * np.minimum(x - knots[0], 0.0) + _TAIL_SCORE * np.maximum(x - knots[-1], 0.0)
-    return special.ndtr(-(inside + beyond))
+    return scipy.special.ndtr(-(inside + beyond))
 
 
 def _null_statistics(n: int, repeats: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
+import scipy  # its parts load when they are used
 from jaxtyping import Float, Int
 
 from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments, basin_size, jump_rays, linear_segments

@@ -8,11 +8,8 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from numpy.polynomial import legendre
-from scipy.linalg import lu_factor, lu_solve
-from scipy.sparse import block_diag, coo_array, csr_array, diags_array
-from scipy.sparse.linalg import LinearOperator, eigs
-from scipy.special import gamma
 
 from levyjax.datasets import Labelled
 from levyjax.dynamics import SGD
@@ -147,7 +144,7 @@ class _Kernel:
 
 
 def _factor(alpha: float) -> float:
-    return -1 / (2 * gamma(2 - alpha) * math.cos(math.pi * alpha / 2))
+    return -1 / (2 * scipy.special.gamma(2 - alpha) * math.cos(math.pi * alpha / 2))
 
 
 def _power_moments(alpha: float, degree: int) -> np.ndarray:
@@ -232,14 +229,14 @@ def _space(sizes: np.ndarray, degree: int) -> _Space:
     weights = (sizes[:, None] / (2 * np.arange(degree + 1) + 1)).ravel()
     load = np.zeros(count * (degree + 1))
     load[value_rows] = sizes
-    return _Space(slopes, values, values.T @ diags_array(weights) @ values, values.T @ load)
+    return _Space(slopes, values, values.T @ scipy.sparse.diags_array(weights) @ values, values.T @ load)
 
 
 def _sparse(entries: list[tuple[np.ndarray, np.ndarray, float]], shape: tuple[int, int]) -> Any:
     rows = np.concatenate([entry[0] for entry in entries])
     columns = np.concatenate([entry[1] for entry in entries])
     data = np.concatenate([np.full(len(entry[0]), entry[2]) for entry in entries])
-    return csr_array((data, (rows, columns)), shape=shape)
+    return scipy.sparse.csr_array((data, (rows, columns)), shape=shape)
 
 
 def _advection(drifted: _Drifted, space: _Space, sizes: np.ndarray, degree: int, neglected: float) -> Any:
@@ -262,12 +259,16 @@ def _advection(drifted: _Drifted, space: _Space, sizes: np.ndarray, degree: int,
         drift *= from_low * from_high / (from_low + zone) / (from_high + zone)
     polynomials = legendre.legvander(2 * nodes - 1, degree)
     blocks = np.einsum("en,nl,nk->elk", drift * weights, polynomials, polynomials[:, :-1], optimize=True)
-    return space.values.T @ block_diag([coo_array(block) for block in blocks], format="csr") @ space.slopes
+    return (
+        space.values.T
+        @ scipy.sparse.block_diag([scipy.sparse.coo_array(block) for block in blocks], format="csr")
+        @ space.slopes
+    )
 
 
 def _leading(operator: Any, start: np.ndarray) -> tuple[float, np.ndarray]:
     """The largest eigenvalue of a positive operator, which is real, and its vector."""
-    values, vectors = cast(tuple[np.ndarray, np.ndarray], eigs(operator, k=1, v0=start))
+    values, vectors = cast(tuple[np.ndarray, np.ndarray], scipy.sparse.linalg.eigs(operator, k=1, v0=start))
     return float(np.real(values[0])), np.real(vectors[:, 0])
 
 
@@ -283,11 +284,11 @@ def _galerkin(drifted: _Drifted, degree: int) -> _Solution:
     scale = 1 / np.sqrt(np.diag(form)[keep])
     form = form - _advection(drifted, space, sizes, degree, neglected).toarray()
     lift = (np.arange(width) == count).astype(float)
-    factors = lu_factor(scale[:, None] * form[np.ix_(keep, keep)] * scale)
-    mass = csr_array(space.mass)[keep][:, keep]
+    factors = scipy.linalg.lu_factor(scale[:, None] * form[np.ix_(keep, keep)] * scale)
+    mass = scipy.sparse.csr_array(space.mass)[keep][:, keep]
 
     def solve(right: np.ndarray, transposed: int = 0) -> np.ndarray:
-        return scale * lu_solve(factors, scale * right, trans=transposed)
+        return scale * scipy.linalg.lu_solve(factors, scale * right, trans=transposed)
 
     def coefficients(unknowns: np.ndarray, ends: np.ndarray | float = 0.0) -> np.ndarray:
         full = np.zeros(width) + ends
@@ -296,7 +297,7 @@ def _galerkin(drifted: _Drifted, degree: int) -> _Solution:
 
     time = solve(space.load[keep])
     above = solve(-form[keep, count])
-    operator: Any = LinearOperator  # its stub knows the subclass's arguments only
+    operator: Any = scipy.sparse.linalg.LinearOperator  # its stub knows the subclass's arguments only
     inverse = operator((len(keep), len(keep)), matvec=lambda v: solve(mass @ np.ravel(v), 1), dtype=float)
     value, vector = _leading(inverse, time)
     density = vector

@@ -9,9 +9,8 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # scipy.stats takes half a second to import, and is when it is needed
+import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from levyjax.datasets import Labelled, along
 
@@ -161,10 +160,10 @@ def exponential_fit_of_total(
     _check_confidence(confidence)
     r, tail = num_exited, (1 - confidence) / 2
     dof_high = 2 * r if num_censored == 0 else 2 * r + 2
-    high = float(special.chdtri(dof_high, tail) / (2 * total))
+    high = float(scipy.special.chdtri(dof_high, tail) / (2 * total))
     if r == 0:
         return ExponentialFit(None, (0.0, high), None, (1 / high, None), 0, num_censored)
-    low = float(special.chdtri(2 * r, 1 - tail) / (2 * total))
+    low = float(scipy.special.chdtri(2 * r, 1 - tail) / (2 * total))
     return ExponentialFit(r / total, (low, high), total / r, (1 / high, 1 / low), r, num_censored)
 
 
@@ -316,10 +315,10 @@ def log_log_slope(
     if np.ptp(x) == 0:
         raise ValueError(f"every x is {x[0]}: a slope needs two different ones")
     line, covariance = np.polyfit(np.log(x), np.log(y), 1, w=1 / error, cov="unscaled")
-    half = float(-special.ndtri((1 - confidence) / 2) * np.sqrt(covariance[0, 0]))
+    half = float(-scipy.special.ndtri((1 - confidence) / 2) * np.sqrt(covariance[0, 0]))
     slope, intercept = (float(c) for c in line)
     square = float(np.sum(((np.log(y) - np.polyval(line, np.log(x))) / error) ** 2))
-    misfit = float(special.chdtrc(x.size - 2, square)) if x.size > 2 else None
+    misfit = float(scipy.special.chdtrc(x.size - 2, square)) if x.size > 2 else None
     return SlopeFit(slope, intercept, (slope - half, slope + half), misfit)
 
 
@@ -440,4 +439,4 @@ def _log_errors(sd_log: ArrayLike | None, y_interval: ArrayLike | None, size: in
     ends = np.asarray(y_interval, dtype=np.float64)
     if ends.shape != (size, 2) or not np.all((ends > 0) & np.isfinite(ends)):
         raise ValueError(f"y_interval must hold {size} rows [low, high] of positive numbers")
-    return np.log(ends[:, 1] / ends[:, 0]) / (2 * -special.ndtri(0.025))
+    return np.log(ends[:, 1] / ends[:, 0]) / (2 * -scipy.special.ndtri(0.025))

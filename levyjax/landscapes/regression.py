@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Bool, Float, Int
-from scipy.special import expit
 
 from levyjax.arrays import apply, column, concrete, freeze, parameter, pytree, total
 from levyjax.landscapes.base import first_crossing
@@ -128,7 +128,7 @@ def _logistic_minimum(features: np.ndarray, targets: np.ndarray, ridge: float) -
 
     x = np.zeros(dimension)
     for _ in range(_MAX_NEWTON):
-        chances = expit(features @ x)
+        chances = scipy.special.expit(features @ x)
         slope = features.T @ (chances - targets) / count + ridge * x
         hessian = (features.T * (chances * (1 - chances))) @ features / count + ridge * np.eye(dimension)
         if np.linalg.cond(hessian) > 1e14:
@@ -202,7 +202,9 @@ class LogisticRegression:
     def sample_gradients(self, x: Float[np.ndarray, " d"]) -> Float[np.ndarray, "n d"]:
         """Of every row's loss at one point, in float64."""
         features, x = np.asarray(self.features), np.asarray(x)
-        return features * (expit(features @ x) - np.asarray(self.targets))[:, None] + float(self.ridge) * x
+        return (
+            features * (scipy.special.expit(features @ x) - np.asarray(self.targets))[:, None] + float(self.ridge) * x
+        )
 
     def in_sublevel(self, x: Float[Array, "d *batch"], height: Any) -> Bool[Array, "*batch"]:
         return self.value(x) < self.value(jnp.asarray(self.minimum, x.dtype)) + height

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
-from scipy.special import stdtr
 
 from levyjax.arrays import apply, as_matrix, freeze, parameter, positive, pytree
 from levyjax.noise.base import check_scale
@@ -138,4 +138,4 @@ class StudentT:
         return two_sides(self.scale)
 
     def chances(self, lengths: Float[np.ndarray, " rays"]) -> Float[np.ndarray, " rays"]:
-        return stdtr(float(self.nu), -np.asarray(lengths))
+        return scipy.special.stdtr(float(self.nu), -np.asarray(lengths))

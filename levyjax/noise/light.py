@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
-from scipy.special import gamma, log_ndtr, logsumexp
 
 from levyjax.arrays import apply, concrete, freeze, parameter, positive, pytree
 from levyjax.noise.base import check_alpha, check_scale
@@ -30,7 +30,7 @@ def _log_stable_survival(size: np.ndarray, alpha: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _truncated_quantiles(alpha: float, bound: float) -> Quantiles:
-    density = gamma(1 + 1 / alpha) / math.pi
+    density = scipy.special.gamma(1 + 1 / alpha) / math.pi
     least = float(np.exp(_log_stable_survival(np.array([bound]), alpha))[0])
     return tabulate(functools.partial(_log_stable_survival, alpha=alpha), density, bound, least)
 
@@ -57,16 +57,16 @@ class _Clock:
             near = log_time[weight > weight.max() - _NEGLIGIBLE]
             log_time = np.linspace(near[0], near[-1], _CLOCK_NODES)
         weight = log_weights(log_time)
-        self.log_time, self.log_weight = log_time, weight - logsumexp(weight)
+        self.log_time, self.log_weight = log_time, weight - scipy.special.logsumexp(weight)
 
     def log_survival(self, size: np.ndarray) -> np.ndarray:
         """log P(|X| > size), a sum of positive terms."""
-        given_time = log_ndtr(-np.asarray(size)[:, None] * np.exp(-self.log_time / 2) / math.sqrt(2))
-        return math.log(2) + np.asarray(logsumexp(given_time + self.log_weight, axis=1))
+        given_time = scipy.special.log_ndtr(-np.asarray(size)[:, None] * np.exp(-self.log_time / 2) / math.sqrt(2))
+        return math.log(2) + np.asarray(scipy.special.logsumexp(given_time + self.log_weight, axis=1))
 
     def density(self) -> float:
         """Of X at 0."""
-        return float(np.exp(logsumexp(self.log_weight - self.log_time / 2)) / math.sqrt(4 * math.pi))
+        return float(np.exp(scipy.special.logsumexp(self.log_weight - self.log_time / 2)) / math.sqrt(4 * math.pi))
 
 
 @functools.lru_cache(maxsize=64)
@@ -77,7 +77,7 @@ def _clock(alpha: float, tempering: float) -> _Clock:
 @functools.lru_cache(maxsize=64)
 def _tempered_quantiles(alpha: float, tempering: float) -> Quantiles:
     clock = _clock(alpha, tempering)
-    variance = 2 * np.exp(logsumexp(clock.log_time + clock.log_weight))
+    variance = 2 * np.exp(scipy.special.logsumexp(clock.log_time + clock.log_weight))
     if not abs(variance / (alpha * tempering ** (alpha - 2)) - 1) < _VARIANCE_ERROR:
         raise ValueError(
             f"The law of alpha = {alpha:g} and tempering = {tempering:g} cannot be tabulated: it is too close to a "

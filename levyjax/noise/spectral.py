@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
-from scipy.special import ndtri
 
 from levyjax.arrays import apply
 from levyjax.interpret import interpreted
@@ -125,7 +125,7 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
     groups = []
     for replicate in range(_REPLICATES):
         points = qmc.Sobol(dimension, rng=replicate).random(nodes_each)
-        gaussian = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+        gaussian = scipy.special.ndtri(np.clip(points, 1e-12, 1 - 1e-12))
         groups.append(gaussian / np.linalg.norm(gaussian, axis=1, keepdims=True))
     nodes = np.concatenate(groups).T
     return nodes, np.full(nodes.shape[1], 1 / nodes.shape[1]), _REPLICATES, 0

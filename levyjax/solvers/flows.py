@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import Numbers, apply, column, matrix_of, settled, total

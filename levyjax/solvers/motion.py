@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
-import scipy.sparse.csgraph
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Float, Int
 
 from levyjax.basins import Attraction, Sublevel

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
-from scipy.sparse.csgraph import connected_components
 
 from levyjax.arrays import Numbers, apply, column, settled
 
@@ -48,7 +48,7 @@ def related(covariances: Float[np.ndarray, "modes modes axes"]) -> np.ndarray:
 
 def grouped(linked: np.ndarray) -> Groups:
     """The modes in groups, by which pairs are linked."""
-    labels = connected_components(linked, directed=False)[1]
+    labels = scipy.sparse.csgraph.connected_components(linked, directed=False)[1]
     groups = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
     members = np.zeros((max(map(len, groups)), len(groups)), np.int32)
     place, real = np.zeros(len(labels), np.int32), np.zeros(members.shape)

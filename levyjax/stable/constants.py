@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.special
 import numpy as np
-import scipy.special
+import scipy  # its parts load when they are used
 
 
 def _namespace(*values: Any):
