@@ -66,16 +66,24 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
         small = nodes < 2 * nodes[0]  # what the shorter ones add goes like the square of their length
         mass = nodes[small] ** 2 @ rate[small]
         rest = weight * level[ray] ** alpha * alpha * bounds[0] ** (2 - alpha) / (2 - alpha) * count
-        if np.isinf(least):
-            rate = np.where(small, rate * (1 + rest / mass), rate)
-        else:
-            # shorter ones: as much displacement to one side as of a normal variate of their variance at rest,
-            # to which this ray adds its part of that of all rays
+        alone = np.where(nodes < _SMALLEST * min([*edges, lasts]), rate / _OVERLAP, rate)
+        rate = np.where(small, rate * (1 + rest / mass), rate)
+        if np.isfinite(least):
+            # what goes like the length, and cancels without a kink: shorter jumps move the point as far to one side as
+            # a normal variate of their variance at rest, to which this ray adds its part of that of all rays
             total = often * alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-            rate[0] += rest * math.sqrt(well.motion.modes.slowest() / (math.pi * total)) / nodes[0]
-            rate[nodes < _SMALLEST * min([*edges, lasts])] /= _OVERLAP
+            shorter = rest * math.sqrt(well.motion.modes.slowest() / (math.pi * total))
+            rate = rate + _linear_part(nodes) * (alone @ nodes + shorter - rate @ nodes)
         parts.append((np.full(len(nodes), ray), nodes, rate))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _linear_part(nodes: np.ndarray) -> np.ndarray:
+    """Weights that read the coefficient a of a x + b x^2 off values at some short lengths."""
+    near, far = nodes[0], nodes[(place := int(np.argmax(nodes >= 2 * nodes[0])))]
+    weights = np.zeros(len(nodes))
+    weights[[0, place]] = far / near / (far - near), -near / far / (far - near)
+    return weights
 
 
 def _chosen_rays(

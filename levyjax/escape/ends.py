@@ -18,6 +18,7 @@ from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
+_KINK = 0.4  # of the bias of a landscape with a kink: its error beside the interval solver
 _SECOND_ORDER = 0.5  # of the square of an interval's bias, where the bias itself is smaller
 _ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
@@ -202,14 +203,15 @@ class Ends:
         # parts of either sign may cancel at first order, and do not at the next
         usual = self._usual_bias()
         second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
-        return sooner, float(np.sqrt(np.sum(np.square(errors))) + second)
+        kink = _KINK * max(abs(sooner), usual) if self._kinked else 0.0
+        return sooner, float(np.sqrt(np.sum(np.square(errors))) + second + kink)
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
         well, rays = self.outlook.wells[0], self.outlook.rays
         if self.chain or self.start[1] is not None:
             return math.inf
-        if np.isfinite(usual_jumps(well, rays, self.level)).any():
+        if self._kinked:
             return math.inf  # at a kink the bias falls more slowly than 1/kappa
         slowest, total = well.motion.modes.slowest(), self._rates[0][well.segments.fate != Fate.RETURNS].sum()
         alpha = float(rays.alpha[rays.weights > 0].max())
@@ -217,6 +219,11 @@ class Ends:
         returns = well.segments.time[well.segments.fate == Fate.RETURNS]  # those of a linear motion are not looked at
         slower = max(float(returns.max(initial=0.0)) * slowest / _RETURN, 1.0)
         return slower * bias_constant(alpha) / min(self.kappa(), crowded) + self._touching(well, self._rates[0])
+
+    @cached_property
+    def _kinked(self) -> bool:
+        """Whether the landscape's slope has a kink at the minimum."""
+        return bool(np.isfinite(usual_jumps(self.outlook.wells[0], self.outlook.rays, self.level)).any())
 
     def _usual_bias(self) -> float:
         """The bias of intervals from which jumps of each alpha that do not come back come as often as here."""
