@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 PROBLEMS, QUICK = 2000, 100
-PER_STRUCTURE, SECONDS = 40, 90.0  # problems of one structure, and how long these may take
+PER_STRUCTURE, SECONDS = 64, 180.0  # problems of one structure, and how long these may take
 
 
 def run(quick: bool) -> dict[str, Any]:
