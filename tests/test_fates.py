@@ -289,10 +289,13 @@ class TestBias:
             (1.177, 2.599, -0.0368, 0.00904, 0.69, [1.7e-3, 5.1e-3, 1.7e-2]),
             (0.2075, 0.0517, -0.1966, 0.5015, 1.22, [1.6e-3, 1.6e-2]),
             (0.585, 1.62, -0.524, 1.44, 1.52, [1.24e-3, 1.24e-2]),
+            (1.0, 1.15, -1.0, 1.0, 1.8, [0.077]),
+            (1.0, 5.0, -1.0, 1.0, 1.8, [0.077]),
+            (1.0, 2.0, -1.0, 0.6, 1.4, [0.116]),
         ],
     )
     def test_at_a_kink_small_jumps_do_not_cancel(self, left, right, lower, upper, alpha, levels):
-        """A valley of two curvatures: the bias goes like the noise level; a third to 3 of the interval solver's.
+        """A valley of two curvatures: the bias goes like the noise level; 0.45 to 2 times the interval solver's.
 
         The second valley at ten times the noise has parts of the bias that cancel at first order: it must be refused.
         """
@@ -305,7 +308,22 @@ class TestBias:
             assert not found.valid or abs(sooner) < 0.02
             if level == levels[0]:
                 with jax.enable_x64(True):
-                    assert 1 / 3 < Ends(look_out(problem, None), level).bias()[0] / sooner < 3
+                    assert 0.45 < Ends(look_out(problem, None), level).bias()[0] / sooner < 2
+
+    def test_both_sides_of_a_kink_count_alike(self):
+        """A valley and its mirror image have one kappa, that of their mean curvature, and one verdict."""
+        one, other = (
+            predict(
+                EscapeProblem(
+                    AsymmetricValley([a], [b], [0.3]), Box([low], [high]), Independent(1.4, [1.0]), SGD(), 0.02
+                )
+            )
+            for a, b, low, high in ((1.0, 3.0, -0.7, 1.0), (3.0, 1.0, -0.4, 1.3))
+        )
+        assert other.rate == pytest.approx(one.rate, rel=1e-9)
+        assert other.kappa == pytest.approx(one.kappa, rel=1e-9)
+        assert one.kappa == pytest.approx(2.0 * 0.02**-1.4 * 0.7**1.4, rel=1e-6)
+        assert other.valid == one.valid
 
     @pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])
     def test_of_an_interval(self, alpha):
