@@ -14,7 +14,7 @@ from levyjax.config.build import build_problem
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape import EscapeProblem, Plan, exit_rate, predict, simulate
 from levyjax.landscapes import AsymmetricValley, DoubleWell, MultiWell, Quadratic, WangOhRhee, from_function
-from levyjax.noise import Independent, PerCoordinate
+from levyjax.noise import Independent, PerCoordinate, StateDependent
 from levyjax.solvers import JumpAdapted
 
 
@@ -224,6 +224,18 @@ class TestRates:
         assert found.rate == pytest.approx(expected.rate, rel=1e-9)
         assert found.kappa == pytest.approx(expected.kappa, rel=1e-9)
         np.testing.assert_allclose([*found.exit_probabilities.values()], [*expected.exit_probabilities.values()])
+
+    def test_marcus_jumps_out_of_it_are_seen_where_they_end(self):
+        """To ask the basin along their way took hours; with a constant dispersion the rate is the driver's."""
+        landscape = from_function(lambda x: (x[0] ** 2 - 1) ** 2 / 4 + x[1] ** 2, [-1.0, 0.0])
+        driver = Independent(1.5, [1.0, 1.0])
+        plain, marcus = (
+            EscapeProblem(landscape, Attraction(landscape), noise, SGD(), 0.01)
+            for noise in (driver, StateDependent(driver, lambda x: jnp.ones_like(x), kind="marcus"))
+        )
+        assert predict(marcus).rate == pytest.approx(predict(plain).rate, rel=1e-3)
+        with pytest.raises(ValueError, match="`predict` follows"):
+            exit_rate(marcus)
 
     @pytest.mark.slow
     def test_jumps_leave_it_on_the_line_as_they_leave_a_box(self):

@@ -24,6 +24,7 @@ from levyjax.solvers.motion import (
     Fate,
     Modes,
     gauge_along,
+    has_way_out,
     jump_maps,
     linearised,
     modes_of,
@@ -145,7 +146,7 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
     moving = rays is None and len(np.asarray(jump_maps(problem))) > 1
     motion = None if moving or isinstance(problem.noise, StateDependent) else linear_motion(problem, solver)
     rays = rays or jump_rays(problem, _TRACED_RAYS if motion is None else _LINEAR_RAYS)
-    sampled = motion is None and len(problem.landscape.minimum) > _FOLLOWED_DIMENSIONS
+    sampled = motion is None and len(problem.landscape.minimum) > _FOLLOWED_DIMENSIONS and has_way_out(problem)
     law = (rays.alpha, rays.weights, np.asarray(problem.noise_level)) if sampled else ()
     key = None if moving else _key(problem, solver, rays, law)
     if key in _SEEN:
@@ -247,7 +248,7 @@ def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
 
 def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:
     """Whether what leaves from the minimum are the jumps that lie outside, to what the search can tell."""
-    if not getattr(problem.basin, "star_shaped", True):
+    if not getattr(problem.basin, "star_shaped", True) or not has_way_out(problem):
         return False
     segments = well.segments
     if np.isin(segments.fate, (Fate.ELSEWHERE, Fate.BLOWS_UP, Fate.UNDECIDED)).any():

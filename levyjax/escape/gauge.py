@@ -16,7 +16,7 @@ from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent, require_process
 from levyjax.noise.spectral import isotropic_measure, measure_of
 from levyjax.solvers.linear_motion import flow_reach, linear_motion
-from levyjax.solvers.motion import gauge_along, jump_maps, kept_by_descent
+from levyjax.solvers.motion import gauge_along, has_way_out, jump_maps, kept_by_descent
 from levyjax.stable import radial_tail_constant, tail_constant
 
 _DESCENTS = 4096  # rays out of a basin of attraction, where each look is a descent of its own: milliseconds a ray
@@ -126,6 +126,11 @@ def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRa
     if isinstance(noise, StateDependent):
         if noise.kind == "ito":
             return exit_rays(dataclasses.replace(problem, noise=noise.frozen(origin)), maps)
+        if not has_way_out(problem):
+            raise ValueError(
+                "Along the way of a Marcus jump, each step would have to ask a basin of attraction where it leads; "
+                "`predict` follows what comes after the jump instead."
+            )
         measure = noise.driver.spectral_measure()
         out, gauge = noise.way_out(problem.basin, origin, measure.directions)
         towards = (out - column(origin, out)) * jnp.where(gauge > 0, gauge, 1)  # straight to where the flow leaves

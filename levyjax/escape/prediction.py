@@ -10,7 +10,7 @@ from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.noise.spectral import share_error
 from levyjax.solvers import Solver
-from levyjax.solvers.motion import hessian_of, linearised, modes_of
+from levyjax.solvers.motion import has_way_out, hessian_of, linearised, modes_of
 
 _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
@@ -73,6 +73,8 @@ def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
 
 def crossing_reason(problem: EscapeProblem) -> str:
     """Why the way out is not the gauge's: the beginning of a reason."""
+    if not has_way_out(problem):
+        return "A basin of attraction is asked where a Marcus jump ends, not along its way"
     return "Noise enters the momentum" if problem.dynamics.noise_in_momentum else _CROSSED
 
 

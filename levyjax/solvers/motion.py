@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import Kick
 from levyjax.interpret import interpreted
+from levyjax.noise import StateDependent
 from levyjax.random import Counter
 from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
 
@@ -252,6 +253,15 @@ def _coupled_modes(system: np.ndarray, step: float | None) -> Modes:
 @interpreted
 def gauge_along(basin: Any, origin: Array, directions: Array) -> Array:
     return basin.gauge(origin, directions)
+
+
+def has_way_out(problem: Any) -> bool:
+    """Whether the way of a jump from rest to the boundary can be looked at in a reasonable time.
+
+    A Marcus jump takes many short steps, and each would ask a basin of attraction where it leads.
+    """
+    curved = isinstance(problem.noise, StateDependent) and problem.noise.kind == "marcus"
+    return not (curved and isinstance(problem.basin, Attraction))
 
 
 def kept_by_descent(problem: Any) -> bool:
