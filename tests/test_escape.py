@@ -201,15 +201,15 @@ class TestPredictionAgainstSimulation:
     )
     def test_mean_exit_time_and_faces(self, shape, kind):
         landscape, basin = self.SHAPES[shape]
-        count = 4000
+        count, kappa = 4000, (2 if shape == "asymmetric interval" else 1) * KAPPA  # a kink's bias falls more slowly
         scale = [1.0, 0.7][: len(landscape.minimum)]
         for place, alpha in enumerate((1.2, 1.5, 1.8)):
             problem = EscapeProblem(landscape, basin, kind(alpha, scale), SGD(), 1.0)
             reach = predict(problem).kappa ** (-1 / alpha)  # the widest jump in units of the basin, at noise level 1
-            problem = EscapeProblem(landscape, basin, kind(alpha, scale), SGD(), KAPPA ** (-1 / alpha) / reach)
+            problem = EscapeProblem(landscape, basin, kind(alpha, scale), SGD(), kappa ** (-1 / alpha) / reach)
             prediction = predict(problem)
             assert prediction.valid, prediction.reasons
-            assert prediction.kappa == pytest.approx(KAPPA)
+            assert prediction.kappa == pytest.approx(kappa)
             samples = simulate(problem, Plan(Euler(0.1), count), place)
             assert samples.count(ExitCode.EXITED) == count
             assert abs(z_of_ratio(samples, prediction.rate)) < 4, alpha
@@ -429,7 +429,7 @@ class TestPrediction:
         assert bias_constant(alpha) == pytest.approx(4, abs=10 * (2 - alpha))
 
     def test_validity_is_a_statement_about_kappa(self):
-        needed = bias_constant(1.5) / 0.02
+        needed = 1.07 * bias_constant(1.5) / 0.02  # the next order is allowed for
         below, above = (predict(interval(1.5, (needed * f) ** (-1 / 1.5))) for f in (0.99, 1.01))
         assert not below.valid
         assert "kappa" in below.reasons[0]

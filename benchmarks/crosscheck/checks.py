@@ -424,8 +424,8 @@ def images_agree(
 
 
 def _sampled(found: Any) -> bool:
-    """Whether only a sample of jumps was followed, which is not enough to be valid."""
-    words = ("were followed", "too long to follow", "is sampled")
+    """Whether a sample of jumps is all that there is, and not enough to be valid."""
+    words = ("were followed", "too long to follow", "is sampled", "by a sample")
     return any(word in why for word in words for why in found.reasons)
 
 

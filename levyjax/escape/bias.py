@@ -31,6 +31,8 @@ from levyjax.solvers.motion import Fate, step_length
 _FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
 _CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
+# Weights that read the coefficient a of a x + b x^2 off values at these parts of a length, for a length of 1.
+_SHORT, _LINEAR, _APART = np.array([0.5, 1.0]), np.array([4.0, -1.0]), 1e-6
 _OVERLAP = 1.7  # by how much small jumps one by one move the point further than all together: solved, 1.5 to 2.2
 _KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
 _BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
@@ -55,48 +57,87 @@ class FirstJumps(NamedTuple):
 def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generator) -> FirstJumps:
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow."""
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
-    chosen, counts = _chosen_rays(well, rays, level, generator)
+    chosen, opposite, counts = _chosen_rays(well, rays, level, generator)
     usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
-    for ray, count, least in zip(chosen, counts, usual, strict=True):
-        edges, lasts = _changes(well.segments, ray, float(well.shortest(rays)[ray]))
-        nodes, bounds = _graded(edges, lasts, least)
-        alpha, weight = rays.alpha[ray], rays.weights[ray]
-        beyond = weight * (level[ray] / bounds) ** alpha
-        rate = (beyond[:-1] - beyond[1:]) * count
-        small = nodes < 2 * nodes[0]  # what the shorter ones add goes like the square of their length
-        mass = nodes[small] ** 2 @ rate[small]
-        rest = weight * level[ray] ** alpha * alpha * bounds[0] ** (2 - alpha) / (2 - alpha) * count
-        alone = np.where(nodes < _SMALLEST * min([*edges, lasts]), rate / _OVERLAP, rate)
-        rate = np.where(small, rate * (1 + rest / mass), rate)
-        if np.isfinite(least):
-            # what goes like the length, and cancels without a kink: shorter jumps move the point as far to one side as
-            # a normal variate of their variance at rest, to which this ray adds its part of that of all rays
-            total = often * alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-            shorter = rest * math.sqrt(well.motion.modes.slowest() / (math.pi * total))
-            rate = rate + _linear_part(nodes) * (alone @ nodes + shorter - rate @ nodes)
-        parts.append((np.full(len(nodes), ray), nodes, rate))
+    cells = {ray: _cells(well, rays, ray) for ray in {*chosen.tolist(), *opposite.tolist()}}
+    cuts = {ray: _cut(cells[ray], rays.alpha[ray]) for ray in cells}
+    for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
+        alpha, density = rays.alpha[ray], rays.weights[ray] * level[ray] ** rays.alpha[ray] * count
+        nodes, bounds = cells[ray] if np.isinf(least) else _cells(well, rays, ray, least)
+        # what shorter ones do like the square of their length
+        rate, square = (density * one for one in _rates(nodes, bounds, alpha))
+        # and what they do like their length
+        if np.isinf(least):  # it cancels with the opposite ray, where both are looked at down to the same length
+            moved = rate @ nodes + density * _moment(alpha, min(cuts[ray], cuts[other]), bounds[0])
+        else:  # at a kink they move the point as far to one side as a normal variate of their variance at rest, to
+            # which this ray adds its part of that of all rays
+            variance = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
+            moved = np.where(nodes < cells[ray][1][0], rate / _OVERLAP, rate) @ nodes
+            moved += density * math.sqrt(variance * well.motion.modes.slowest() / (math.pi * often))
+        linear = _LINEAR * (moved - square @ nodes) / bounds[0]
+        nodes = np.concatenate([_SHORT * bounds[0], nodes])
+        parts.append((np.full(len(nodes), ray), nodes, np.concatenate([linear, square])))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _linear_part(nodes: np.ndarray) -> np.ndarray:
-    """Weights that read the coefficient a of a x + b x^2 off values at some short lengths."""
-    near, far = nodes[0], nodes[(place := int(np.argmax(nodes >= 2 * nodes[0])))]
-    weights = np.zeros(len(nodes))
-    weights[[0, place]] = far / near / (far - near), -near / far / (far - near)
-    return weights
+def _cells(well: Well, rays: Rays, ray: int, least: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths on a ray, and the bounds of the cells they stand for."""
+    return _graded(*_changes(well.segments, ray, float(well.shortest(rays)[ray])), least)
+
+
+def _rates(nodes: np.ndarray, bounds: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """How often jumps of each cell come, and with those shorter than all, whose effect goes like their square."""
+    beyond = bounds**-alpha
+    rate = beyond[:-1] - beyond[1:]
+    small = nodes < 2 * nodes[0]
+    rest = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
+    return rate, np.where(small, rate * (1 + rest / (nodes[small] ** 2 @ rate[small])), rate)
+
+
+def _cut(cells: tuple[np.ndarray, np.ndarray], alpha: float) -> float:
+    """The length down to which jumps as they are move the point as far as the cells do with those shorter than all."""
+    nodes, bounds = cells
+    rate, square = _rates(nodes, bounds, alpha)
+    further = (square - rate) @ nodes / alpha
+    if alpha == 1:
+        return bounds[0] * math.exp(-further)
+    return max(bounds[0] ** (1 - alpha) - (1 - alpha) * further, 0.0) ** (1 / (1 - alpha))
+
+
+def _moment(alpha: float, low: float, high: float) -> float:
+    """The integral of length times alpha length^(-1-alpha) between two lengths."""
+    return math.log(high / low) if alpha == 1 else alpha * (high ** (1 - alpha) - low ** (1 - alpha)) / (1 - alpha)
 
 
 def _chosen_rays(
     well: Well, rays: Rays, level: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rays of first jumps, and how many rays each stands for."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rays of first jumps, the opposite of each, and how many rays each stands for; of many, pairs by chance."""
     total = len(rays.weights)
+    moved = rays.directions if rays.maps is None else rays.maps.T * rays.directions
     if total <= 2 * _FIRST_RAYS:
         moving = np.flatnonzero((rays.weights > 0) & (rays.directions != 0).any(axis=0))
-        return moving, np.ones(len(moving))
+        return moving, _opposite(moved, moving), np.ones(len(moving))
     chance = _chances(well, rays, level)
-    picked = generator.choice(total, _FIRST_RAYS, p=chance)
-    return picked, 1 / (_FIRST_RAYS * chance[picked])
+    picked = generator.choice(total, _FIRST_RAYS // 2, p=chance)
+    opposite = _opposite(moved, picked)
+    counts = 1 / (len(picked) * (chance[picked] + np.where(opposite == picked, 0.0, chance[opposite])))
+    paired = opposite != picked
+    return (
+        np.concatenate([picked, opposite[paired]]),
+        np.concatenate([opposite, picked[paired]]),
+        np.concatenate([counts, counts[paired]]),
+    )
+
+
+def _opposite(directions: Float[np.ndarray, "d rays"], chosen: np.ndarray) -> np.ndarray:
+    """The ray opposite to each of those chosen; the ray itself where there is none."""
+    found = []
+    for ray in chosen:
+        apart = np.abs(directions + directions[:, ray : ray + 1]).max(axis=0)
+        nearest = int(apart.argmin())
+        found.append(nearest if apart[nearest] <= _APART * np.abs(directions[:, ray]).max() else ray)
+    return np.array(found, int)
 
 
 def _chances(well: Well, rays: Rays, level: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from levyjax.escape.jumps import Rays, Segments
 from levyjax.escape.passage import Outside
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
-from levyjax.escape.validity import NO_DRIFT, bias_constant, limit_reasons
+from levyjax.escape.validity import NO_DRIFT, bias_constant, limit_reasons, next_order
 from levyjax.noise import Pareto, StudentT
 from levyjax.solvers import Iteration
 from levyjax.solvers.motion import Fate
@@ -97,4 +97,5 @@ def _draw_limits(problem: EscapeProblem, chances: np.ndarray, slowest: float) ->
     crowded = math.inf if apart else 2 * constant * slowest / float(chances.sum())
     if kappa == 0:
         return 0.0, [NO_DRIFT]
-    return kappa, limit_reasons(min(kappa, crowded), (bias_constant(index) / min(kappa, crowded), 0.0))
+    bias = bias_constant(index) / min(kappa, crowded)
+    return kappa, limit_reasons(min(kappa, crowded), (bias, next_order(index) * bias))

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes, usual_jumps
 from levyjax.escape.fate import Outlook, Sample, Well
 from levyjax.escape.problem import face_of
-from levyjax.escape.validity import bias_constant
+from levyjax.escape.validity import bias_constant, next_order
 from levyjax.noise.spectral import share_error, sum_error
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate, at_rest, flat_of
@@ -18,7 +18,7 @@ from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
-_KINK = 0.4  # of the bias of a landscape with a kink: its error beside the interval solver
+_KINK = 0.2  # of the bias of a landscape with a kink: its error beside the interval solver, next to the next order
 _SECOND_ORDER = 0.5  # of the square of an interval's bias, where the bias itself is smaller
 _ROUGH = 0.5  # of the bias, where it is that of an interval
 _RETURN = 5.0  # relaxation times that a path takes to come back
@@ -203,8 +203,11 @@ class Ends:
         # parts of either sign may cancel at first order, and do not at the next
         usual = self._usual_bias()
         second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
-        kink = _KINK * max(abs(sooner), usual) if self._kinked else 0.0
-        return sooner, float(np.sqrt(np.sum(np.square(errors))) + second + kink)
+        alpha = self.outlook.rays.alpha[self.outlook.rays.weights > 0].max()
+        beyond = next_order(float(alpha)) * abs(sooner)
+        if self._kinked:
+            beyond = (next_order(float(alpha)) + _KINK) * max(abs(sooner), usual)
+        return sooner, float(np.sqrt(np.sum(np.square(errors))) + max(second, beyond))
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
