@@ -391,7 +391,9 @@ def images_agree(
     if TOO_LONG in (why, why_not):
         return []
     if (one is None) != (other is None):
-        return [Check(image.name, "refused one of two", math.nan, 0.0, not image.strict, why or why_not or "")]
+        reason = why or why_not or ""
+        allowed = not image.strict or "can't be followed" in reason  # where one is a formula, and one is followed
+        return [Check(image.name, "refused one of two", math.nan, 0.0, allowed, reason)]
     if one is None:
         return []
     ratio = one.rate / (other.rate * image.time) - 1

@@ -38,8 +38,10 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     well = outlook.wells[0]
     if not outlook.plain and every > 1:
         return refused(f"{crossing_reason(problem)}, and {directions.shape[1]} rays are too many to follow.")
+    if (well.segments.fate == Fate.UNDECIDED).any():
+        return refused("Some draws can't be followed to their end in the steps allowed; simulate it.")
     if not np.isin(well.segments.fate, (Fate.RETURNS, Fate.LEAVES)).all():
-        return refused("Some draws lead to other wells inside or can't be followed to their end; simulate it.")
+        return refused("Some draws lead to other wells inside, or to infinity; simulate it.")
     if outlook.plain:
         vectors = column(dynamics.jump_maps(noise)[0], jnp.asarray(directions)) * directions
         gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), vectors)
