@@ -54,26 +54,37 @@ class FirstJumps(NamedTuple):
     rate: Float[np.ndarray, " n"]
 
 
-def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generator) -> FirstJumps:
-    """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow."""
+def first_jumps(
+    well: Well, rays: Rays, level: Any, generator: np.random.Generator, balanced: bool = True
+) -> FirstJumps:
+    """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow.
+
+    balanced: whether small jumps to both sides of a basin that is not in the middle are made to balance, which weighs
+    short lengths so heavily that what comes of them has to be exact.
+    """
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     chosen, opposite, counts = _chosen_rays(well, rays, level, generator)
     usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
-    cells = {ray: _cells(well, rays, ray) for ray in {*chosen.tolist(), *opposite.tolist()}}
-    cuts = {ray: _cut(cells[ray], rays.alpha[ray]) for ray in cells}
     for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
         alpha, density = rays.alpha[ray], rays.weights[ray] * level[ray] ** rays.alpha[ray] * count
-        nodes, bounds = cells[ray] if np.isinf(least) else _cells(well, rays, ray, least)
+        start, opposite_start = (_cells(well, rays, one)[1][0] for one in (ray, other))
+        kinked = bool(np.isfinite(least))
+        begin = least if kinked else min(start, opposite_start) if balanced else start
+        nodes, bounds = _cells(well, rays, ray, begin)
         # what shorter ones do like the square of their length
         rate, square = (density * one for one in _rates(nodes, bounds, alpha))
+        if not (kinked or balanced):
+            parts.append((np.full(len(nodes), ray), nodes, square))
+            continue
         # and what they do like their length
-        if np.isinf(least):  # it cancels with the opposite ray, where both are looked at down to the same length
-            moved = rate @ nodes + density * _moment(alpha, min(cuts[ray], cuts[other]), bounds[0])
-        else:  # at a kink they move the point as far to one side as a normal variate of their variance at rest, to
-            # which this ray adds its part of that of all rays
+        if kinked:  # they move the point as far to one side as a normal variate of their variance at rest, to which
+            # this ray adds its part of that of all rays
             variance = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-            moved = np.where(nodes < cells[ray][1][0], rate / _OVERLAP, rate) @ nodes
+            moved = np.where(nodes < start, rate / _OVERLAP, rate) @ nodes
             moved += density * math.sqrt(variance * well.motion.modes.slowest() / (math.pi * often))
+        else:  # it cancels with the opposite ray, where both are looked at down to the same length
+            cut = min(_cut(_cells(well, rays, one, begin), alpha) for one in (ray, other))
+            moved = rate @ nodes + density * _moment(alpha, cut, bounds[0])
         linear = _LINEAR * (moved - square @ nodes) / bounds[0]
         nodes = np.concatenate([_SHORT * bounds[0], nodes])
         parts.append((np.full(len(nodes), ray), nodes, np.concatenate([linear, square])))
@@ -222,12 +233,13 @@ def _graded(edges: list[float], last: float, least: float = np.inf) -> tuple[np.
 def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dict[tuple[int, int], tuple[float, float]]:
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
-    first = first_jumps(well, outlook.rays, level, generator)
+    line, by_gauge = on_the_line(outlook, well), _by_gauge(outlook, well)
+    first = first_jumps(well, outlook.rays, level, generator, balanced=line or by_gauge)
     if np.isfinite(usual_jumps(well, outlook.rays, level)).any():  # small jumps count, and all of their way back
         well = well.closer(float((first.length / well.shortest(outlook.rays)[first.ray]).min()))
-    if on_the_line(outlook, well):
+    if line:
         return _by_intervals(outlook, well, first, level)
-    if _by_gauge(outlook, well):
+    if by_gauge:
         return {(int(Fate.LEAVES), -1): (_by_hazard(outlook, well, first, level), 0.0)}
     return _by_second_jumps(outlook, well, first, level, generator)
 
