@@ -362,8 +362,8 @@ class TestKeptPrograms:
             names = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "LEVYJAX_NO_CACHE")
             environment = {name: value for name, value in os.environ.items() if name not in names}
             code = (
-                "import os, levyjax.cli.programs as programs\n"
-                f"programs.version = lambda _: {release!r}\n"
+                "import os, jaxlib.version, levyjax.cli.programs as programs\n"
+                f"jaxlib.version.__version__ = {release!r}\n"
                 "programs.keep_programs()\n"
                 "print(os.environ.get('JAX_COMPILATION_CACHE_DIR', ''))"
             )
