@@ -398,7 +398,7 @@ def images_agree(
         return []
     ratio = one.rate / (other.rate * image.time) - 1
     error = math.hypot(one.rate_error / one.rate, other.rate_error / other.rate)
-    followed = any("flow" in reason for reason in (*one.reasons, *other.reasons))
+    followed = any("flow" in why or "chain of wells" in why for why in (*one.reasons, *other.reasons))
     passed = abs(ratio) <= (FOLLOWED if followed else SAME) + SIGMAS * error
     sigmas = abs(ratio) / error if error else 0.0
     checks = [
