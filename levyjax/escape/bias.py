@@ -9,8 +9,6 @@ later than the jump. Each is a part of the order of (exit rate)/(relaxation rate
 x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at the noise level.
 """
 
-import itertools
-import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -21,21 +19,14 @@ from jaxtyping import Float, Int
 from levyjax.arrays import padded_to
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
 from levyjax.escape.fate import Outlook, Well
-from levyjax.escape.jumps import Rays, Segments
+from levyjax.escape.first_jumps import FIRST_RAYS, FirstJumps, first_jumps, ray_chances, usual_jumps
+from levyjax.escape.jumps import Rays
 from levyjax.escape.problem import contains
 from levyjax.interpret import interpreted
 from levyjax.noise import StateDependent
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate, step_length
 
-_FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
-_SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
-_CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
-# Weights that read the coefficient a of a x + b x^2 off values at these parts of a length, for a length of 1.
-_SHORT, _LINEAR, _APART = np.array([0.5, 1.0]), np.array([4.0, -1.0]), 1e-6
-_OVERLAP = 1.7  # by how much small jumps one by one move the point further than all together: solved, 1.5 to 2.2
-_KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
-_BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
 _SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, in groups that tell their error
 # their lengths, in the shortest that leaves from rest; half are close to it
 _SHORTEST, _LONGEST, _CLOSE = 3e-3, 40.0, 3.0
@@ -44,190 +35,6 @@ _DENSE = 1e-3  # of the way back: moments of second jumps are denser before it
 _TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back, in the fastest relaxation times
 _BACK = 12.0  # relaxation times
 _TOGETHER = 1 << 17  # numbers of the points of several moments that are looked at in one call
-
-
-class FirstJumps(NamedTuple):
-    """First jumps that stand for all: lengths along rays, with the rate of the jumps that each stands for."""
-
-    ray: Int[np.ndarray, " n"]
-    length: Float[np.ndarray, " n"]
-    rate: Float[np.ndarray, " n"]
-
-
-def first_jumps(
-    well: Well, rays: Rays, level: Any, generator: np.random.Generator, balanced: bool = True
-) -> FirstJumps:
-    """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow.
-
-    balanced: whether small jumps to both sides of a basin that is not in the middle are made to balance, which weighs
-    short lengths so heavily that what comes of them has to be exact.
-    """
-    level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
-    chosen, opposite, counts = _chosen_rays(well, rays, level, generator)
-    usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
-    for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
-        alpha, density = rays.alpha[ray], rays.weights[ray] * level[ray] ** rays.alpha[ray] * count
-        start, opposite_start = (_cells(well, rays, one)[1][0] for one in (ray, other))
-        kinked = bool(np.isfinite(least))
-        begin = least if kinked else min(start, opposite_start) if balanced else start
-        nodes, bounds = _cells(well, rays, ray, begin)
-        # what shorter ones do like the square of their length
-        rate, square = (density * one for one in _rates(nodes, bounds, alpha))
-        if not (kinked or balanced):
-            parts.append((np.full(len(nodes), ray), nodes, square))
-            continue
-        # and what they do like their length
-        if kinked:  # they move the point as far to one side as a normal variate of their variance at rest, to which
-            # this ray adds its part of that of all rays
-            variance = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-            moved = np.where(nodes < start, rate / _OVERLAP, rate) @ nodes
-            moved += density * math.sqrt(variance * well.motion.modes.slowest() / (math.pi * often))
-        else:  # it cancels with the opposite ray, where both are looked at down to the same length
-            cut = min(_cut(_cells(well, rays, one, begin), alpha) for one in (ray, other))
-            moved = rate @ nodes + density * _moment(alpha, cut, bounds[0])
-        linear = _LINEAR * (moved - square @ nodes) / bounds[0]
-        nodes = np.concatenate([_SHORT * bounds[0], nodes])
-        parts.append((np.full(len(nodes), ray), nodes, np.concatenate([linear, square])))
-    return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _cells(well: Well, rays: Rays, ray: int, least: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths on a ray, and the bounds of the cells they stand for."""
-    return _graded(*_changes(well.segments, ray, float(well.shortest(rays)[ray])), least)
-
-
-def _rates(nodes: np.ndarray, bounds: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """How often jumps of each cell come, and with those shorter than all, whose effect goes like their square."""
-    beyond = bounds**-alpha
-    rate = beyond[:-1] - beyond[1:]
-    small = nodes < 2 * nodes[0]
-    rest = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-    return rate, np.where(small, rate * (1 + rest / (nodes[small] ** 2 @ rate[small])), rate)
-
-
-def _cut(cells: tuple[np.ndarray, np.ndarray], alpha: float) -> float:
-    """The length down to which jumps as they are move the point as far as the cells do with those shorter than all."""
-    nodes, bounds = cells
-    rate, square = _rates(nodes, bounds, alpha)
-    further = (square - rate) @ nodes / alpha
-    if alpha == 1:
-        return bounds[0] * math.exp(-further)
-    return max(bounds[0] ** (1 - alpha) - (1 - alpha) * further, 0.0) ** (1 / (1 - alpha))
-
-
-def _moment(alpha: float, low: float, high: float) -> float:
-    """The integral of length times alpha length^(-1-alpha) between two lengths."""
-    return math.log(high / low) if alpha == 1 else alpha * (high ** (1 - alpha) - low ** (1 - alpha)) / (1 - alpha)
-
-
-def _chosen_rays(
-    well: Well, rays: Rays, level: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rays of first jumps, the opposite of each, and how many rays each stands for; of many, pairs by chance."""
-    total = len(rays.weights)
-    moved = rays.directions if rays.maps is None else rays.maps.T * rays.directions
-    if total <= 2 * _FIRST_RAYS:
-        moving = np.flatnonzero((rays.weights > 0) & (rays.directions != 0).any(axis=0))
-        return moving, _opposite(moved, moving), np.ones(len(moving))
-    chance = _chances(well, rays, level)
-    picked = generator.choice(total, _FIRST_RAYS // 2, p=chance)
-    opposite = _opposite(moved, picked)
-    counts = 1 / (len(picked) * (chance[picked] + np.where(opposite == picked, 0.0, chance[opposite])))
-    paired = opposite != picked
-    return (
-        np.concatenate([picked, opposite[paired]]),
-        np.concatenate([opposite, picked[paired]]),
-        np.concatenate([counts, counts[paired]]),
-    )
-
-
-def _opposite(directions: Float[np.ndarray, "d rays"], chosen: np.ndarray) -> np.ndarray:
-    """The ray opposite to each of those chosen; the ray itself where there is none."""
-    found = []
-    for ray in chosen:
-        apart = np.abs(directions + directions[:, ray : ray + 1]).max(axis=0)
-        nearest = int(apart.argmin())
-        found.append(nearest if apart[nearest] <= _APART * np.abs(directions[:, ray]).max() else ray)
-    return np.array(found, int)
-
-
-def _chances(well: Well, rays: Rays, level: np.ndarray) -> np.ndarray:
-    """How often a ray is looked at: half of the time by its part in what does not come back, half all alike."""
-    part = np.zeros(len(rays.weights))
-    away = well.segments.chosen(well.segments.fate != Fate.RETURNS)
-    np.add.at(part, away.ray, away.rates(rays, level))
-    moves = (rays.directions != 0).any(axis=0)
-    weight = np.where(moves, rays.weights * (level / well.shortest(rays)) ** rays.alpha, 0.0)
-    return 0.5 * part / part.sum() + 0.5 * weight / weight.sum() if part.sum() > 0 else weight / weight.sum()
-
-
-def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], float]:
-    """The lengths on a ray at which the fate changes, and from which on nothing more happens."""
-    own = segments.chosen(segments.ray == ray)
-    order = np.argsort(own.low)
-    own = own.chosen(order)
-    same = (own.fate[1:] == own.fate[:-1]) & (own.well[1:] == own.well[:-1]) & (own.time[1:] > 0)
-    edges = [float(edge) for edge, joined in zip(own.low, [False, *same], strict=False) if not joined and edge > 0]
-    at_once = own.low[(own.fate == Fate.LEAVES) & (own.time == 0)]
-    stop = (
-        float(at_once.min()) if at_once.size and np.all(own.fate[own.low >= at_once.min()] == Fate.LEAVES) else np.inf
-    )
-    edges = [edge for edge in edges if edge < stop]
-    last = min(stop, _BEYOND * max([*edges, scale]))
-    return edges, last
-
-
-def usual_jumps(well: Well, rays: Rays, level: Any) -> Float[np.ndarray, " rays"]:
-    """The largest jump of a relaxation time along rays on which the landscape has a kink at its minimum, else inf.
-
-    Where both sides relax alike, what small jumps of both signs do to the rate cancels to the square of their length.
-    At a kink it does not, and small jumps count down to this length, below which many overlap.
-    """
-    problem, slowest = well.jumps.problem, well.motion.modes.slowest()
-    if isinstance(well.motion, LinearMotion) or slowest == 0:
-        return np.full(len(rays.weights), np.inf)
-    moved = rays.directions * (_KINK * well.shortest(rays))
-    points = well.jumps.point[:, None] + np.concatenate([0 * moved[:, :1], moved, -moved], axis=1)
-    slopes = _slopes(problem.landscape, padded_to(points, 64))[:, : points.shape[1]]
-    up, down = np.split(slopes[:, 1:] - slopes[:, :1], 2, axis=1)
-    kinked = np.linalg.norm(up + down, axis=0) > _UNLIKE * np.linalg.norm(up - down, axis=0)
-    return np.where(kinked, (_often(rays, level) / slowest) ** (1 / rays.alpha), np.inf)
-
-
-def _often(rays: Rays, level: Any) -> float:
-    """Jumps of all rays longer than 1, were they all as heavy-tailed down to there."""
-    return float(np.where((rays.directions != 0).any(axis=0), rays.weights * level**rays.alpha, 0.0).sum())
-
-
-@interpreted
-def _slopes(landscape: Any, points: Any) -> Any:
-    return landscape.gradient(points)
-
-
-def _graded(edges: list[float], last: float, least: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths between changes of fate, close together near them, and the bounds of the cells they stand for.
-
-    least: from which on they are looked at; inf for a part of the first change.
-    """
-    marks = [_SMALLEST * min([*edges, last]), *sorted(edges), last]
-    toward = np.geomspace(_CLOSEST, 0.5, _NODES // 2)
-    part = np.concatenate([toward, 1 - toward[-2::-1]])
-    bounds, nodes = [], []
-    for place, (low, high) in enumerate(itertools.pairwise(marks)):
-        if high <= low * (1 + 1e-9):
-            continue
-        own = (
-            np.concatenate([[0.0], part, [1.0]])
-            if place
-            else np.concatenate([[0.0], np.linspace(0.04, 0.5, 12), part[part > 0.5], [1.0]])
-        )
-        ends = low + (high - low) * own
-        bounds.append(ends[:-1])
-        nodes.append(np.where(own[:-1] < 0.5, ends[:-1] + 0.5 * (ends[1:] - ends[:-1]), (ends[1:] + ends[:-1]) / 2))
-    if least < marks[0]:
-        ends = np.geomspace(least, marks[0], math.ceil(math.log(marks[0] / least) / math.log(_FINER)) + 1)
-        bounds, nodes = [ends[:-1], *bounds], [np.sqrt(ends[:-1] * ends[1:]), *nodes]
-    return np.concatenate(nodes), np.concatenate([*bounds, [last]])
 
 
 def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dict[tuple[int, int], tuple[float, float]]:
@@ -372,11 +179,11 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     some = np.arange(len(rays.weights))
     share = np.ones(len(some))
-    if len(some) > 2 * _FIRST_RAYS:
-        chance = _chances(well, rays, level)
+    if len(some) > 2 * FIRST_RAYS:
+        chance = ray_chances(well, rays, level)
         generator = np.random.default_rng(1)
-        some = generator.choice(len(some), 2 * _FIRST_RAYS, p=chance)
-        share = 1 / (2 * _FIRST_RAYS * chance[some])
+        some = generator.choice(len(some), 2 * FIRST_RAYS, p=chance)
+        share = 1 / (2 * FIRST_RAYS * chance[some])
     step = step_length(problem, outlook.solver)
     times, weights = _path_times(well.motion, step)
     directions, alpha = rays.directions[:, some], rays.alpha[some]
@@ -452,7 +259,7 @@ def _second_jumps(well: Well, rays: Rays, level: Any, first: FirstJumps, generat
 
     edge = np.log1p(1 / _DENSE)
     share = _DENSE * np.expm1(edge * stratified())  # from 0 to 1, denser at the beginning
-    chance = _chances(well, rays, level)
+    chance = ray_chances(well, rays, level)
     ray = np.searchsorted(np.cumsum(chance)[:-1], stratified())
     whole, near = np.log(_LONGEST / _SHORTEST), 2 * np.log(_CLOSE)
     part, close = stratified(), stratified() < 0.5

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from levyjax.escape.bias import expected_changes, on_the_line, rate_changes, usual_jumps
+from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import Outlook, Sample, Well
+from levyjax.escape.first_jumps import usual_jumps
 from levyjax.escape.problem import face_of
 from levyjax.escape.validity import bias_constant, next_order
 from levyjax.noise.spectral import share_error, sum_error
