@@ -51,7 +51,8 @@ def first_jumps(
     chosen, opposite, counts = _chosen_rays(well, rays, level, generator)
     usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
     for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
-        alpha, density = rays.alpha[ray], rays.weights[ray] * level[ray] ** rays.alpha[ray] * count
+        alpha = float(rays.alpha[ray])
+        density = rays.weights[ray] * level[ray] ** alpha * count
         start, opposite_start = (_cells(well, rays, one)[1][0] for one in (ray, other))
         kinked = bool(np.isfinite(least))
         begin = least if kinked else min(start, opposite_start) if balanced else start
