@@ -71,8 +71,9 @@ def first_jumps(
         else:  # it cancels with the opposite ray, where both are looked at down to the same length
             cut = min(_cut(_cells(well, rays, one, begin), alpha) for one in (ray, other))
             moved = rate @ nodes + density * _moment(alpha, cut, bounds[0])
-        linear = _LINEAR * (moved - square @ nodes) / bounds[0]
-        nodes = np.concatenate([_SHORT * bounds[0], nodes])
+        reach = bounds[0] if balanced else 2 * bounds[0]
+        linear = _LINEAR * (moved - square @ nodes) / reach
+        nodes = np.concatenate([_SHORT * reach, nodes])
         parts.append((np.full(len(nodes), ray), nodes, np.concatenate([linear, square])))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
