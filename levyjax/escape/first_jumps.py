@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
 from levyjax.escape.fate import Well
-from levyjax.escape.jumps import Rays, Segments
+from levyjax.escape.jumps import Rays
 from levyjax.interpret import interpreted
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate
@@ -23,9 +23,7 @@ from levyjax.solvers.motion import Fate
 FIRST_RAYS = 32  # of first jumps that are followed; of more a random choice
 _SMALLEST = 0.2  # of the shortest jump that does not come back: below it the square law of small displacements holds
 _CLOSEST, _NODES = 2e-4, 20  # how close to the next fate first jumps are placed, and how many between two fates
-# Weights that read the coefficient a of a x + b x^2 off values at these parts of a length, for a length of 1.
-_SHORT, _LINEAR = np.array([0.5, 1.0]), np.array([4.0, -1.0])
-_APART = 1e-6  # of its length: how far from the opposite a ray may be to be the opposite ray
+_APART, _SAME = 1e-6, 1e-3  # of its length: by how much a ray may miss the opposite one; of two changes that are one
 _OVERLAP = 1.7  # by how much small jumps one by one move the point further than all together: solved, 1.5 to 2.2
 _KINK, _UNLIKE, _FINER = 1e-4, 0.01, 1.5  # of the shortest jump; slopes of two sides; smaller jumps about a kink
 _BEYOND = 6.0  # times the last change of fate: further out jumps are too rare
@@ -39,85 +37,58 @@ class FirstJumps(NamedTuple):
     rate: Float[np.ndarray, " n"]
 
 
-def first_jumps(
-    well: Well, rays: Rays, level: Any, generator: np.random.Generator, balanced: bool = True
-) -> FirstJumps:
+def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generator, in_pairs: bool) -> FirstJumps:
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow.
 
-    balanced: whether small jumps to both sides of a basin that is not in the middle are made to balance, which weighs
-    short lengths so heavily that what comes of them has to be exact.
+    in_pairs: whether opposite rays are looked at together, at the same lengths, so that what small jumps do like their
+    length cancels. That takes shorter lengths, for which what comes of them has to be exact: a sample is too rough.
     """
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
-    chosen, opposite, counts = _chosen_rays(well, rays, level, generator)
+    chosen, opposite, counts = _chosen_rays(well, rays, level, generator, in_pairs)
     usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
     for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
+        edges, last = _changes_of_both(well, rays, ray, other) if in_pairs else _changes(well, rays, ray)
+        nodes, bounds = _graded(edges, last, least)
         alpha = float(rays.alpha[ray])
         density = rays.weights[ray] * level[ray] ** alpha * count
-        start, opposite_start = (_cells(well, rays, one)[1][0] for one in (ray, other))
-        kinked = bool(np.isfinite(least))
-        begin = least if kinked else min(start, opposite_start) if balanced else start
-        nodes, bounds = _cells(well, rays, ray, begin)
+        beyond = density * bounds**-alpha
+        rate = beyond[:-1] - beyond[1:]
         # what shorter ones do like the square of their length
-        rate, square = (density * one for one in _rates(nodes, bounds, alpha))
-        if not (kinked or balanced):
-            parts.append((np.full(len(nodes), ray), nodes, square))
-            continue
-        # and what they do like their length
-        if kinked:  # they move the point as far to one side as a normal variate of their variance at rest, to which
-            # this ray adds its part of that of all rays
+        small = nodes < 2 * nodes[0]
+        rest = density * alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
+        square = np.where(small, rate * (1 + rest / (nodes[small] ** 2 @ rate[small])), rate)
+        if np.isfinite(least):
+            # at a kink, what they do like their length does not cancel: they move the point as far to one side as a
+            # normal variate of their variance at rest, to which this ray adds its part of that of all rays
             variance = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-            moved = np.where(nodes < start, rate / _OVERLAP, rate) @ nodes
+            moved = np.where(nodes < _SMALLEST * min([*edges, last]), rate / _OVERLAP, rate) @ nodes
             moved += density * math.sqrt(variance * well.motion.modes.slowest() / (math.pi * often))
-        else:  # it cancels with the opposite ray, where both are looked at down to the same length
-            cut = min(_cut(_cells(well, rays, one, begin), alpha) for one in (ray, other))
-            moved = rate @ nodes + density * _moment(alpha, cut, bounds[0])
-        reach = bounds[0] if balanced else 2 * bounds[0]
-        linear = _LINEAR * (moved - square @ nodes) / reach
-        nodes = np.concatenate([_SHORT * reach, nodes])
-        parts.append((np.full(len(nodes), ray), nodes, np.concatenate([linear, square])))
+            square = square + _linear_part(nodes) * (moved - square @ nodes)
+        parts.append((np.full(len(nodes), ray), nodes, square))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _cells(well: Well, rays: Rays, ray: int, least: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths on a ray, and the bounds of the cells they stand for."""
-    return _graded(*_changes(well.segments, ray, float(well.shortest(rays)[ray])), least)
-
-
-def _rates(nodes: np.ndarray, bounds: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """How often jumps of each cell come, and with those shorter than all, whose effect goes like their square."""
-    beyond = bounds**-alpha
-    rate = beyond[:-1] - beyond[1:]
-    small = nodes < 2 * nodes[0]
-    rest = alpha * bounds[0] ** (2 - alpha) / (2 - alpha)
-    return rate, np.where(small, rate * (1 + rest / (nodes[small] ** 2 @ rate[small])), rate)
-
-
-def _cut(cells: tuple[np.ndarray, np.ndarray], alpha: float) -> float:
-    """The length down to which jumps as they are move the point as far as the cells do with those shorter than all."""
-    nodes, bounds = cells
-    rate, square = _rates(nodes, bounds, alpha)
-    further = (square - rate) @ nodes / alpha
-    if alpha == 1:
-        return bounds[0] * math.exp(-further)
-    return max(bounds[0] ** (1 - alpha) - (1 - alpha) * further, 0.0) ** (1 / (1 - alpha))
-
-
-def _moment(alpha: float, low: float, high: float) -> float:
-    """The integral of length times alpha length^(-1-alpha) between two lengths."""
-    return math.log(high / low) if alpha == 1 else alpha * (high ** (1 - alpha) - low ** (1 - alpha)) / (1 - alpha)
+def _linear_part(nodes: np.ndarray) -> np.ndarray:
+    """Weights that read the coefficient a of a x + b x^2 off values at two short lengths."""
+    near, far = nodes[0], nodes[(place := int(np.argmax(nodes >= 2 * nodes[0])))]
+    weights = np.zeros(len(nodes))
+    weights[[0, place]] = far / near / (far - near), -near / far / (far - near)
+    return weights
 
 
 def _chosen_rays(
-    well: Well, rays: Rays, level: np.ndarray, generator: np.random.Generator
+    well: Well, rays: Rays, level: np.ndarray, generator: np.random.Generator, in_pairs: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rays of first jumps, the opposite of each, and how many rays each stands for; of many, pairs by chance."""
+    """Rays of first jumps, the opposite of each, and how many rays each stands for; of many, some by chance."""
     total = len(rays.weights)
     moved = rays.directions if rays.maps is None else rays.maps.T * rays.directions
     if total <= 2 * FIRST_RAYS:
         moving = np.flatnonzero((rays.weights > 0) & (rays.directions != 0).any(axis=0))
         return moving, _opposite(moved, moving), np.ones(len(moving))
     chance = ray_chances(well, rays, level)
-    picked = generator.choice(total, FIRST_RAYS // 2, p=chance)
+    picked = generator.choice(total, FIRST_RAYS // 2 if in_pairs else FIRST_RAYS, p=chance)
+    if not in_pairs:
+        return picked, picked, 1 / (FIRST_RAYS * chance[picked])
     opposite = _opposite(moved, picked)
     counts = 1 / (len(picked) * (chance[picked] + np.where(opposite == picked, 0.0, chance[opposite])))
     paired = opposite != picked
@@ -148,9 +119,9 @@ def ray_chances(well: Well, rays: Rays, level: np.ndarray) -> np.ndarray:
     return 0.5 * part / part.sum() + 0.5 * weight / weight.sum() if part.sum() > 0 else weight / weight.sum()
 
 
-def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], float]:
+def _changes(well: Well, rays: Rays, ray: int) -> tuple[list[float], float]:
     """The lengths on a ray at which the fate changes, and from which on nothing more happens."""
-    own = segments.chosen(segments.ray == ray)
+    own, scale = well.segments.chosen(well.segments.ray == ray), float(well.shortest(rays)[ray])
     order = np.argsort(own.low)
     own = own.chosen(order)
     same = (own.fate[1:] == own.fate[:-1]) & (own.well[1:] == own.well[:-1]) & (own.time[1:] > 0)
@@ -161,6 +132,15 @@ def _changes(segments: Segments, ray: int, scale: float) -> tuple[list[float], f
     )
     edges = [edge for edge in edges if edge < stop]
     last = min(stop, _BEYOND * max([*edges, scale]))
+    return edges, last
+
+
+def _changes_of_both(well: Well, rays: Rays, ray: int, other: int) -> tuple[list[float], float]:
+    """The changes of fate on a ray and on the opposite one, in its own numbers where they are the same."""
+    own, theirs = (_changes(well, rays, one) for one in (ray, other))
+    marks = [*own[0], own[1]]
+    marks += [edge for edge in (*theirs[0], theirs[1]) if all(abs(edge - mark) > _SAME * mark for mark in marks)]
+    *edges, last = sorted(marks)
     return edges, last
 
 
