@@ -47,7 +47,8 @@ def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generat
     chosen, opposite, counts = _chosen_rays(well, rays, level, generator, in_pairs)
     usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
     for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
-        edges, last = _changes_of_both(well, rays, ray, other) if in_pairs else _changes(well, rays, ray)
+        balanced = in_pairs and np.isinf(least)
+        edges, last = _changes_of_both(well, rays, ray, other) if balanced else _changes(well, rays, ray)
         nodes, bounds = _graded(edges, last, least)
         alpha = float(rays.alpha[ray])
         density = rays.weights[ray] * level[ray] ** alpha * count
