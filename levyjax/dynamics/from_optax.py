@@ -45,7 +45,7 @@ class FromOptax(IterationOnly):
                 "transformation must be an optax GradientTransformation, or a function that makes one of the "
                 f"hyperparameters {sorted(given)}: {error}."
             ) from None
-        import optax  # of the parts of this library only this one needs it
+        import optax  # of the parts of this library only this one and `add_stable_noise` need it
 
         if not isinstance(made, optax.GradientTransformation):
             raise ValueError(

@@ -40,13 +40,14 @@ _TOGETHER = 1 << 17  # numbers of the points of several moments that are looked 
 def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dict[tuple[int, int], tuple[float, float]]:
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
-    exact = on_the_line(outlook, well) or _by_gauge(outlook, well)
-    first = first_jumps(well, outlook.rays, level, generator, in_pairs=exact)
-    if np.isfinite(usual_jumps(well, outlook.rays, level)).any():  # small jumps count, and all of their way back
+    line, by_gauge = on_the_line(outlook, well), _by_gauge(outlook, well)
+    usual = usual_jumps(well, outlook.rays, level)
+    first = first_jumps(well, outlook.rays, level, usual, generator, in_pairs=line or by_gauge)
+    if np.isfinite(usual).any():  # small jumps count, and all of their way back
         well = well.closer(float((first.length / well.shortest(outlook.rays)[first.ray]).min()))
-    if on_the_line(outlook, well):
+    if line:
         return _by_intervals(outlook, well, first, level)
-    if _by_gauge(outlook, well):
+    if by_gauge:
         return {(int(Fate.LEAVES), -1): (_by_hazard(outlook, well, first, level), 0.0)}
     return _by_second_jumps(outlook, well, first, level, generator)
 

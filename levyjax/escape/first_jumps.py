@@ -37,16 +37,19 @@ class FirstJumps(NamedTuple):
     rate: Float[np.ndarray, " n"]
 
 
-def first_jumps(well: Well, rays: Rays, level: Any, generator: np.random.Generator, in_pairs: bool) -> FirstJumps:
+def first_jumps(
+    well: Well, rays: Rays, level: Any, usual: np.ndarray, generator: np.random.Generator, in_pairs: bool
+) -> FirstJumps:
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow.
 
+    usual: `usual_jumps` of all rays.
     in_pairs: whether opposite rays are looked at together, at the same lengths, so that what small jumps do like their
     length cancels. That takes shorter lengths, for which what comes of them has to be exact: a sample is too rough.
     """
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     chosen, opposite, counts = _chosen_rays(well, rays, level, generator, in_pairs)
-    usual, often, parts = usual_jumps(well, rays, level)[chosen], _often(rays, level), []
-    for ray, other, count, least in zip(chosen, opposite, counts, usual, strict=True):
+    often, parts = _often(rays, level), []
+    for ray, other, count, least in zip(chosen, opposite, counts, usual[chosen], strict=True):
         balanced = in_pairs and np.isinf(least)
         edges, last = _changes_of_both(well, rays, ray, other) if balanced else _changes(well, rays, ray)
         nodes, bounds = _graded(edges, last, least)
@@ -85,7 +88,7 @@ def _chosen_rays(
     moved = rays.directions if rays.maps is None else rays.maps.T * rays.directions
     if total <= 2 * FIRST_RAYS:
         moving = np.flatnonzero((rays.weights > 0) & (rays.directions != 0).any(axis=0))
-        return moving, _opposite(moved, moving), np.ones(len(moving))
+        return moving, _opposite(moved, moving) if in_pairs else moving, np.ones(len(moving))
     chance = ray_chances(well, rays, level)
     picked = generator.choice(total, FIRST_RAYS // 2 if in_pairs else FIRST_RAYS, p=chance)
     if not in_pairs:
