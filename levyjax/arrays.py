@@ -136,6 +136,21 @@ def total(rows: Float[Array, "rows *batch"]) -> Float[Array, "*batch"]:
     return sum(rows[1:], rows[0]) if rows.shape[0] <= _UNROLL else rows.sum(axis=0)
 
 
+def components(linked: np.ndarray) -> np.ndarray:
+    """Which component each of n nodes belongs to, (n,), given which pairs (n, n) are linked, in either direction.
+
+    Example:
+        >>> components(np.array([[0, 0, 1], [0, 0, 0], [0, 0, 0]]))
+        array([0, 1, 0])
+    """
+    reached = (linked != 0) | (linked.T != 0) | np.eye(len(linked), dtype=bool)
+    while True:  # twice as far
+        further = reached.astype(np.float32) @ reached > 0
+        if np.array_equal(further, reached):
+            return np.unique(reached.argmax(axis=1), return_inverse=True)[1]
+        reached = further
+
+
 def padded_to(values: np.ndarray, least: int = 1, axis: int = -1) -> np.ndarray:
     """The last entry repeated until their number is a power of two: other numbers then run the same program."""
     size = values.shape[axis]

@@ -128,6 +128,21 @@ class TestKaplanMeier:
             hits += curve.low[at] <= np.exp(-t) <= curve.high[at]
         assert plausible(hits, repeats, (0.935, 0.965))  # Greenwood's band is asymptotic
 
+    @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of SciPy, where the curve is 1 or 0
+    @pytest.mark.parametrize("decimals", [1, 12])  # tied times and others
+    def test_is_scipys(self, decimals):
+        rng = np.random.default_rng(7)
+        for _ in range(20):
+            times, exited = rng.exponential(size=40).round(decimals), rng.random(40) < rng.uniform(0.2, 1)
+            curve = es.kaplan_meier(times, exited)
+            theirs = stats.ecdf(stats.CensoredData.right_censored(times, ~exited)).sf
+            here = np.isin(curve.times, theirs.quantiles)
+            np.testing.assert_allclose(curve.survival[here], theirs.probabilities, rtol=1e-12, atol=1e-12)
+            band = theirs.confidence_interval(method="log-log")
+            inner = (curve.survival[here] > 1e-9) & (curve.survival[here] < 1)
+            np.testing.assert_allclose(curve.low[here][inner], band.low.probabilities[inner], rtol=1e-9)
+            np.testing.assert_allclose(curve.high[here][inner], band.high.probabilities[inner], rtol=1e-9)
+
     def test_ends_without_a_greenwood_band(self):
         last = es.kaplan_meier([1.0, 2.0, 3.0])
         assert (last.survival[-1], last.low[-1], last.high[-1]) == (0.0, 0.0, last.high[-2])

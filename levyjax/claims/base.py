@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.datasets import Labelled
 from levyjax.escape import ExponentialFit
@@ -152,7 +152,7 @@ def judge_together(verdicts: Iterable[Verdict]) -> Verdict:
 def mean_ratio(first: ExponentialFit, second: ExponentialFit) -> tuple[float, Interval]:
     """Ratio of two mean exit times with its exact 95% interval for exponential times (an F law)."""
     ratio = known(first.mean) / known(second.mean)
-    low, high = stats.f.ppf([0.025, 0.975], 2 * first.num_exited, 2 * second.num_exited)
+    low, high = scipy.stats.f.ppf([0.025, 0.975], 2 * first.num_exited, 2 * second.num_exited)
     return ratio, (ratio / float(high), ratio / float(low))
 
 

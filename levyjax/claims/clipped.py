@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # its parts load when they are used
 from jax import lax
 from jaxtyping import Array, Float
-from scipy import stats
 
 from levyjax.arrays import cast
 from levyjax.basins import Box
@@ -120,7 +120,7 @@ def slopes(settings: Settings) -> Outcome:
     claimed = list(_BOUNDS.values())
     worst = int(np.argmax(np.abs(np.subtract(exact, claimed))))
     z = np.concatenate([np.log(one["means"] / one["exact"]) / one["errors"] for one in series.values()])
-    agreement = float(stats.chi2.sf((z**2).sum(), z.size))
+    agreement = float(scipy.stats.chi2.sf((z**2).sum(), z.size))
     parts = [
         f"{line.slope:.3f} [{line.slope_interval[0]:.3f}, {line.slope_interval[1]:.3f}] for {_label(bound)} "
         f"(exact {value:.3f}, claimed {_BOUNDS[bound]})"

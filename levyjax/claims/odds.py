@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.claims.base import Claim, Outcome, Settings, judge_value
 from levyjax.dynamics import SGD
@@ -50,10 +50,10 @@ def odds(settings: Settings) -> Outcome:
     ratios = np.array([one / ratio**alpha for (one, _), (alpha, ratio) in zip(found, cases, strict=True)])
     errors = np.array([error for _, error in found])
     worst = int(np.argmax(np.abs(np.log(ratios))))
-    widened = float(stats.norm.isf(0.025 / len(cases)))  # Bonferroni: the worst of all is judged
+    widened = float(scipy.stats.norm.isf(0.025 / len(cases)))  # Bonferroni: the worst of all is judged
     intervals = [(r * math.exp(-1.96 * e), r * math.exp(1.96 * e)) for r, e in zip(ratios, errors, strict=True)]
     spread = math.exp(widened * errors[worst])
-    agreement = float(stats.chi2.sf(((np.log(ratios) / errors) ** 2).sum(), len(cases)))
+    agreement = float(scipy.stats.chi2.sf(((np.log(ratios) / errors) ** 2).sum(), len(cases)))
     labels = [f"α = {alpha}, widths 1 and {ratio:g}" for alpha, ratio in cases]
 
     def draw() -> Any:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax import tails
 from levyjax.basins import Ellipsoid
@@ -63,8 +63,8 @@ def stability(settings: Settings) -> Outcome:
     sweep = tails.block_length_sweep(values)
     # One-parameter laws on m rungs: chi-square of m - 1 degrees where they hold.
     degrees = len(sweep.block_lengths) - 1
-    stable_p = float(stats.chi2.sf(sweep.stable_residual, degrees))
-    finite_p = float(stats.chi2.sf(sweep.finite_variance_residual, degrees))
+    stable_p = float(scipy.stats.chi2.sf(sweep.stable_residual, degrees))
+    finite_p = float(scipy.stats.chi2.sf(sweep.finite_variance_residual, degrees))
     verdict: Verdict = "undecided"
     if sweep.preferred == "finite_variance" and stable_p < 0.01:
         verdict = "refuted"

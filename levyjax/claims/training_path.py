@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy  # its parts load when they are used
 from flax import nnx
-from scipy import stats
 
 from levyjax import tails
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, judge_above, judge_below, judge_together, shown
@@ -204,7 +204,7 @@ def sharpness_of(settings: Settings) -> dict[str, list[Sharpness]]:
 def _log_ratio(first: list[float], second: list[float]) -> tuple[float, Interval]:
     """Geometric mean of the ratios of pairs with its 95% interval, by Student's t on their logarithms."""
     logs = np.log(np.array(first) / np.array(second))
-    half = stats.t.ppf(0.975, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size)
+    half = scipy.stats.t.ppf(0.975, logs.size - 1) * logs.std(ddof=1) / np.sqrt(logs.size)
     return float(np.exp(logs.mean())), (float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half)))
 
 

@@ -5,7 +5,6 @@ that its exit time is longer than what is recorded, and leaving it out, or takin
 every mean. So each function takes `times` and `exited` and uses both.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +167,7 @@ def exponential_fit_of_total(
 
 
 def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidence: float = 0.95) -> SurvivalCurve:
-    """The Kaplan-Meier estimate of P(Gamma > t) with a pointwise band, on `scipy.stats.ecdf`.
+    """The Kaplan-Meier estimate of P(Gamma > t) with a pointwise band.
 
     The band is the exponential Greenwood (log-log) one, which stays inside [0, 1]. It is undefined where the curve
     is 1 or 0. There the lower end is the exact binomial bound of "nobody of those at risk has left", or 0, and the
@@ -196,16 +195,19 @@ def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidenc
     """
     times, exited = checked_times(times, exited)
     _check_confidence(confidence)
-    function = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~exited)).sf
-    grid, survival = np.asarray(function.quantiles), np.asarray(function.probabilities)
+    grid, place = np.unique(times, return_inverse=True)
+    at_risk = times.size - np.searchsorted(np.sort(times), grid, side="left")
+    leaving = np.bincount(place, weights=exited, minlength=grid.size)
+    survival = np.cumprod(1 - leaving / at_risk)
+    # Greenwood's variance of log S, carried to log(-log S)
     low, high = np.zeros_like(survival), np.ones_like(survival)
     inner = (survival > 0) & (survival < 1)
     if inner.any():
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of the ends that are replaced here
-            band = function.confidence_interval(confidence, method="log-log")
-        low[inner], high[inner] = band.low.probabilities[inner], band.high.probabilities[inner]
+        variance = np.cumsum(leaving[survival > 0] / (at_risk * (at_risk - leaving))[survival > 0])
+        log_survival = np.log(survival[inner])
+        factor = np.exp(-scipy.special.ndtri((1 - confidence) / 2) * np.sqrt(variance[-inner.sum() :]) / -log_survival)
+        low[inner], high[inner] = np.exp(log_survival * factor), np.exp(log_survival / factor)
         high[survival == 0] = high[inner][-1]
-    at_risk = times.size - np.searchsorted(np.sort(times), grid, side="left")
     low[survival == 1] = ((1 - confidence) / 2) ** (1 / at_risk[survival == 1])
     if grid[0] > 0:
         grid, survival, low, high = (np.r_[first, a] for first, a in ((0, grid), (1, survival), (1, low), (1, high)))

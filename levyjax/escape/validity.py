@@ -4,6 +4,9 @@ import math
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import scipy  # its parts load when they are used
+
 from levyjax.stable import tail_constant
 
 MAX_BIAS = 0.02  # a prediction is called valid where the known bias of the limit is below this part
@@ -31,23 +34,23 @@ def bias_constant(alpha: float) -> float:
         1.615
     """
 
-    from scipy.integrate import quad  # a fifth of a second to import
+    def roots(at_one: float, at_zero: float, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """s on half of (0, 1), 1 - s, and weights of (1 - s)^at_one or s^at_zero there."""
+        x, weights = scipy.special.roots_jacobi(20, at_one, at_zero)
+        s, rest = ((1 + x) / 4, (3 - x) / 4) if end == 0 else ((3 + x) / 4, (1 - x) / 4)
+        return s, rest, weights * 0.25 ** (1 + at_one + at_zero)
 
-    def lower(
-        s: float,
-    ) -> float:  # without the factor s^(1-alpha) that the weight below holds, as near 1 (1-s)^(1-alpha)
-        if s < 1e-3:  # the series of g, where its three terms cancel
-            return alpha * (alpha + 1) * (1 + (alpha + 2) * (alpha + 3) * s**2 / 12) * (1 - s**alpha)
-        return ((1 - s) ** -alpha + (1 + s) ** -alpha - 2) * (1 - s**alpha) / s**2
-
-    def upper(s: float) -> float:
-        return lower(s) * s ** (1 - alpha) * (1 - s) ** (alpha - 1) if s < 1 - 1e-9 else alpha
-
-    parts = (
-        quad(lower, 0, 0.5, weight="alg", wvar=(1 - alpha, 0)),
-        quad(upper, 0.5, 1, weight="alg", wvar=(0, 1 - alpha)),
-    )
-    return float(tail_constant(alpha) / alpha * sum(value for value, _ in parts))
+    # near 0 g is s^2 times a smooth function, which s^(1-alpha) and s multiply
+    lower = 0.0
+    for power, sign in ((1 - alpha, 1), (1.0, -1)):
+        s, rest, weights = roots(0.0, power, 0)
+        lower += sign * float(weights @ ((rest**-alpha + (1 + s) ** -alpha - 2) / s**2))
+    # near 1 the first part of g is (1-s)^(1-alpha) times a smooth function, the others are smooth
+    s, rest, weights = roots(1 - alpha, 0.0, 1)
+    upper = float(weights @ (-np.expm1(alpha * np.log1p(-rest)) / rest * s ** (-1 - alpha)))
+    s, _, weights = roots(0.0, 0.0, 1)
+    upper += float(weights @ (((1 + s) ** -alpha - 2) * (1 - s**alpha) * s ** (-1 - alpha)))
+    return float(tail_constant(alpha) / alpha * (lower + upper))
 
 
 def next_order(alpha: float) -> float:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are used
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from levyjax.escape.statistics import SurvivalCurve, kaplan_meier
 from levyjax.plots.style import BAND, BLUE, GREY, INK, legend, panel
@@ -201,8 +201,8 @@ def exponential_quantiles(times: ArrayLike, rate: float | None = None) -> Quanti
     n = ordered.size
     from_top = np.unique(np.geomspace(1, n, min(n, 400)).astype(int)) if n > 400 else np.arange(1, n + 1)
     rank = n + 1 - from_top[::-1]  # 1 is the smallest time
-    low, high = (stats.expon.ppf(stats.beta.ppf(q, rank, n + 1 - rank)) for q in (0.025, 0.975))
-    return Quantiles(stats.expon.isf((n - rank + 0.5) / n), scale * ordered[rank - 1], low, high)
+    low, high = (scipy.stats.expon.ppf(scipy.stats.beta.ppf(q, rank, n + 1 - rank)) for q in (0.025, 0.975))
+    return Quantiles(scipy.stats.expon.isf((n - rank + 0.5) / n), scale * ordered[rank - 1], low, high)
 
 
 def jump_length(boundary: NDArray[np.float64]) -> float:

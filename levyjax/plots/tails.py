@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are used
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from levyjax.plots.comparisons import numbers
 from levyjax.plots.style import BAND, BLUE, GREEN, INK, ORANGE, legend, legend_above, panel
@@ -171,7 +171,7 @@ def empirical_tail(samples: ArrayLike, most: int = _MOST_POINTS) -> Tail:
         raise ValueError("a tail needs at least one sample that is not zero")
     lowest = max(1, round(0.9 * sizes.size))  # the smallest tenth would stretch a log axis by decades
     rank = np.unique(np.geomspace(1, lowest, most).astype(int))[::-1]  # 1 is the largest
-    low, high = (stats.beta.ppf(q, rank, n - rank + 1) for q in (0.025, 0.975))
+    low, high = (scipy.stats.beta.ppf(q, rank, n - rank + 1) for q in (0.025, 0.975))
     return Tail(sizes[sizes.size - rank], (rank - 0.5) / n, low, high)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from jaxtyping import Array, Float, Int
 
+from levyjax.arrays import components
 from levyjax.basins import Attraction, Sublevel
 from levyjax.dynamics import Kick
 from levyjax.interpret import interpreted
@@ -219,13 +220,13 @@ class Modes(NamedTuple):
 
 def modes_of(system: np.ndarray, step: float | None) -> Modes:
     """Of x' = -system x, or of x -> system x each step."""
-    count, label = scipy.sparse.csgraph.connected_components(system != 0, directed=False)
-    if count == 1:
+    label = components(system)
+    if not label.any():
         return _coupled_modes(system, step)
     # parts that do not touch each other have modes of their own, with exact zeros elsewhere
     to_modes, from_modes = np.zeros((2, *system.shape), complex)
     values = np.zeros(len(system), complex)
-    for part in range(count):
+    for part in range(label.max() + 1):
         here = np.flatnonzero(label == part)
         own = _coupled_modes(system[np.ix_(here, here)], step)
         to_modes[np.ix_(here, here)], from_modes[np.ix_(here, here)] = own.to_modes, own.from_modes

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
 
-from levyjax.arrays import Numbers, apply, column, settled
+from levyjax.arrays import Numbers, apply, column, components, settled
 
 _UNRELATED = 1e-12  # correlations below this are rounding
 _UNROLL = 8  # up to so many columns a root is one compiled expression
@@ -48,7 +47,7 @@ def related(covariances: Float[np.ndarray, "modes modes axes"]) -> np.ndarray:
 
 def grouped(linked: np.ndarray) -> Groups:
     """The modes in groups, by which pairs are linked."""
-    labels = scipy.sparse.csgraph.connected_components(linked, directed=False)[1]
+    labels = components(linked)
     groups = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
     members = np.zeros((max(map(len, groups)), len(groups)), np.int32)
     place, real = np.zeros(len(labels), np.int32), np.zeros(members.shape)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.tails.values import TailEstimate, centred, check_values, common_warnings, log_abs
 
@@ -183,7 +183,7 @@ def _log_mean(values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _invert(inverse: np.ndarray, error: np.ndarray, num_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    half = stats.t.ppf(0.975, num_blocks - 1) * error
+    half = scipy.stats.t.ppf(0.975, num_blocks - 1) * error
     return reciprocal(inverse), np.stack([reciprocal(inverse + half), reciprocal(inverse - half)], axis=-1)
 
 

@@ -6,11 +6,11 @@ care of the sharp peak of small indices, the logit of the tail that vanishes as 
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from scipy import special
-from scipy.interpolate import BSpline, CubicSpline, make_interp_spline
+import scipy  # its parts load when they are used
 
 from levyjax import stable
 
@@ -58,14 +58,16 @@ def stable_logpdf(x: np.ndarray, alpha: float) -> np.ndarray:
 def _series(x: np.ndarray, alpha: float) -> np.ndarray:
     """sum_k (-1)^(k+1) Gamma(alpha k + 1)/k! sin(k pi alpha/2) x^(-alpha k - 1) / pi."""
     k = np.arange(1, 13)
-    terms = np.exp(special.gammaln(alpha * k + 1) - special.gammaln(k + 1)) * np.sin(k * math.pi * alpha / 2)
+    terms = np.exp(scipy.special.gammaln(alpha * k + 1) - scipy.special.gammaln(k + 1)) * np.sin(
+        k * math.pi * alpha / 2
+    )
     series = np.polynomial.Polynomial(np.append(0.0, -((-1.0) ** k) * terms))
     return series(x**-alpha) / (math.pi * x)
 
 
 def _width(alpha: float) -> float:
     """sqrt(-f(0)/f''(0)), the width of the peak."""
-    return math.exp((special.gammaln(1 / alpha) - special.gammaln(3 / alpha)) / 2)
+    return math.exp((scipy.special.gammaln(1 / alpha) - scipy.special.gammaln(3 / alpha)) / 2)
 
 
 @functools.lru_cache(maxsize=8)
@@ -75,11 +77,12 @@ def _pieces(alpha: float) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _table() -> BSpline:
+def _table() -> Callable[[float], np.ndarray]:
     t = np.arange(round(_LAST / _STEP) + 1) * _STEP
     places = np.linspace(logit(LOWEST), logit(HIGHEST), 130)
-    alphas = 2 * special.expit(places)
+    alphas = 2 * scipy.special.expit(places)
     x = np.array([_width(alpha) * np.sinh(t) for alpha in alphas])
     with jax.enable_x64(True):
         logs = np.asarray(stable.logpdf(x, alphas[:, None]))
-    return make_interp_spline(places, np.moveaxis(CubicSpline(t, logs, axis=1).c, 2, 0))
+    pieces = scipy.interpolate.CubicSpline(t, logs, axis=1).c
+    return scipy.interpolate.make_interp_spline(places, np.moveaxis(pieces, 2, 0))

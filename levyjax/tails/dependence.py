@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 FALSE_ALARMS = 0.005  # aimed at, and shared by all distances looked at; 0.3% to 0.8% measured from 16 to 10,000 rows
 _LONGEST = 16  # distances up to n/16 are looked at
@@ -54,7 +54,7 @@ def dependence(values: np.ndarray, *, tests: int = 1, longest: int | None = None
     longest = max(1, min(longest or len(values), len(values) // _LONGEST))
     sums = np.stack([_summed_correlations(series, longest) for series in _series(values)])
     reaches = 2 ** np.arange(sums.shape[1])
-    bound = stats.norm.isf(FALSE_ALARMS / tests / sums.size / 2)
+    bound = scipy.stats.norm.isf(FALSE_ALARMS / tests / sums.size / 2)
     if (np.abs(sums) <= bound * np.sqrt(reaches / len(values))).all():
         return None
     strongest = sums[sums.max(axis=1).argmax()]
@@ -68,8 +68,8 @@ def _series(values: np.ndarray) -> list[np.ndarray]:
     count = max(1, _VALUES // len(matrix))
     if count < matrix.shape[1]:
         matrix = matrix[:, np.linspace(0, matrix.shape[1] - 1, count).astype(int)]
-    ranks = np.asarray(stats.rankdata(matrix, axis=0)) - (len(matrix) + 1) / 2
-    return [np.asarray(stats.rankdata(part.mean(axis=1))) for part in (ranks, np.abs(ranks))]
+    ranks = np.asarray(scipy.stats.rankdata(matrix, axis=0)) - (len(matrix) + 1) / 2
+    return [np.asarray(scipy.stats.rankdata(part.mean(axis=1))) for part in (ranks, np.abs(ranks))]
 
 
 def _summed_correlations(series: np.ndarray, longest: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.datasets import Labelled, along
 from levyjax.tails import columns
@@ -123,7 +123,7 @@ def hill_plot(data: Any, *, num_points: int = 60, center: bool = True) -> HillPl
         alpha = 1 / np.maximum(first, 1e-300)
         gamma = first + 1 - 0.5 / (1 - first**2 / second)
         moments = np.where(gamma > 0, 1 / gamma, math.inf)
-    ends = alpha * stats.chi2.ppf([[0.025], [0.975]], 2 * counts) / (2 * counts)
+    ends = alpha * scipy.stats.chi2.ppf([[0.025], [0.975]], 2 * counts) / (2 * counts)
     return HillPlot(counts, alpha, ends.T, moments)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.tails import columns
 
@@ -68,7 +68,7 @@ def far_tail(values: np.ndarray) -> FarTail:
     outer, tenth = _hill(logs, outer_count), max(2, logs.size // 10)
     inner, steps = _hill(logs, tenth), [tenth // 2**j for j in range(2, 7) if tenth // 2**j >= 15]
     rising = any(_hill(logs, count) - inner > 3 * inner / np.sqrt(count) for count in steps)
-    low, high = _hill(logs, k) * stats.chi2.ppf([0.025, 0.975], 2 * k) / (2 * k)
+    low, high = _hill(logs, k) * scipy.stats.chi2.ppf([0.025, 0.975], 2 * k) / (2 * k)
     return FarTail(chosen, _hill(logs, k), (float(low), float(high)), outer, rising, _light(logs))
 
 

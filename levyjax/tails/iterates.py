@@ -5,8 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import chi2
+import scipy  # its parts load when they are used
 
 _PANELS, _NODES = 20, 8  # errors of alpha up to 5e-6, against 80 panels
 _TAIL = 1e-17  # of the probability, left out at either end
@@ -84,7 +83,7 @@ def iterate_tail_index(learning_rate: float, batch_size: int, dimension: int) ->
         high *= 2
         if high > _LARGEST:
             raise ValueError(f"At learning_rate = {learning_rate:g} the tail index is above {_LARGEST:g}.")
-    found: Any = brentq(log_mean, low, high, xtol=1e-12)
+    found: Any = scipy.optimize.brentq(log_mean, low, high, xtol=1e-12)
     return float(found)
 
 
@@ -106,7 +105,7 @@ def _contraction(scale: float, batch_size: int, dimension: int) -> tuple[np.ndar
 
 def _chi_square_nodes(degrees: int, split: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights for a mean over chi-square, Gauss-Legendre in the logarithm; a panel ends at `split`."""
-    law: Any = chi2(degrees)
+    law: Any = scipy.stats.chi2(degrees)
     low, high = math.log(max(law.ppf(_TAIL), 1e-300)), math.log(law.isf(_TAIL * 1e-60))
     edges = [low, high] if split is None or not low < math.log(split) < high else [low, math.log(split), high]
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+import scipy  # its parts load when they are used
 
 from levyjax.tails.block import INVERSE_BY_BLOCKS, reciprocal
 from levyjax.tails.dependence import FALSE_ALARMS, Dependence, dependence
@@ -96,7 +96,7 @@ def _clustered(values: np.ndarray, settings: dict[str, Any]) -> list[str]:
     count = settings["num_tail"]
     held = (sizes >= np.partition(sizes.ravel(), -count)[-count]).sum(axis=1)
     rows = float(held.sum() ** 2 / (held**2).sum())
-    p_value = stats.chi2.sf(held.var() / held.mean() * len(held), len(held) - 1)
+    p_value = scipy.stats.chi2.sf(held.var() / held.mean() * len(held), len(held) - 1)
     if rows >= _FEW_HOLDERS or p_value > FALSE_ALARMS:
         return []
     return [f"The {count} largest values crowd in rows and count for {rows:.0f} of these: the interval is rough."]
@@ -118,7 +118,7 @@ def _jackknifed(
     error = math.sqrt((groups - 1) * float(there(without).var()))
     if error == 0 or not math.isfinite(whole.alpha):
         return whole
-    half, own = float(stats.t.ppf(0.975, groups - 1)) * error, float(there(np.float64(whole.alpha)))
+    half, own = float(scipy.stats.t.ppf(0.975, groups - 1)) * error, float(there(np.float64(whole.alpha)))
     what = "rows" if values.ndim == 2 else "values"
     settings = whole.settings | {"interval": f"jackknife over {groups} groups of {what}"}
     return dataclasses.replace(whole, interval=(back(own - half), back(own + half)), settings=settings)
@@ -127,7 +127,7 @@ def _jackknifed(
 def _scale(method: str, largest: float) -> tuple[Callable[[Any], Any], Callable[[float], float]]:
     """On which estimates are about normal, and back: -1/alpha, or log(alpha/(2 - alpha)) where errors vanish at 2."""
     if method in _ERRORS_VANISH and largest < _BELOW_TWO:
-        return lambda alpha: special.logit(alpha / 2), lambda place: 2 * float(special.expit(place))
+        return lambda alpha: scipy.special.logit(alpha / 2), lambda place: 2 * float(scipy.special.expit(place))
     return lambda alpha: -1 / alpha, lambda place: -1 / place if place < 0 else math.inf
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
-from scipy.interpolate import make_interp_spline
+import scipy  # its parts load when they are used
 
 from levyjax.datasets import Labelled
 from levyjax.tails import density
@@ -55,12 +54,12 @@ class LawFit(Labelled):
 
 
 def _stable(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    return density.stable_logpdf(x, 2 * float(special.expit(shape[0])))
+    return density.stable_logpdf(x, 2 * float(scipy.special.expit(shape[0])))
 
 
 def _student_t(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     nu = math.exp(shape[0])
-    constant = special.gammaln((nu + 1) / 2) - special.gammaln(nu / 2) - math.log(nu * math.pi) / 2
+    constant = scipy.special.gammaln((nu + 1) / 2) - scipy.special.gammaln(nu / 2) - math.log(nu * math.pi) / 2
     return constant - (nu + 1) / 2 * np.log1p(x * x / nu)
 
 
@@ -68,7 +67,7 @@ def _generalised_t(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """(1 + |x|^p/q)^-(q + 1/p) with the tail index pq: Student t at p = 2, generalised normal for large q."""
     p = math.exp(shape[0])
     q = math.exp(shape[1]) / p
-    constant = math.log(p / 2) - math.log(q) / p - special.betaln(1 / p, q)
+    constant = math.log(p / 2) - math.log(q) / p - scipy.special.betaln(1 / p, q)
     with np.errstate(divide="ignore"):
         power = p * np.log(np.abs(x)) - math.log(q)
     return constant - (q + 1 / p) * np.logaddexp(0.0, power)
@@ -77,7 +76,7 @@ def _generalised_t(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
 def _generalised_normal(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     exponent = math.exp(shape[0])
     with np.errstate(over="ignore"):
-        return math.log(exponent / 2) - special.gammaln(1 / exponent) - np.abs(x) ** exponent
+        return math.log(exponent / 2) - scipy.special.gammaln(1 / exponent) - np.abs(x) ** exponent
 
 
 def _lognormal_scales(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -86,7 +85,10 @@ def _lognormal_scales(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     grid = np.linspace(math.log(1e-6), max(1.0, float(u.max())), 200)
     logs = math.exp(shape[0]) * _LOG_SCALES
     exponents = -np.exp(2 * np.minimum(grid[:, None] - logs, 300.0)) / 2 - logs + np.log(_LOG_SCALE_WEIGHTS)
-    return make_interp_spline(grid, special.logsumexp(exponents, axis=1))(u) - math.log(2 * math.pi) / 2
+    return (
+        scipy.interpolate.make_interp_spline(grid, scipy.special.logsumexp(exponents, axis=1))(u)
+        - math.log(2 * math.pi) / 2
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _law(logpdf: Logpdf, start: Any, low: Any, high: Any) -> _Law:
 _LAWS = {
     "stable": _Law(
         _stable, (density.logit(1.6),), (density.logit(density.LOWEST),), (density.logit(density.HIGHEST),),
-        lambda at: 2 * float(special.expit(at[0])),
+        lambda at: 2 * float(scipy.special.expit(at[0])),
     ),
     "student_t": _law(_student_t, 3.0, 0.2, 500.0),
     "student_t_heavy": _law(_student_t, 1.9, 0.2, 2.0),

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy  # its parts load when they are used
 
 from levyjax.tails import density
 from levyjax.tails.laws import StandardFit, fit_standard
@@ -60,4 +60,4 @@ def _interval(fit: StandardFit, n: int) -> tuple[float, tuple[float, float]]:
     if fit.shape <= density.LOWEST:
         return fit.shape, (0.0, density.LOWEST + 6 / math.sqrt(n))
     place, half = float(fit.at[2]), _Z * math.sqrt(fit.covariance[2, 2])
-    return fit.shape, (2 * float(special.expit(place - half)), 2 * float(special.expit(place + half)))
+    return fit.shape, (2 * float(scipy.special.expit(place - half)), 2 * float(scipy.special.expit(place + half)))

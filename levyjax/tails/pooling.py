@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.datasets import Labelled, along
 from levyjax.tails.moments import stable_scale
@@ -174,8 +174,8 @@ def _alike(values: np.ndarray) -> float:
     above, below = values[values > 0], -values[values < 0]
     if min(above.size, below.size) <= MINIMUM_VALUES:
         return 0.0
-    sides = stats.binomtest(above.size, above.size + below.size).pvalue
-    sizes: Any = stats.ks_2samp(above, below, method="asymp")
+    sides = scipy.stats.binomtest(above.size, above.size + below.size).pvalue
+    sizes: Any = scipy.stats.ks_2samp(above, below, method="asymp")
     return float(min(sides, sizes.pvalue))
 
 

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.tails import columns
 from levyjax.tails.values import TailEstimate, check_shape, log_abs
@@ -161,7 +161,7 @@ def _block(stream: TailStream) -> tuple[float, float, float]:
         raise ValueError(f"the stream holds {count:.0f} whole blocks, and at least 2 are needed. Give more values.")
     mean = total / count
     error = math.sqrt(max(squares / count - mean**2, 0.0) / (count - 1))
-    half = float(stats.t.ppf(0.975, count - 1)) * error
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * error
     factor = math.log(stream.settings["block_length"])
     alpha, low, high = (factor / value if value > 0 else math.inf for value in (mean, mean + half, mean - half))
     return alpha, low, high

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from levyjax.datasets import Labelled, along
 from levyjax.tails.block import block_log_moment, reciprocal
@@ -140,7 +140,7 @@ def block_length_sweep(
     precision = np.linalg.inv(covariance)
     inverse, stable_residual = _fit(growth, logs, precision)
     log_excess, finite_residual = _fit(growth - logs / 2, np.ones_like(logs), precision)
-    half = stats.t.ppf(0.975, _GROUPS - 1) * np.sqrt(np.diag(covariance)) / logs
+    half = scipy.stats.t.ppf(0.975, _GROUPS - 1) * np.sqrt(np.diag(covariance)) / logs
     nonzero = values[values != 0]
     advantage = finite_residual - stable_residual
     preferred = "neither" if abs(advantage) < _CLEAR else "stable" if advantage > 0 else "finite_variance"
