@@ -29,12 +29,15 @@ class _Limits(NamedTuple):
     most: int
     chunk: int
     block: Block  # where trajectories have many steps
+    lanes: int | None = None  # of any run; None: more lanes for more trajectories
 
 
-# One core: its vector units are full with the fewest lanes, its cache is small.
-_CPU = _Limits(1, 1 << 13, 1 << 18, Block())
+# One core: its vector units are full with few lanes, its cache is small. With 64 to 256 lanes 512 to 262,144
+# trajectories take the same time within 20%, so that all of them can run one program.
+_CPU = _Limits(1, 1 << 13, 1 << 18, Block(), lanes=128)
 _ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(8, 8))
 _CHUNK_ENTRIES = 1 << 25
+_SLOT_BITS, _SLOT_ENTRIES = 14, 1 << 20  # slots of small chunks on a CPU; rows times slots that cost next to no time
 
 
 class Ends(NamedTuple):
@@ -69,12 +72,17 @@ def _widths(
 ) -> tuple[list[int], int, int]:
     """Lanes a device, in the order in which the end of a chunk narrows them, slots a device, trajectories a chunk.
 
-    Slots are a power of two, so that other numbers of trajectories run the same program.
+    Slots are a power of two, on a CPU one of few, so that other numbers of trajectories run the same program.
     """
     limits = _limits(mesh)
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
-    slots = max(1 << (-(-chunk // mesh.size) - 1).bit_length(), LANE_MULTIPLE)
+    bits = (-(-chunk // mesh.size) - 1).bit_length()
+    slots = max(1 << bits, LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
+    if limits.lanes is not None:
+        coarse = max(bits + bits % 2, _SLOT_BITS)
+        slots = 1 << coarse if rows << coarse <= _SLOT_ENTRIES else slots
+        return [min(limits.lanes, most, slots)], slots, chunk
     share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
     width = min(max(_round_up(slots // share, LANE_MULTIPLE), least), most, slots)
     narrow = max(_round_up(width // _NARROWING, LANE_MULTIPLE), least)
