@@ -12,12 +12,12 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from levyjax.arrays import concrete, padded_to
+from levyjax.arrays import concrete
 from levyjax.stable import contour, table
 
 _PI = math.pi
 _PARAMETRIZATIONS = ("S0", "S1")
-_LEAST, _BUCKETS = 16, 1 << 16  # points: in between their number is rounded up
+_LEAST, _PIECE, _MANY = 16, 1 << 10, 1 << 16  # points: the fewest and the most of one call, and too many for pieces
 
 
 def check_parameters(alpha: Any, beta: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0") -> None:
@@ -206,17 +206,25 @@ def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, par
     if symmetric and values[1].ndim == 0:
         x, alpha, _, loc, scale = values
         if table.worthwhile(math.prod(np.broadcast_shapes(x.shape, loc.shape, scale.shape))):
-            return in_bucket(functools.partial(_symmetric, what), x, alpha, loc, scale)
+            return in_bucket(functools.partial(_symmetric, what), x, alpha, loc, scale, least=_MANY, piece=_MANY)
     return in_bucket(functools.partial(jitted, what, parametrization), *values)
 
 
-def in_bucket(function: Callable[..., Array], *values: Any) -> Array:
-    """An elementwise function of values that broadcast, at a power of two of points: one program for many numbers."""
+def in_bucket(function: Callable[..., Array], *values: Any, least: int = _LEAST, piece: int = _PIECE) -> Array:
+    """An elementwise function of values that broadcast, at 4^n points or piece by piece: few programs in all."""
     shape = np.broadcast_shapes(*map(np.shape, values))
     size = math.prod(shape)
-    if not shape or size > _BUCKETS or not all(map(concrete, values)):
+    if not shape or not 0 < size <= _MANY or not all(map(concrete, values)):
         return function(*values)
     arrays = [np.asarray(value) for value in values]
     wide = [np.broadcast_to(array, shape).ravel() if array.ndim else array for array in arrays]
-    out = function(*(padded_to(array, _LEAST) if array.ndim else array for array in wide))
-    return jax.device_put(np.asarray(out)[:size].reshape(shape))
+    wanted = least
+    while wanted < min(size, piece):
+        wanted *= 4
+    wanted = -(-size // wanted) * wanted
+    wide = [np.pad(array, (0, wanted - size), mode="edge") if array.ndim else array for array in wide]
+    parts = [
+        function(*(array[first : first + piece] if array.ndim else array for array in wide))
+        for first in range(0, wanted, piece)
+    ]
+    return jax.device_put(np.concatenate([np.asarray(part) for part in parts])[:size].reshape(shape))
