@@ -40,12 +40,14 @@ def started_at(monkeypatch):
     finish = chunks._finish
 
     def set_start(step: int) -> None:
-        def shifted(advance, state, *rest):
+        def shifted(advance, states, *rest):
+            (state,) = states
             low, high = halves(np.full(state.lanes.slot.shape, step))
             counter = state.lanes.counter._replace(low=low, high=high)
-            return finish(advance, state._replace(lanes=state.lanes._replace(counter=counter)), *rest)
+            return finish(advance, [state._replace(lanes=state.lanes._replace(counter=counter))], *rest)
 
         monkeypatch.setattr(chunks, "_finish", shifted)
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)
 
     return set_start
 

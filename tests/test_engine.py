@@ -90,6 +90,7 @@ def with_widths(monkeypatch):
             return list(widths), -(-slots // chunks.LANE_MULTIPLE) * chunks.LANE_MULTIPLE, num_trajectories
 
         monkeypatch.setattr(chunks, "_widths", fixed)
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)
 
     return set_widths
 
@@ -115,16 +116,18 @@ class TestIdleLanes:
         assert ratios[0] > 2
         assert ratios[1] < 1.6
 
-    def test_other_numbers_of_trajectories_run_the_same_program(self):
-        """On a CPU: one program for each power of four of them from 2^14 on, by a device with rows that are few."""
+    def test_other_numbers_of_trajectories_run_the_same_program(self, monkeypatch):
+        """On a CPU, where rows are few: one program for each power of four from 2^14 on."""
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)
         mesh = chunks._mesh(tuple(jax.devices()[:1]))
         for counts in ((1, 300, 512, 2048, 5000, 1 << 14), (20_000, 1 << 16), (100_000, 1 << 18)):
             found = {tuple(map(str, chunks._widths(count, 3, mesh, None, True)[:2])) for count in counts}
             assert len(found) == 1, counts
 
     @pytest.mark.slow
-    def test_default_widths(self):
+    def test_default_widths(self, monkeypatch):
         """128 lanes, all full until no trajectory is left to start, and idle for ln 128 mean exits from there on."""
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)
         for count, most in ((4096, 1.25), (65536, 1.05), (1 << 18, 1.05)):
             ends = run(memoryless(2000.0), 0, count, devices=jax.devices()[:1])
             assert ends.lane_steps < most * ends.step.sum(), count
@@ -153,6 +156,33 @@ class TestIdleLanes:
         for widths, devices in (((64,), 1), ((256, 64), 2)):
             with_widths(*widths)
             assert_same(plain, run(process, 5, count, devices=jax.devices()[:devices]))
+
+    @pytest.mark.parametrize("count", [1, 129, 1000])
+    def test_bits_do_not_depend_on_the_number_of_cores(self, monkeypatch, count):
+        """Also in float64, which is a setting of the thread that asks."""
+        ends, progress = [], []
+        for cores in (1, 2, 5):
+            monkeypatch.setattr(chunks, "_cores", lambda mesh, cores=cores: cores)
+            with jax.enable_x64(True):
+                process = cast(euler(SGD()), jnp.float64)
+                told = progress.append
+                ends.append(run(process, 5, count, 500, devices=jax.devices()[:1], chunk_size=700, on_progress=told))
+        assert ends[0].record.dtype == np.float64
+        assert sum(progress) == 3 * count
+        for other in ends[1:]:
+            assert_same(ends[0], other)
+
+    def test_an_interrupt_on_several_cores_keeps_what_there_is(self, monkeypatch):
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 3)
+
+        def stop(_: int) -> None:
+            raise KeyboardInterrupt
+
+        options = {"devices": jax.devices()[:1], "on_progress": stop, "keep_partial": True}
+        ends = run(memoryless(1e6), 0, 1000, **options)
+        assert ends.interrupted
+        assert len(ends.code) == 3 * 128
+        assert (ends.code == ExitCode.CENSORED).mean() > 0.9
 
     def test_an_uneven_chunk_is_dealt_evenly(self):
         work = chunks._work(10, 130, 1024, 4, 100)
@@ -299,7 +329,8 @@ class TestInterruption:
         with pytest.raises(KeyboardInterrupt):
             run(memoryless(1000.0), 0, 64, keep_partial=True)
 
-    def test_what_has_ended_is_kept_and_what_runs_is_censored(self):
+    def test_what_has_ended_is_kept_and_what_runs_is_censored(self, monkeypatch):
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)  # what is kept are then the first ids
         whole = run(memoryless(300.0), 0, 1 << 14)
         options = self.interrupted(2000, keep_partial=True)
         ends = run(memoryless(300.0), 0, 1 << 14, devices=jax.devices()[:1], **options)

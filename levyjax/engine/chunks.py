@@ -1,7 +1,9 @@
-"""Chunks of trajectories on the host: bounded memory, any number of devices, progress between calls."""
+"""Chunks of trajectories on the host: bounded memory, any number of devices and cores, progress between calls."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -52,7 +54,7 @@ class Ends(NamedTuple):
 
 
 class State(NamedTuple):
-    """A chunk between two calls."""
+    """A core's part of a chunk between two calls."""
 
     work: Work
     lanes: Lanes
@@ -63,6 +65,13 @@ def _limits(mesh: Mesh) -> _Limits:
     return _CPU if mesh.devices.flat[0].platform == "cpu" else _ACCELERATOR
 
 
+def _cores(mesh: Mesh) -> int:
+    """Cores of this process that a CPU's only device leaves idle: a program runs on one of them."""
+    if mesh.size > 1 or _limits(mesh).lanes is None:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
@@ -70,13 +79,13 @@ def _round_up(number: int, multiple: int) -> int:
 def _widths(
     num_trajectories: int, rows: int, mesh: Mesh, chunk_size: int | None, narrowing: bool
 ) -> tuple[list[int], int, int]:
-    """Lanes a device, in the order in which the end of a chunk narrows them, slots a device, trajectories a chunk.
+    """Lanes a device or core, in the order in which the end of a chunk narrows them, its slots, trajectories a chunk.
 
     Slots are a power of two, on a CPU one of few, so that other numbers of trajectories run the same program.
     """
     limits = _limits(mesh)
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
-    bits = (-(-chunk // mesh.size) - 1).bit_length()
+    bits = (-(-chunk // (mesh.size * _cores(mesh))) - 1).bit_length()
     slots = max(1 << bits, LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
     if limits.lanes is not None:
@@ -174,6 +183,8 @@ def run_chunks(
 ) -> Iterator[Ends]:
     """Run trajectories to their ends, chunk by chunk, in memory that does not grow with their number.
 
+    A CPU's only device runs a program on one core: there a chunk is dealt to as many threads as the process has cores.
+
     Args:
         process: what a lane runs; a pytree of device arrays in one floating type.
         key: an integer seed or a `jax.random.key`.
@@ -201,10 +212,14 @@ def run_chunks(
     on_progress, ends = on_progress or (lambda _: None), None
     for first in range(0, num_trajectories, chunk):
         count = min(num_trajectories - first, chunk)
-        work = _work(first_id + first, count, num_slots, mesh.size, max_steps)
+        share = -(-count // min(_cores(mesh), -(-count // widths[0])))
+        works = [
+            _work(first_id + begin, min(share, first + count - begin), num_slots, mesh.size, max_steps)
+            for begin in range(first, first + count, share)
+        ]
         try:
-            state = _start(process, work, widths[0], num_slots, mesh)
-            ends = _run_chunk(process, advance, state, count, block.steps, on_progress, keep_partial)
+            states = [_start(process, work, widths[0], num_slots, mesh) for work in works]
+            ends = _run_chunk(process, advance, states, count, block.steps, on_progress, keep_partial)
         except KeyboardInterrupt:
             if ends is None or not keep_partial:
                 raise
@@ -225,45 +240,52 @@ def _start(process: Process, work: Work, width: int, num_slots: int, mesh: Mesh)
 def _run_chunk(
     process: Process,
     advance: Callable,
-    state: State,
+    states: list[State],
     count: int,
     block_steps: int,
     on_progress: Callable[[int], None],
     keep_partial: bool,
 ) -> Ends:
-    state = jax.block_until_ready(advance(state, np.int32(0))[2])  # compiles, starts
+    states = [jax.block_until_ready(advance(states[0], np.int32(0))[2]), *states[1:]]  # compiles, starts
     began = time.perf_counter()
-    state, lane_blocks, interrupted = _finish(advance, state, count, on_progress, keep_partial)
+    states, lane_blocks, interrupted = _finish(advance, states, count, on_progress, keep_partial)
     seconds = time.perf_counter() - began
-    slots = _censor(process, state) if interrupted else state.slots
-    ends = _ends(slots, seconds, lane_blocks * block_steps, interrupted)
-    if len(ends.code) == 0:
+    parts = [_ended(_censor(process, state) if interrupted else state.slots) for state in states]
+    step, code, record = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if len(code) == 0:
         raise KeyboardInterrupt
-    return ends
+    return Ends(step, code, record, seconds, lane_blocks * block_steps, interrupted)
 
 
 def _finish(
-    advance: Callable, state: State, count: int, on_progress: Callable[[int], None], keep_partial: bool
-) -> tuple[State, int, bool]:
+    advance: Callable, states: list[State], count: int, on_progress: Callable[[int], None], keep_partial: bool
+) -> tuple[list[State], int, bool]:
     """Call the compiled loop, a fraction of a second at a time, until the chunk is done; counts blocks times lanes."""
     blocks, ended, lane_blocks = 4, 0, 0
-    most = (1 << 31) // state.lanes.code.shape[0] - 1  # the loop counts blocks times lanes in 32 bits
-    try:
-        while ended < count:
-            began = time.perf_counter()
-            spent, running, moved = advance(state, np.int32(min(blocks, most)))
-            ended_now = int((np.asarray(moved.work.next) - np.asarray(running)).sum())
-            state = moved
-            lane_blocks += sum(np.asarray(spent).tolist())
-            if time.perf_counter() - began < _SECONDS_PER_CALL:
-                blocks = min(2 * blocks, most)
-            ended_before, ended = ended, ended_now
-            on_progress(ended - ended_before)
-    except KeyboardInterrupt:
-        if not keep_partial:
-            raise
-        return state, lane_blocks, True
-    return state, lane_blocks, False
+    most = (1 << 31) // states[0].lanes.code.shape[0] - 1  # the loop counts blocks times lanes in 32 bits
+    x64 = jax.config.jax_enable_x64  # of this thread
+
+    def called(state: State) -> Any:
+        with jax.enable_x64(x64):
+            return jax.block_until_ready(advance(state, np.int32(min(blocks, most))))
+
+    with ThreadPoolExecutor(len(states)) as pool:
+        try:
+            while ended < count:
+                began = time.perf_counter()
+                found = list(pool.map(called, states))
+                states = [moved for _, _, moved in found]
+                lane_blocks += sum(int(np.asarray(spent).sum(dtype=np.int64)) for spent, _, _ in found)
+                if time.perf_counter() - began < _SECONDS_PER_CALL:
+                    blocks = min(2 * blocks, most)
+                begun = sum(int(np.asarray(moved.work.next).sum()) for moved in states)
+                ended_before, ended = ended, begun - sum(int(np.asarray(running).sum()) for _, running, _ in found)
+                on_progress(ended - ended_before)
+        except KeyboardInterrupt:
+            if not keep_partial:
+                raise
+            return states, lane_blocks, True
+    return states, lane_blocks, False
 
 
 def _censor(process: Process, state: State) -> Slots:
@@ -280,8 +302,8 @@ def _censor(process: Process, state: State) -> Slots:
     return slots
 
 
-def _ends(slots: Slots, seconds: float, lane_steps: int, interrupted: bool) -> Ends:
-    """The slots that hold a trajectory, without those that pad."""
+def _ended(slots: Slots) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Step, code and record of the slots that hold a trajectory, without those that pad."""
     low, high, code, record = map(np.asarray, slots)
     kept = code != ExitCode.RUNNING
     if not kept.all():
@@ -289,4 +311,4 @@ def _ends(slots: Slots, seconds: float, lane_steps: int, interrupted: bool) -> E
     step = low.astype(np.uint64)
     if high.any():
         step |= high.astype(np.uint64) << np.uint64(32)
-    return Ends(step, code, record.T, seconds, lane_steps, interrupted)
+    return step, code, record.T

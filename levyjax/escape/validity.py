@@ -40,14 +40,18 @@ def bias_constant(alpha: float) -> float:
         s, rest = ((1 + x) / 4, (3 - x) / 4) if end == 0 else ((3 + x) / 4, (1 - x) / 4)
         return s, rest, weights * 0.25 ** (1 + at_one + at_zero)
 
+    half = 0.5 ** (2 - alpha) / (2 - alpha)  # of s^(1-alpha) from 0 to 1/2: without bound as alpha tends to 2
     # near 0 g is s^2 times a smooth function, which s^(1-alpha) and s multiply
-    lower = 0.0
-    for power, sign in ((1 - alpha, 1), (1.0, -1)):
-        s, rest, weights = roots(0.0, power, 0)
-        lower += sign * float(weights @ ((rest**-alpha + (1 + s) ** -alpha - 2) / s**2))
+    start = alpha * (alpha + 1)  # of that function
+    lower = start * half
+    s, rest, weights = roots(0.0, 2 - alpha, 0)
+    lower += float(weights @ (((rest**-alpha + (1 + s) ** -alpha - 2) / s**2 - start) / s))
+    s, rest, weights = roots(0.0, 1.0, 0)
+    lower -= float(weights @ ((rest**-alpha + (1 + s) ** -alpha - 2) / s**2))
     # near 1 the first part of g is (1-s)^(1-alpha) times a smooth function, the others are smooth
-    s, rest, weights = roots(1 - alpha, 0.0, 1)
-    upper = float(weights @ (-np.expm1(alpha * np.log1p(-rest)) / rest * s ** (-1 - alpha)))
+    s, rest, weights = roots(2 - alpha, 0.0, 1)
+    upper = alpha * half
+    upper += float(weights @ ((-np.expm1(alpha * np.log1p(-rest)) / rest * s ** (-1 - alpha) - alpha) / rest))
     s, _, weights = roots(0.0, 0.0, 1)
     upper += float(weights @ (((1 + s) ** -alpha - 2) * (1 - s**alpha) * s ** (-1 - alpha)))
     return float(tail_constant(alpha) / alpha * (lower + upper))
