@@ -9,6 +9,8 @@ later than the jump. Each is a part of the order of (exit rate)/(relaxation rate
 x_y(t) the noise-free path after a jump y from rest, nu the jumps' measure at the noise level.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -32,7 +34,8 @@ _SECONDS, _TRACED_SECONDS, _GROUPS = 1 << 15, 1 << 14, 8  # second jumps tried, 
 _SHORTEST, _LONGEST, _CLOSE = 3e-3, 40.0, 3.0
 _LABELS = 1 << 20
 _DENSE = 1e-3  # of the way back: moments of second jumps are denser before it
-_TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back, in the fastest relaxation times
+_TIMES, _EARLY = 48, 1e-4  # when exits are looked at on the way back: how often, and how soon as a part of the way
+_SOON = 0.01  # and how soon in the fastest relaxation time
 _BACK = 12.0  # relaxation times
 _TOGETHER = 1 << 17  # numbers of the points of several moments that are looked at in one call
 
@@ -56,9 +59,7 @@ def _by_gauge(outlook: Outlook, well: Well) -> bool:
     """Whether the rate of exits from any point is a formula: jumps that lie outside are all that leaves."""
     simple = isinstance(outlook.problem.basin, Box | Ball | Ellipsoid | HalfSpace)
     one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
-    return (
-        outlook.plain and simple and one_field and isinstance(well.motion, LinearMotion) and outlook.rays.maps is None
-    )
+    return outlook.plain and simple and one_field and outlook.rays.maps is None
 
 
 def on_the_line(outlook: Outlook, well: Well) -> bool:
@@ -112,25 +113,36 @@ def _by_intervals(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -
                 total[place] += into[(line.end == np.array(end)[:, None]).all(axis=0)].sum(axis=0)
         return total
 
-    slowest = well.motion.modes.rates
-    slowest = slowest[slowest > 0].min()
     returns = labels[0] == Fate.RETURNS
-    span = np.where(returns, np.maximum(until, _BACK / slowest), until)
     at_rest = rates(well.jumps.point[:1])
-    extra = np.zeros((len(ends), len(span)))
-    edges = np.concatenate([[0.0], np.geomspace(_EARLY, 1, _TIMES)])
-    middles, weights = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
-    now, passed = states, np.zeros(len(span))
-    for place, (middle, part) in enumerate(zip(middles, weights, strict=True)):
-        time, weight = span * middle, span * part
-        if step is not None:  # a second jump comes with the next step, after its drift
-            counts = np.floor(np.multiply.outer(edges[place : place + 2], span) / step + 1e-9)
-            time, weight = (np.floor(counts.mean(axis=0)) + 1) * step, (counts[1] - counts[0]) * step
-        now, passed = well.motion.state_at(now, time - passed), time
-        extra += weight * (rates(np.asarray(now.x)[0]) - np.where(returns, at_rest, 0.0))
+    extra = np.zeros((len(ends), len(until)))
+    for weight, points in _on_the_way(well.motion, states, returns, until, step):
+        extra += weight * (rates(points[0]) - np.where(returns, at_rest, 0.0))
     own = (np.array(ends).T[:, :, None] == labels[:, None, :]).all(axis=0)
     extra = np.where(own, 0.0, extra)
     return _changes_of(ends, extra, first, own & ~returns, labels, until)
+
+
+def _on_the_way(
+    motion: Any, states: Any, returns: np.ndarray, until: np.ndarray, step: float | None
+) -> Iterator[tuple[Float[np.ndarray, " n"], Float[np.ndarray, "d n"]]]:
+    """Moments of each way back or on, closer to each other at its start: weights in an integral over time, and points.
+
+    returns: which come back, and are at rest some time after `until`.
+    """
+    rates = motion.modes.rates
+    slowest = rates[rates > 0].min()
+    span = np.where(returns, np.maximum(until, _BACK / slowest), until)
+    early = min(_EARLY, _SOON / (motion.modes.fastest() * max(span.max(initial=0.0), 1e-300)))
+    edges = np.concatenate([[0.0], np.geomspace(early, 1, _TIMES)])
+    now, passed = states, np.zeros(len(span))
+    for low, high in itertools.pairwise(edges):
+        time, weight = span * (low + high) / 2, span * (high - low)
+        if step is not None:  # a second jump comes with the next step, after its drift
+            counts = np.floor(np.multiply.outer([low, high], span) / step + 1e-9)
+            time, weight = (np.floor(counts.mean(axis=0)) + 1) * step, (counts[1] - counts[0]) * step
+        now, passed = motion.state_at(now, time - passed), time
+        yield weight, np.asarray(now.x)
 
 
 def _changes_of(
@@ -149,21 +161,6 @@ def _changes_of(
 def _bounded(extra: np.ndarray) -> np.ndarray:
     """A chance of at most 1 from an expected number."""
     return np.where(extra > 0, -np.expm1(-np.maximum(extra, 0)), np.maximum(extra, -1))
-
-
-def _path_times(motion: Any, step: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Times on the way back and their weights in an integral over time; of a step, how long it is."""
-    rates = motion.modes.rates
-    slowest = rates[rates > 0].min()
-    if step is not None:
-        count = max(int(_BACK / slowest / step), 1)
-        edges = np.unique(np.geomspace(1, count + 1, _TIMES + 1).round()).astype(int)
-        return (edges[:-1] - 1 + (edges[1:] - edges[:-1]) // 2) * step, (edges[1:] - edges[:-1]) * step
-    times = np.concatenate([[0.0], np.geomspace(_EARLY / motion.modes.fastest(), _BACK / slowest, _TIMES)])
-    weights = np.zeros(len(times))
-    weights[1:] += np.diff(times) / 2
-    weights[:-1] += np.diff(times) / 2
-    return times, weights
 
 
 def _by_hazard(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> float:
@@ -186,7 +183,6 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
         some = generator.choice(len(some), 2 * FIRST_RAYS, p=chance)
         share = 1 / (2 * FIRST_RAYS * chance[some])
     step = step_length(problem, outlook.solver)
-    times, weights = _path_times(well.motion, step)
     directions, alpha = rays.directions[:, some], rays.alpha[some]
     strength = share * rays.weights[some] * level[some] ** alpha
 
@@ -196,13 +192,14 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
 
     at_rest = exits(np.asarray(well.jumps.rest(np.zeros(1, int)).x))
     total = np.zeros(states.x.shape[1])
-    moments = times if step is None else times + step
+    ends, fates = well.ends(states)
+    moments = list(_on_the_way(well.motion, states, fates[0] == Fate.RETURNS, ends.time, step))
     together = max(_TOGETHER // states.x.size, 1)  # moments whose points are looked at in one call
     for begin in range(0, len(moments), together):
         some_moments = moments[begin : begin + together]
-        later = [well.motion.state_at(states, np.full(len(total), time)).x for time in some_moments]
-        rates = exits(np.concatenate(later, axis=1)).reshape(len(some_moments), -1)
-        total += weights[begin : begin + together] @ (rates - at_rest)
+        rates = exits(np.concatenate([points for _, points in some_moments], axis=1))
+        excess = rates.reshape(len(some_moments), -1) - at_rest
+        total += (np.stack([weight for weight, _ in some_moments]) * excess).sum(axis=0)
     return total
 
 

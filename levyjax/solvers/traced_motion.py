@@ -144,8 +144,16 @@ class TracedMotion:
         return np.concatenate(sizes)
 
     def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
-        """The states after these times, one for each; ended ones where they ended."""
-        return self.follow(state, times).state
+        """The states after these times, one for each: ended ones where they ended, but on to rest if they came back."""
+        ends = self.follow(state, times)
+        back = np.flatnonzero(ends.fate == Fate.RETURNS)
+        if not len(back):
+            return ends.state
+        flat, rest = np.array(flat_of(ends.state)), np.asarray(flat_of(self.rest))[:, None]
+        with np.errstate(under="ignore"):
+            decay = np.exp(-np.minimum(np.multiply.outer(self.modes.values, (times - ends.time)[back]), 700))
+        flat[:, back] = rest + np.real(self.modes.from_modes @ (self.modes.to_modes @ (flat[:, back] - rest) * decay))
+        return like(self.rest, flat)
 
 
 class _Watch(NamedTuple):
@@ -356,15 +364,16 @@ def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, 
             (lost, Fate.BLOWS_UP),
             (moved < _RESTS * watch.slowest * step, Fate.ELSEWHERE),
             (_returned(watch, after - watch.rest[:, None]), Fate.RETURNS),
-            (time >= stop, Fate.STOPPED),
+            (time >= due, Fate.STOPPED),
             (outside & jnp.isfinite(after).all(axis=0), Fate.LEAVES),
         ):
             fate = jnp.where(running & happens, jnp.int32(what), fate)
         return jnp.where(running, after, flat), jnp.where(running, time, left), fate, count + 1
 
+    due = stop - 1e-6 * step  # a difference of times is rounded
     flat = flat_of(state)
     fate = jnp.where(basin.contains(state.x), -1, jnp.int32(Fate.LEAVES))
-    fate = jnp.where((fate < 0) & (stop <= 0), jnp.int32(Fate.STOPPED), fate)
+    fate = jnp.where((fate < 0) & (due <= 0), jnp.int32(Fate.STOPPED), fate)
     flat, left, fate, _ = lax.while_loop(go_on, body, (flat, jnp.zeros_like(stop), fate, jnp.int32(0)))
     fate = jnp.where(fate < 0, jnp.int32(Fate.UNDECIDED), fate)
     point = flat[: problem.dimension]
