@@ -29,7 +29,7 @@ from levyjax.escape import (
 from levyjax.escape.bias import rate_changes
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import look_out
-from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
+from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, Separable, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.solvers.motion import Fate, at_rest
@@ -348,6 +348,20 @@ class TestBias:
             rate = well.segments.rates(outlook.rays, level).sum()
             (change, _), *_ = rate_changes(outlook, well, level).values()
         assert change / rate == pytest.approx(sooner, rel=0.07)
+
+    @pytest.mark.parametrize(("dynamics", "solver"), [(SGD(), None), (SGD(0.1), Iteration())])
+    def test_a_motion_that_is_followed_has_that_of_one_that_is_known(self, dynamics, solver):
+        """Sampled, it was 1.5 times the other and one of two verdicts; iterations stopped a step late."""
+        box = Box([-0.6, -1.0, -1.0], [1.3, 1.2, 0.8])
+        noise = Independent(1.4, [[0.6, 0.3, 0.0], [-0.3, 0.8, 0.1], [0.1, 0.0, 0.5]])
+        curvature, center = np.array([0.5, 1.0, 2.0]), np.array([0.3, 0.2, 0.0])
+        parts = Separable((Quadratic(curvature[:1], center[:1]), Quadratic(curvature[1:], center[1:])))
+        found = []
+        for landscape in (Quadratic(curvature, center), parts):
+            with jax.enable_x64(True):
+                outlook = look_out(EscapeProblem(landscape, box, noise, dynamics, 0.03), solver)
+                found.append(rate_changes(outlook, outlook.wells[0], 0.03)[int(Fate.LEAVES), -1])
+        assert found[1] == pytest.approx(found[0], rel=1e-4)
 
     def test_steps_of_a_whole_relaxation_have_none(self):
         problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(1.0), 0.1)
