@@ -1,5 +1,6 @@
 """Chunks of trajectories on the host: bounded memory, any number of devices and cores, progress between calls."""
 
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -66,8 +67,8 @@ def _limits(mesh: Mesh) -> _Limits:
 
 
 def _cores(mesh: Mesh) -> int:
-    """Cores of this process that a CPU's only device leaves idle: a program runs on one of them."""
-    if mesh.size > 1 or _limits(mesh).lanes is None:
+    """Cores of a CPU that is one device, which runs a program on one of them; in a pool of processes each has one."""
+    if mesh.size > 1 or _limits(mesh).lanes is None or multiprocessing.parent_process() is not None:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -183,7 +184,8 @@ def run_chunks(
 ) -> Iterator[Ends]:
     """Run trajectories to their ends, chunk by chunk, in memory that does not grow with their number.
 
-    A CPU's only device runs a program on one core: there a chunk is dealt to as many threads as the process has cores.
+    A CPU's only device runs a program on one core: there a chunk is dealt to as many threads as the process may
+    use cores (`taskset` says which), but in one of a pool of processes to one.
 
     Args:
         process: what a lane runs; a pytree of device arrays in one floating type.
