@@ -11,6 +11,7 @@ from levyjax.escape.chains import (
 from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
+from levyjax.escape.laplace import laplace_transform
 from levyjax.escape.passage import Outside
 from levyjax.escape.paths import ExitPaths, simulate_paths
 from levyjax.escape.predict import predict
@@ -26,7 +27,6 @@ from levyjax.escape.statistics import (
     binomial_interval,
     exponential_fit,
     kaplan_meier,
-    laplace_transform,
     log_log_slope,
 )
 from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
