@@ -14,7 +14,7 @@ from levyjax.arrays import add_to, cast, pytree
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import ExitCode, chunks, run, run_chunks
-from levyjax.escape import EscapeProblem, Plan, quasi_stationary, simulate, summarize
+from levyjax.escape import EscapeProblem, Plan, particles, quasi_stationary, simulate, summarize
 from levyjax.escape.problem import ExitProcess
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian
@@ -107,7 +107,7 @@ class TestSteps:
         assert summarize(samples).total_steps == sum(samples.exit_step.tolist()) > 2**40
 
     def test_quasi_stationary_particles_stay_below(self):
-        parts = (quasi_stationary._MOST_BATCHES, quasi_stationary._MOST_BLOCKS, quasi_stationary._STEPS_PER_BLOCK)
+        parts = (quasi_stationary._MOST_BATCHES, quasi_stationary._MOST_BLOCKS, particles._STEPS_PER_BLOCK)
         assert np.prod(parts) < 2**32
 
 
