@@ -126,9 +126,9 @@ class TestIdleLanes:
 
     @pytest.mark.slow
     def test_default_widths(self, monkeypatch):
-        """128 lanes, all full until no trajectory is left to start, and idle for ln 128 mean exits from there on."""
+        """256 lanes, all full until no trajectory is left to start, and idle for ln 256 mean exits from there on."""
         monkeypatch.setattr(chunks, "_cores", lambda mesh: 1)
-        for count, most in ((4096, 1.25), (65536, 1.05), (1 << 18, 1.05)):
+        for count, most in ((4096, 1.45), (65536, 1.05), (1 << 18, 1.05)):
             ends = run(memoryless(2000.0), 0, count, devices=jax.devices()[:1])
             assert ends.lane_steps < most * ends.step.sum(), count
 
@@ -181,7 +181,7 @@ class TestIdleLanes:
         options = {"devices": jax.devices()[:1], "on_progress": stop, "keep_partial": True}
         ends = run(memoryless(1e6), 0, 1000, **options)
         assert ends.interrupted
-        assert len(ends.code) == 3 * 128
+        assert len(ends.code) == 3 * chunks._CPU.lanes
         assert (ends.code == ExitCode.CENSORED).mean() > 0.9
 
     def test_an_uneven_chunk_is_dealt_evenly(self):

@@ -37,7 +37,7 @@ class _Limits(NamedTuple):
 
 # One core: its vector units are full with few lanes, its cache is small. With 64 to 256 lanes 512 to 262,144
 # trajectories take the same time within 20%, so that all of them can run one program.
-_CPU = _Limits(1, 1 << 13, 1 << 18, Block(), lanes=128)
+_CPU = _Limits(1, 1 << 13, 1 << 18, Block(), lanes=256)
 _ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(8, 8))
 _CHUNK_ENTRIES = 1 << 25
 _SLOT_BITS, _SLOT_ENTRIES = 14, 1 << 20  # slots of small chunks on a CPU; rows times slots that cost next to no time
