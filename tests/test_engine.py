@@ -157,7 +157,28 @@ class TestIdleLanes:
             with_widths(*widths)
             assert_same(plain, run(process, 5, count, devices=jax.devices()[:devices]))
 
-    @pytest.mark.parametrize("count", [1, 129, 1000])
+    @pytest.mark.parametrize("cores", [1, 2, 16])
+    @pytest.mark.parametrize("rows", [3, 30, 1000, 100_000])
+    def test_every_share_has_its_slots(self, monkeypatch, cores, rows):
+        monkeypatch.setattr(chunks, "_cores", lambda mesh: cores)
+        mesh = chunks._mesh(tuple(jax.devices()[:1]))
+        for count in (1, 100, 130, 513, 2000, 5000, 70_000, 1 << 19):
+            (width,), slots, chunk = chunks._widths(count, rows, mesh, None, True)
+            assert width % chunks.LANE_MULTIPLE == 0
+            assert width <= slots
+            for some in {chunk, max(chunk // 2 + 1, 1), min(chunk, 1025), min(chunk, 129), 1}:
+                assert chunks._share(some, width, mesh) <= slots
+
+    def test_a_container_has_the_cores_of_its_share(self, monkeypatch, tmp_path):
+        mesh, quota = chunks._mesh(tuple(jax.devices()[:1])), tmp_path / "cpu.max"
+        monkeypatch.setattr(chunks.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+        monkeypatch.setattr(chunks, "_QUOTA", quota)
+        for text, cores in (("150000 100000\n", 1), ("400000 100000\n", 4), ("max 100000\n", 64), ("", 64)):
+            quota.write_text(text)
+            assert chunks._cores(mesh) == cores
+        assert chunks._cores(chunks._mesh(tuple(jax.devices()[:2]))) == 1
+
+    @pytest.mark.parametrize("count", [1, 600, 2500])
     def test_bits_do_not_depend_on_the_number_of_cores(self, monkeypatch, count):
         """Also in float64, which is a setting of the thread that asks."""
         ends, progress = [], []
@@ -166,7 +187,7 @@ class TestIdleLanes:
             with jax.enable_x64(True):
                 process = cast(euler(SGD()), jnp.float64)
                 told = progress.append
-                ends.append(run(process, 5, count, 500, devices=jax.devices()[:1], chunk_size=700, on_progress=told))
+                ends.append(run(process, 5, count, 500, devices=jax.devices()[:1], chunk_size=2000, on_progress=told))
         assert ends[0].record.dtype == np.float64
         assert sum(progress) == 3 * count
         for other in ends[1:]:
@@ -179,7 +200,7 @@ class TestIdleLanes:
             raise KeyboardInterrupt
 
         options = {"devices": jax.devices()[:1], "on_progress": stop, "keep_partial": True}
-        ends = run(memoryless(1e6), 0, 1000, **options)
+        ends = run(memoryless(1e6), 0, 2000, **options)
         assert ends.interrupted
         assert len(ends.code) == 3 * chunks._CPU.lanes
         assert (ends.code == ExitCode.CENSORED).mean() > 0.9

@@ -1,11 +1,13 @@
 """Chunks of trajectories on the host: bounded memory, any number of devices and cores, progress between calls."""
 
+import contextlib
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +42,8 @@ class _Limits(NamedTuple):
 _CPU = _Limits(1, 1 << 13, 1 << 18, Block(), lanes=256)
 _ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(8, 8))
 _CHUNK_ENTRIES = 1 << 25
+_ROUNDS = 2  # trajectories a lane, from which on another core is worth its lanes
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores together in a period, and the period
 _SLOT_BITS, _SLOT_ENTRIES = 14, 1 << 20  # slots of small chunks on a CPU; rows times slots that cost next to no time
 
 
@@ -70,7 +74,11 @@ def _cores(mesh: Mesh) -> int:
     """Cores of a CPU that is one device, which runs a program on one of them; in a pool of processes each has one."""
     if mesh.size > 1 or _limits(mesh).lanes is None or multiprocessing.parent_process() is not None:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # a container's share of the machine, where it has one
+        quota, period = _QUOTA.read_text(encoding="utf-8").split()
+        cores = min(cores, max(int(quota) // int(period), 1))
+    return cores
 
 
 def _round_up(number: int, multiple: int) -> int:
@@ -86,17 +94,25 @@ def _widths(
     """
     limits = _limits(mesh)
     chunk = min(num_trajectories, chunk_size or max(min(limits.chunk, _CHUNK_ENTRIES // rows), LANE_MULTIPLE))
-    bits = (-(-chunk // (mesh.size * _cores(mesh))) - 1).bit_length()
-    slots = max(1 << bits, LANE_MULTIPLE)
     least, most = (_round_up(max(entries // rows, 1), LANE_MULTIPLE) for entries in (limits.least, limits.most))
+    own = -(-chunk // mesh.size)
     if limits.lanes is not None:
-        coarse = max(bits + bits % 2, _SLOT_BITS)
+        width = min(limits.lanes, most)
+        own = min(own, max(-(-own // _cores(mesh)), _ROUNDS * width))  # of a core: `_share` is no more
+        bits = (own - 1).bit_length()
+        coarse, slots = max(bits + bits % 2, _SLOT_BITS), max(1 << bits, LANE_MULTIPLE)
         slots = 1 << coarse if rows << coarse <= _SLOT_ENTRIES else slots
-        return [min(limits.lanes, most, slots)], slots, chunk
+        return [min(width, slots)], slots, chunk
+    slots = max(1 << (own - 1).bit_length(), LANE_MULTIPLE)
     share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
     width = min(max(_round_up(slots // share, LANE_MULTIPLE), least), most, slots)
     narrow = max(_round_up(width // _NARROWING, LANE_MULTIPLE), least)
     return [width, narrow] if narrowing and narrow <= width // 4 else [width], slots, chunk
+
+
+def _share(count: int, width: int, mesh: Mesh) -> int:
+    """Trajectories of each core, of this many."""
+    return -(-count // min(_cores(mesh), -(-count // (_ROUNDS * width))))
 
 
 def _lane_spec(leaf: Any) -> PartitionSpec:
@@ -214,7 +230,7 @@ def run_chunks(
     on_progress, ends = on_progress or (lambda _: None), None
     for first in range(0, num_trajectories, chunk):
         count = min(num_trajectories - first, chunk)
-        share = -(-count // min(_cores(mesh), -(-count // widths[0])))
+        share = _share(count, widths[0], mesh)
         works = [
             _work(first_id + begin, min(share, first + count - begin), num_slots, mesh.size, max_steps)
             for begin in range(first, first + count, share)
@@ -272,10 +288,11 @@ def _finish(
             return jax.block_until_ready(advance(state, np.int32(min(blocks, most))))
 
     with ThreadPoolExecutor(len(states)) as pool:
+        each = pool.map if len(states) > 1 else map
         try:
             while ended < count:
                 began = time.perf_counter()
-                found = list(pool.map(called, states))
+                found = list(each(called, states))
                 states = [moved for _, _, moved in found]
                 lane_blocks += sum(int(np.asarray(spent).sum(dtype=np.int64)) for spent, _, _ in found)
                 if time.perf_counter() - began < _SECONDS_PER_CALL:
