@@ -151,6 +151,12 @@ def components(linked: np.ndarray) -> np.ndarray:
         reached = further
 
 
+def power_of_four(size: int) -> int:
+    """The least that holds so many: arrays of these sizes alone run few programs."""
+    bits = (size - 1).bit_length()
+    return 1 << bits + bits % 2
+
+
 def padded_to(values: np.ndarray, least: int = 1, axis: int = -1) -> np.ndarray:
     """The last entry repeated until their number is a power of two: other numbers then run the same program."""
     size = values.shape[axis]

@@ -167,7 +167,7 @@ class TestIdleLanes:
             assert width % chunks.LANE_MULTIPLE == 0
             assert width <= slots
             for some in {chunk, max(chunk // 2 + 1, 1), min(chunk, 1025), min(chunk, 129), 1}:
-                assert chunks._share(some, width, mesh) <= slots
+                assert chunks._share(some, width, cores) <= slots
 
     def test_a_container_has_the_cores_of_its_share(self, monkeypatch, tmp_path):
         mesh, quota = chunks._mesh(tuple(jax.devices()[:1])), tmp_path / "cpu.max"

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int32, UInt64
 
-from levyjax.arrays import jit
+from levyjax.arrays import jit, power_of_four
 from levyjax.engine import lanes as loop
 from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Slots, Work, idle_lanes
 from levyjax.random import MAX_STEPS, run_key
@@ -44,7 +44,7 @@ _ACCELERATOR = _Limits(1 << 17, 1 << 20, 1 << 22, Block(8, 8))
 _CHUNK_ENTRIES = 1 << 25
 _ROUNDS = 2  # trajectories a lane, from which on another core is worth its lanes
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores together in a period, and the period
-_SLOT_BITS, _SLOT_ENTRIES = 14, 1 << 20  # slots of small chunks on a CPU; rows times slots that cost next to no time
+_SLOTS, _SLOT_ENTRIES = 1 << 14, 1 << 20  # slots of small chunks on a CPU; rows times slots that cost next to no time
 
 
 class Ends(NamedTuple):
@@ -59,7 +59,7 @@ class Ends(NamedTuple):
 
 
 class State(NamedTuple):
-    """A core's part of a chunk between two calls."""
+    """A chunk, or a core's part of it, between two calls."""
 
     work: Work
     lanes: Lanes
@@ -99,20 +99,20 @@ def _widths(
     if limits.lanes is not None:
         width = min(limits.lanes, most)
         own = min(own, max(-(-own // _cores(mesh)), _ROUNDS * width))  # of a core: `_share` is no more
-        bits = (own - 1).bit_length()
-        coarse, slots = max(bits + bits % 2, _SLOT_BITS), max(1 << bits, LANE_MULTIPLE)
-        slots = 1 << coarse if rows << coarse <= _SLOT_ENTRIES else slots
-        return [min(width, slots)], slots, chunk
     slots = max(1 << (own - 1).bit_length(), LANE_MULTIPLE)
+    if limits.lanes is not None:
+        coarse = max(power_of_four(own), _SLOTS)
+        slots = coarse if rows * coarse <= _SLOT_ENTRIES else slots
+        return [min(width, slots)], slots, chunk
     share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
     width = min(max(_round_up(slots // share, LANE_MULTIPLE), least), most, slots)
     narrow = max(_round_up(width // _NARROWING, LANE_MULTIPLE), least)
     return [width, narrow] if narrowing and narrow <= width // 4 else [width], slots, chunk
 
 
-def _share(count: int, width: int, mesh: Mesh) -> int:
+def _share(count: int, width: int, cores: int) -> int:
     """Trajectories of each core, of this many."""
-    return -(-count // min(_cores(mesh), -(-count // (_ROUNDS * width))))
+    return -(-count // min(cores, -(-count // (_ROUNDS * width))))
 
 
 def _lane_spec(leaf: Any) -> PartitionSpec:
@@ -211,8 +211,8 @@ def run_chunks(
         first_id: id of the first trajectory.
         chunk_size: trajectories held on the devices at once; default by memory. Changes no number.
         devices: default all local devices. Changes no number.
-        narrowing: whether the last trajectories of a chunk run in fewer lanes, by a second copy of the step, which
-            has to be compiled; it pays where a trajectory has many steps. Changes no number.
+        narrowing: whether on an accelerator the last trajectories of a chunk run in fewer lanes, by a second copy of
+            the step, which has to be compiled; it pays where a trajectory has many steps. Changes no number.
         on_progress: called with the number of newly ended trajectories.
         keep_partial: on KeyboardInterrupt end with what there is: trajectories that run are censored where they
             stand, and those that have taken no step are left out.
@@ -227,10 +227,10 @@ def run_chunks(
     words = tuple(np.asarray(word, np.uint32) for word in run_key(key))
     block = _limits(mesh).block if narrowing else Block()
     advance = partial(_advance, process, words, mesh=mesh, narrower=tuple(widths[1:]), block=block)
-    on_progress, ends = on_progress or (lambda _: None), None
+    on_progress, ends, cores = on_progress or (lambda _: None), None, _cores(mesh)
     for first in range(0, num_trajectories, chunk):
         count = min(num_trajectories - first, chunk)
-        share = _share(count, widths[0], mesh)
+        share = _share(count, widths[0], cores)
         works = [
             _work(first_id + begin, min(share, first + count - begin), num_slots, mesh.size, max_steps)
             for begin in range(first, first + count, share)

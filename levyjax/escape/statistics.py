@@ -182,9 +182,10 @@ def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidenc
     low, high = np.zeros_like(survival), np.ones_like(survival)
     inner = (survival > 0) & (survival < 1)
     if inner.any():
-        variance = np.cumsum(leaving[survival > 0] / (at_risk * (at_risk - leaving))[survival > 0])
+        with np.errstate(divide="ignore"):  # where nobody is left
+            variance = np.cumsum(leaving / (at_risk * (at_risk - leaving)))[inner]
         log_survival = np.log(survival[inner])
-        factor = np.exp(-scipy.special.ndtri((1 - confidence) / 2) * np.sqrt(variance[-inner.sum() :]) / -log_survival)
+        factor = np.exp(-scipy.special.ndtri((1 - confidence) / 2) * np.sqrt(variance) / -log_survival)
         low[inner], high[inner] = np.exp(log_survival * factor), np.exp(log_survival / factor)
         high[survival == 0] = high[inner][-1]
     low[survival == 1] = ((1 - confidence) / 2) ** (1 / at_risk[survival == 1])

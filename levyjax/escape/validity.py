@@ -34,26 +34,24 @@ def bias_constant(alpha: float) -> float:
         1.615
     """
 
-    def roots(at_one: float, at_zero: float, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """s on half of (0, 1), 1 - s, and weights of (1 - s)^at_one or s^at_zero there."""
-        x, weights = scipy.special.roots_jacobi(20, at_one, at_zero)
-        s, rest = ((1 + x) / 4, (3 - x) / 4) if end == 0 else ((3 + x) / 4, (1 - x) / 4)
-        return s, rest, weights * 0.25 ** (1 + at_one + at_zero)
+    def half(power: float) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes t in (0, 1/2) and weights of t^power."""
+        x, weights = scipy.special.roots_jacobi(20, 0.0, power)
+        return (1 + x) / 4, weights * 0.25 ** (1 + power)
 
-    half = 0.5 ** (2 - alpha) / (2 - alpha)  # of s^(1-alpha) from 0 to 1/2: without bound as alpha tends to 2
-    # near 0 g is s^2 times a smooth function, which s^(1-alpha) and s multiply
-    start = alpha * (alpha + 1)  # of that function
-    lower = start * half
-    s, rest, weights = roots(0.0, 2 - alpha, 0)
-    lower += float(weights @ (((rest**-alpha + (1 + s) ** -alpha - 2) / s**2 - start) / s))
-    s, rest, weights = roots(0.0, 1.0, 0)
-    lower -= float(weights @ ((rest**-alpha + (1 + s) ** -alpha - 2) / s**2))
-    # near 1 the first part of g is (1-s)^(1-alpha) times a smooth function, the others are smooth
-    s, rest, weights = roots(2 - alpha, 0.0, 1)
-    upper = alpha * half
-    upper += float(weights @ ((-np.expm1(alpha * np.log1p(-rest)) / rest * s ** (-1 - alpha) - alpha) / rest))
-    s, _, weights = roots(0.0, 0.0, 1)
-    upper += float(weights @ (((1 + s) ** -alpha - 2) * (1 - s**alpha) * s ** (-1 - alpha)))
+    def of_square(t: np.ndarray) -> np.ndarray:
+        """g(t)/t^2, a smooth function."""
+        return ((1 - t) ** -alpha + (1 + t) ** -alpha - 2) / t**2
+
+    # t^(1-alpha) times a smooth function f has the integral of f(0) by itself, without bound as alpha tends to 2
+    whole, (t, weights) = 0.5 ** (2 - alpha) / (2 - alpha), half(2 - alpha)
+    start, linear = alpha * (alpha + 1), half(1.0)  # start: g/t^2 at 0
+    lower = start * whole + weights @ ((of_square(t) - start) / t) - linear[1] @ of_square(linear[0])
+    # near 1, with t = 1 - s: the first part of g is t^(1-alpha) times a smooth function, the others are smooth
+    upper = alpha * whole
+    upper += weights @ ((-np.expm1(alpha * np.log1p(-t)) / t * (1 - t) ** (-1 - alpha) - alpha) / t)
+    t, weights = half(0.0)
+    upper += weights @ (((2 - t) ** -alpha - 2) * (1 - (1 - t) ** alpha) * (1 - t) ** (-1 - alpha))
     return float(tail_constant(alpha) / alpha * (lower + upper))
 
 

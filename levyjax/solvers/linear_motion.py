@@ -205,16 +205,10 @@ class LinearMotion:
         offset = np.asarray(flat_of(state)) - self.rest[:, None]
         return self.modes.to_modes @ offset
 
-    def _factors(self, times: np.ndarray) -> np.ndarray:
-        """exp(-values t), (n, *times)."""
-        values = self.modes.values.reshape((-1,) + (1,) * np.ndim(times))
-        with np.errstate(under="ignore"):
-            return np.exp(-np.where(np.real(values) * times > 700, 700, values * times))
-
     def state_at(self, state: Any, times: Float[np.ndarray, " n"]) -> Any:
         """The states after these times, one for each."""
-        flat = np.real(self.modes.from_modes @ (self._amplitudes(state) * self._factors(times)))
-        return like(state, self.rest[:, None] + flat)
+        rest = self.rest[:, None]
+        return like(state, rest + self.modes.later(np.asarray(flat_of(state)) - rest, times))
 
     def reaches(self, state: Any) -> Reaches:
         """From states about rest, fields (d, paths): how far out their paths come, and when."""
@@ -222,7 +216,7 @@ class LinearMotion:
         count = amplitudes.shape[1]
         padded = real_and_imaginary(padded_to(amplitudes, 64))
         origin, basin = self.origin, self.problem.basin
-        factors = real_and_imaginary(padded_to(self._factors(self.times), 64).T)
+        factors = real_and_imaginary(padded_to(self.modes.factors(self.times), 64).T)
         gauge, face = (
             np.asarray(part)[: len(self.times), :count]
             for part in _scan(basin, origin, self._to_point, padded, factors)
@@ -244,7 +238,7 @@ class LinearMotion:
         padded = real_and_imaginary(padded_to(amplitudes[:, path], 64))
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            factors = real_and_imaginary(self._factors(padded_to(middle[None], padded[0].shape[1])))
+            factors = real_and_imaginary(self.modes.factors(padded_to(middle[None], padded[0].shape[1])))
             values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
             same = faces[0, : len(path)] == earlier
             low, high = np.where(same, middle, low), np.where(same, high, middle)
@@ -269,7 +263,7 @@ class LinearMotion:
         best, when, side = np.zeros(len(path)), low, np.zeros(len(path), int)
         for _ in range(_ROUNDS):
             looks = low + (high - low) * np.linspace(0, 1, _PARTS + 1)[:, None]
-            factors = real_and_imaginary(self._factors(padded_to(looks, padded[0].shape[1])))
+            factors = real_and_imaginary(self.modes.factors(padded_to(looks, padded[0].shape[1])))
             values, faces = _looks(self.problem.basin, self.origin, self._to_point, padded, factors)
             top = np.argmax(values[:, : len(path)], axis=0)
             better = values[top, each] > best
@@ -281,7 +275,7 @@ class LinearMotion:
     def leaves(self, state: Any) -> Any:
         """Whether paths from these states leave, (n,), by the times looked at alone."""
         amplitudes = self._amplitudes(state)
-        factors = real_and_imaginary(padded_to(self._factors(self.times), 64).T)
+        factors = real_and_imaginary(padded_to(self.modes.factors(self.times), 64).T)
         found = []
         for first in range(0, amplitudes.shape[1], _PATHS):
             padded = real_and_imaginary(padded_to(amplitudes[:, first : first + _PATHS], 64))

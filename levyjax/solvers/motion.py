@@ -210,6 +210,16 @@ class Modes(NamedTuple):
         real = np.real(self.values)
         return np.where(np.abs(real) <= 1e-12 * max(np.abs(self.values).max(), 1e-300), 0, real)
 
+    def factors(self, times: np.ndarray) -> np.ndarray:
+        """exp(-values t), (n, *times)."""
+        values = self.values.reshape((-1,) + (1,) * np.ndim(times))
+        with np.errstate(under="ignore"):
+            return np.exp(-np.where(np.real(values) * times > 700, 700, values * times))
+
+    def later(self, offset: Float[np.ndarray, "n lanes"], times: Float[np.ndarray, " lanes"]) -> np.ndarray:
+        """Offsets from rest after these times, one for each."""
+        return np.real(self.from_modes @ ((self.to_modes @ offset) * self.factors(times)))
+
     def slowest(self) -> float:
         """The slowest relaxation's rate; 0 where some direction does not relax."""
         return max(float(self.rates.min()), 0.0)

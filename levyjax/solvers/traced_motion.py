@@ -150,9 +150,7 @@ class TracedMotion:
         if not len(back):
             return ends.state
         flat, rest = np.array(flat_of(ends.state)), np.asarray(flat_of(self.rest))[:, None]
-        with np.errstate(under="ignore"):
-            decay = np.exp(-np.minimum(np.multiply.outer(self.modes.values, (times - ends.time)[back]), 700))
-        flat[:, back] = rest + np.real(self.modes.from_modes @ (self.modes.to_modes @ (flat[:, back] - rest) * decay))
+        flat[:, back] = rest + self.modes.later(flat[:, back] - rest, (times - ends.time)[back])
         return like(self.rest, flat)
 
 

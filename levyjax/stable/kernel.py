@@ -12,7 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
-from levyjax.arrays import concrete
+from levyjax.arrays import concrete, padded_to, power_of_four
 from levyjax.stable import contour, table
 
 _PI = math.pi
@@ -218,13 +218,9 @@ def in_bucket(function: Callable[..., Array], *values: Any, least: int = _LEAST,
         return function(*values)
     arrays = [np.asarray(value) for value in values]
     wide = [np.broadcast_to(array, shape).ravel() if array.ndim else array for array in arrays]
-    wanted = least
-    while wanted < min(size, piece):
-        wanted *= 4
-    wanted = -(-size // wanted) * wanted
-    wide = [np.pad(array, (0, wanted - size), mode="edge") if array.ndim else array for array in wide]
+    wanted = max(power_of_four(min(size, piece)), least)
     parts = [
-        function(*(array[first : first + piece] if array.ndim else array for array in wide))
-        for first in range(0, wanted, piece)
+        function(*(padded_to(array[first : first + piece], wanted) if array.ndim else array for array in wide))
+        for first in range(0, size, piece)
     ]
     return jax.device_put(np.concatenate([np.asarray(part) for part in parts])[:size].reshape(shape))
