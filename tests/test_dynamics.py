@@ -20,9 +20,8 @@ from levyjax.dynamics import (
     Adam,
     AdamState,
     ClippedSGD,
+    DrivingNoise,
     Dynamics,
-    IterationOnly,
-    Kick,
     Momentum,
     RMSProp,
     flow,
@@ -86,8 +85,8 @@ def test_iteration_is_optax_on_shared_noise(name, dtype):
 
         @jax.jit
         def iterate(state, at):
-            kick = Kick(noise, jnp.asarray(level, dtype), at, 1.0)
-            return dynamics.iterate(state, k[:, None] * state.x, kick), noise.increment(at, 1.0)[:, 0]
+            driving = DrivingNoise(noise, jnp.asarray(level, dtype), at, 1.0)
+            return dynamics.iterate(state, k[:, None] * state.x, driving), noise.increment(at, 1.0)[:, 0]
 
         for step in range(200):
             before, x_before = state.x[:, 0], x
@@ -107,8 +106,10 @@ def test_one_spike_moves_adam_by_the_cap(size):
         zero = jnp.zeros((1, 1))
 
         def step(index, state):
-            kick = Kick(noise, 0.0, counter(20_000)._replace(low=jnp.ones(1, jnp.uint32) * (20_000 + index)), 1.0)
-            return adam.iterate(state, jnp.where(index == 0, size, zero), kick)
+            driving = DrivingNoise(
+                noise, 0.0, counter(20_000)._replace(low=jnp.ones(1, jnp.uint32) * (20_000 + index)), 1.0
+            )
+            return adam.iterate(state, jnp.where(index == 0, size, zero), driving)
 
         moved = jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(400), step, AdamState(zero, zero, zero + 1e-20)).x
     assert abs(float(moved[0, 0])) / 1e-3 == pytest.approx(spike_cap(0.9, 0.999), rel=1e-3)
@@ -140,7 +141,9 @@ def test_sde_without_noise_follows_its_equation(variant):
 
         def step(index, state):
             return dynamics.sde_step(
-                state, k * state.x, Kick(noise, 0.0, counter(0)._replace(low=index.astype(jnp.uint32)[None]), dt)
+                state,
+                k * state.x,
+                DrivingNoise(noise, 0.0, counter(0)._replace(low=index.astype(jnp.uint32)[None]), dt),
             )
 
         state = dynamics.init(jnp.asarray(start)[:, None])
@@ -158,7 +161,7 @@ def test_gradient_noise_is_drawn_once_a_learning_rate_and_on_its_own_stream():
     adam, noise = cast((Adam(0.1, gradient_noise="stable"), NOISE), jnp.float32)
     zero = jnp.zeros((2, 1), jnp.float32)
     squares = [
-        np.asarray(adam._squared_gradient(zero, Kick(noise, jnp.float32(1), counter(step), jnp.float32(0.02))))
+        np.asarray(adam._squared_gradient(zero, DrivingNoise(noise, jnp.float32(1), counter(step), jnp.float32(0.02))))
         for step in range(11)
     ]
     for step in range(1, 11):
@@ -215,26 +218,26 @@ class TestEvery:
 
     def parts(self, name, dtype="float32"):
         dynamics, noise = cast((EVERY[name], NOISE), jnp.dtype(dtype))
-        return dynamics, Kick(noise, jnp.asarray(0.3, dtype), counter(0, 5), jnp.asarray(0.01, dtype))
+        return dynamics, DrivingNoise(noise, jnp.asarray(0.3, dtype), counter(0, 5), jnp.asarray(0.01, dtype))
 
     def moves(self, dynamics):
-        """The steps that it has, each a function of state, gradient and kick."""
-        names = ("iterate",) if isinstance(dynamics, IterationOnly) else ("iterate", "sde_step")
+        """The steps that it has, each a function of state, gradient and driving."""
+        names = ("iterate",) if dynamics.why_no_sde() is not None else ("iterate", "sde_step")
         return [name for name in names if name == "sde_step" or dynamics.learning_rate is not None]
 
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_steps_under_jit_keep_types_and_shapes(self, name, dtype):
         """In float64 by types alone; its numbers are those of optax, above."""
 
-        def step(dynamics, state, kick):
-            return [getattr(dynamics, move)(state, state.x, kick) for move in self.moves(dynamics)]
+        def step(dynamics, state, driving):
+            return [getattr(dynamics, move)(state, state.x, driving) for move in self.moves(dynamics)]
 
         with jax.enable_x64(dtype == "float64"):
-            dynamics, kick = self.parts(name, dtype)
+            dynamics, driving = self.parts(name, dtype)
             assert isinstance(dynamics, Dynamics)
             state = dynamics.init(jnp.ones((2, 5), dtype))
             run = jax.jit(step) if dtype == "float32" else functools.partial(jax.eval_shape, step)
-            for after in run(dynamics, state, kick):
+            for after in run(dynamics, state, driving):
                 assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
                     lambda leaf: (leaf.shape, leaf.dtype), state
                 )
@@ -244,7 +247,7 @@ class TestEvery:
 
     def test_vmap_over_a_swept_learning_rate(self, name):
         """The learning rate is a leaf: a batch of optimizers is one program."""
-        dynamics, kick = self.parts(name)
+        dynamics, driving = self.parts(name)
         if dynamics.learning_rate is None:
             dynamics = cast(Adam(0.01), jnp.float32)
         leaves, tree = jax.tree.flatten(dynamics)
@@ -253,7 +256,7 @@ class TestEvery:
         def step(factor):
             scaled = tree.unflatten(leaves)
             object.__setattr__(scaled, "learning_rate", dynamics.learning_rate * factor)
-            return scaled.iterate(state, state.x, kick).x
+            return scaled.iterate(state, state.x, driving).x
 
         many = jax.jit(jax.vmap(step))(jnp.asarray([0.01, 1.0, 2.0], jnp.float32))
         np.testing.assert_allclose(many[1], jax.jit(step)(jnp.float32(1)), rtol=1e-6)
@@ -268,17 +271,24 @@ class TestEvery:
         assert jax.tree.leaves(again) == leaves
 
     def test_the_sde_or_a_clear_refusal(self, name):
-        dynamics, kick = self.parts(name)
-        if isinstance(dynamics, IterationOnly):
-            for question in (dynamics.sde_step, dynamics.rest, dynamics.drift, dynamics.jump_maps):
-                with pytest.raises(ValueError, match=r'; run it by method "iteration"'):
-                    question(None, None, kick)
-            return
+        dynamics, driving = self.parts(name)
         x = jnp.zeros((2, 5), jnp.float32)
-        still = dynamics.drift(dynamics.rest(x, kick.noise), x, kick.noise)
+        if dynamics.why_no_sde() is not None:
+            state, noise = dynamics.init(x), driving.noise
+            asked = (
+                ("sde_step", state, x, driving),
+                ("rest", x, noise),
+                ("drift", state, x, noise),
+                ("jump_maps", noise),
+            )
+            for question, *given in (*asked, ("displace", state, x), ("after_jump", x, x, noise), ("jump_maps", noise)):
+                with pytest.raises(ValueError, match=r'; run it by method "iteration"'):
+                    getattr(dynamics, question)(*given)
+            return
+        still = dynamics.drift(dynamics.rest(x, driving.noise), x, driving.noise)
         for leaf in jax.tree.leaves(still):
             np.testing.assert_array_equal(leaf, 0)
-        assert dynamics.jump_maps(kick.noise).shape[1] == 2
+        assert dynamics.jump_maps(driving.noise).shape[1] == 2
 
 
 SDES = {
@@ -317,7 +327,7 @@ class TestNewSdes:
 
             def step(index, state):
                 at = counter(0)._replace(low=index.astype(jnp.uint32)[None])
-                return dynamics.sde_step(state, k * state.x, Kick(noise, 0.0, at, dt))
+                return dynamics.sde_step(state, k * state.x, DrivingNoise(noise, 0.0, at, dt))
 
             state = dynamics.init(jnp.asarray([[0.6], [-0.5]]))
             first = jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(1000), step, state)
@@ -336,7 +346,7 @@ class TestNewSdes:
             state = state._replace(**{part: getattr(state, part) * 0.7 + 0.1 for part in state._fields[1:]})
             gradient, dt = jnp.asarray([[0.4], [-0.3]]), 1e-7
             late = counter(0)._replace(high=jnp.ones(1, jnp.uint32))
-            after = dynamics.sde_step(state, gradient, Kick(noise, 0.0, late, dt))
+            after = dynamics.sde_step(state, gradient, DrivingNoise(noise, 0.0, late, dt))
             for new, old, rate in zip(after, state, dynamics.drift(state, gradient, noise), strict=True):
                 np.testing.assert_allclose((new - old) / dt, rate, rtol=1e-5, atol=1e-6)
 
@@ -356,15 +366,15 @@ class TestNewSdes:
 
     @pytest.mark.parametrize("name", SDES)
     def test_a_jump_goes_as_far_as_its_map_says(self, name):
-        """On a flat landscape; and what `thrown` makes is what `displace` makes of it (without the decay)."""
+        """On a flat landscape; and what `after_jump` makes is what `displace` makes of it (without the decay)."""
         dynamics, noise = cast((SDES[name], NOISE), jnp.float32)
         if name == "adamw":
             dynamics = cast(Adam(0.1, 0.8, 0.95, variant="corrected"), jnp.float32)
         jump = jnp.asarray([[0.3], [-0.1]], jnp.float32)
         state = dynamics.displace(dynamics.rest(jnp.zeros((2, 1), jnp.float32), noise), jump)
         far = dynamics.jump_maps(noise)[0][:, None] * jump
-        thrown = dynamics.thrown(jnp.zeros((2, 1), jnp.float32), far, noise)
-        for mine, theirs in zip(thrown, state, strict=True):
+        jumped = dynamics.after_jump(jnp.zeros((2, 1), jnp.float32), far, noise)
+        for mine, theirs in zip(jumped, state, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-5)
         step = jax.jit(lambda state: flow(dynamics, jnp.zeros_like, noise, state, jnp.float32(0.05)))
         for _ in range(400):
@@ -375,8 +385,8 @@ class TestNewSdes:
     def test_euler_step_of_one_learning_rate_is_the_iteration(self, name):
         dynamics, noise = cast((SDES[name], NOISE), jnp.float32)
         state = dynamics.init(jnp.ones((2, 5), jnp.float32))._replace(m=jnp.full((2, 5), 0.3, jnp.float32))
-        sde = dynamics.sde_step(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
-        own = dynamics.iterate(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
+        sde = dynamics.sde_step(state, state.x, DrivingNoise(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
+        own = dynamics.iterate(state, state.x, DrivingNoise(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
         for mine, theirs in zip(sde, own, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
@@ -406,7 +416,7 @@ class TestNewSdes:
 @pytest.mark.parametrize("name", [name for name in EVERY if EVERY[name].learning_rate is not None])
 @pytest.mark.parametrize("solver", [Iteration(), Euler(0.01)])
 def test_bits_do_not_depend_on_lanes(name, solver):
-    if isinstance(EVERY[name], IterationOnly) and not isinstance(solver, Iteration):
+    if EVERY[name].why_no_sde() is not None and not isinstance(solver, Iteration):
         return
     noise = Independent(1.5, [1.0, 1.0])
     problem = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0] * 2, [1.0] * 2), noise, EVERY[name], 0.5)
@@ -437,7 +447,7 @@ class TestNoRate:
         assert len(prediction.reasons) == 1
         assert words in prediction.reasons[0]
 
-    @pytest.mark.parametrize("name", [name for name, one in EVERY.items() if isinstance(one, IterationOnly)])
+    @pytest.mark.parametrize("name", [name for name, one in EVERY.items() if one.why_no_sde() is not None])
     @pytest.mark.parametrize("noise", [Pareto(1.5, [1.0, 1.0]), Gaussian([1.0, 1.0])])
     def test_refused_for_other_noise(self, name, noise):
         box = Box([-1.0] * 2, [1.0] * 2)
@@ -452,7 +462,7 @@ def test_clipped_steps_are_never_longer_than_the_bound():
     x = jnp.asarray([[0.0, 1e30, 3e-30, -1e37, 0.04], [0.0, 1e30, 4e-30, 1.0, 0.03]], jnp.float32)
     for by in ("norm", "coordinate"):
         dynamics, noise = cast((ClippedSGD(1.0, 0.05, by=by), NOISE), jnp.float32)
-        step = -dynamics.iterate(dynamics.init(0 * x), x, Kick(noise, jnp.float32(0), counter(0, 5), 1.0)).x
+        step = -dynamics.iterate(dynamics.init(0 * x), x, DrivingNoise(noise, jnp.float32(0), counter(0, 5), 1.0)).x
         length = jnp.abs(step).max(axis=0) if by == "coordinate" else jnp.hypot(*step)
         np.testing.assert_allclose(length[1], 0.05, rtol=1e-6)
         np.testing.assert_allclose(length[3], 0.05, rtol=1e-6)
@@ -472,7 +482,9 @@ class TestMomentum:
             state = rough = dynamics.init(jnp.full((1, 1), start))
             path, rough_path = [], []
             fine = jax.jit(lambda state: flow(dynamics, lambda x: k * x, noise, state, 0.01))
-            coarse = jax.jit(lambda state: dynamics.sde_step(state, k * state.x, Kick(noise, 0.0, counter(0), 0.01)))
+            coarse = jax.jit(
+                lambda state: dynamics.sde_step(state, k * state.x, DrivingNoise(noise, 0.0, counter(0), 0.01))
+            )
             for _ in times:
                 state, rough = fine(state), coarse(rough)
                 path.append(float(state.x[0, 0]))
@@ -483,8 +495,8 @@ class TestMomentum:
     def test_euler_step_of_one_learning_rate_is_the_iteration(self):
         momentum, noise = cast((Momentum(0.1, 0.9), NOISE), jnp.float32)
         state = momentum.init(jnp.ones((2, 5), jnp.float32))._replace(m=jnp.full((2, 5), 0.3, jnp.float32))
-        sde = momentum.sde_step(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
-        own = momentum.iterate(state, state.x, Kick(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
+        sde = momentum.sde_step(state, state.x, DrivingNoise(noise, jnp.float32(0), counter(4, 5), jnp.float32(0.1)))
+        own = momentum.iterate(state, state.x, DrivingNoise(noise, jnp.float32(0), counter(4, 5), jnp.float32(1)))
         for mine, theirs in zip(sde, own, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-6)
 
@@ -494,7 +506,9 @@ class TestMomentum:
         jump = jnp.asarray([[0.3], [-0.1]], jnp.float32)
         state = momentum.displace(momentum.rest(jnp.zeros((2, 1), jnp.float32), noise), jump)
         far = momentum.jump_maps(noise)[0][:, None] * jump
-        np.testing.assert_allclose(momentum.thrown(jnp.zeros((2, 1), jnp.float32), far, noise).m, state.m, rtol=1e-6)
+        np.testing.assert_allclose(
+            momentum.after_jump(jnp.zeros((2, 1), jnp.float32), far, noise).m, state.m, rtol=1e-6
+        )
         step = jax.jit(lambda state: flow(momentum, jnp.zeros_like, noise, state, jnp.float32(0.025)))
         for _ in range(400):
             state = step(state)

@@ -6,15 +6,16 @@ nonlocal equation. Each prediction is right within 2%, or is not called valid.
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from levyjax.arrays import pytree
+from levyjax.arrays import column, pytree
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
-from levyjax.dynamics import SGD, Adam, Momentum, RMSProp
+from levyjax.dynamics import SGD, Adam, Dynamics, Momentum, RMSProp, SGDState
 from levyjax.dynamics.momentum import MomentumState
 from levyjax.escape import (
     EscapeProblem,
@@ -435,27 +436,16 @@ def test_a_preconditioner_of_long_memory_is_at_rest(noise, right):
 
 
 @pytree
-class HeavyBall:
-    """A user's optimizer with no more than the documented methods: dx = -m dt, dm = (g - friction m) dt - noise."""
+class HeavyBall(Dynamics):
+    """A user's optimizer with no more than it must say: dx = -m dt, dm = (g - friction m) dt - noise."""
 
     friction: float
-
-    learning_rate = None
-    noise_in_momentum = True
 
     def init(self, x):
         return MomentumState(x, jnp.zeros_like(x))
 
-    def sde_step(self, state, gradient, kick):
-        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
-        m = state.m + (gradient - self.friction * state.m) * kick.dt - jump
-        return MomentumState(state.x - m * kick.dt, m)
-
-    def iterate(self, state, gradient, kick):
+    def iterate(self, state, gradient, driving):
         raise NotImplementedError
-
-    def rest(self, x, noise):
-        return self.init(x)
 
     def drift(self, state, gradient, noise):
         return MomentumState(-state.m, gradient - self.friction * state.m)
@@ -463,19 +453,80 @@ class HeavyBall:
     def displace(self, state, amount):
         return MomentumState(state.x, state.m - amount)
 
-    def thrown(self, x, jump, noise):
-        return MomentumState(x, -self.friction * jump)
+    def momentum_rate(self):
+        return self.friction
 
     def jump_maps(self, noise):
         return jnp.full((1, jnp.shape(noise.scale)[0]), 1 / self.friction)
 
 
-def test_a_class_with_the_documented_methods_is_predicted_as_the_same_optimizer_here():
+@pytree
+class FixedPreconditioner(Dynamics):
+    """dx = P (-g dt + epsilon A dL), P diagonal: on a line that of SGD on P F with scale P A."""
+
+    diagonal: Any
+
+    def init(self, x):
+        return SGDState(x)
+
+    def iterate(self, state, gradient, driving):
+        return SGDState(state.x - self.diagonal[:, None] * (gradient + driving.draw()))
+
+    def drift(self, state, gradient, noise):
+        return SGDState(-column(self.diagonal, gradient) * gradient)
+
+    def displace(self, state, amount):
+        return SGDState(state.x + column(self.diagonal, amount) * amount)
+
+
+def test_a_users_optimizer_is_predicted_as_the_same_one_here():
     """Momentum(1, beta) has dm = (g - (1 - beta) m) dt - epsilon A dL, dx = -m dt."""
     parts = Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0])
     theirs, ours = (predict(EscapeProblem(*parts, one, 1e-3)) for one in (HeavyBall(0.4), Momentum(1.0, 0.6)))
     assert theirs.rate == pytest.approx(ours.rate, rel=1e-9)
     assert (theirs.valid, theirs.kappa) == (ours.valid, pytest.approx(ours.kappa))
+
+
+def test_every_method_runs_a_users_optimizer_of_four_methods():
+    """Its Euler steps, states after jumps and jump maps follow from these; each method as SGD in other units."""
+    box, fixed = Box([-1.0], [1.5]), FixedPreconditioner(np.array([0.5]))
+    theirs = EscapeProblem(Quadratic([2.0]), box, Independent(1.5, [2.0]), fixed, 0.02)
+    ours = EscapeProblem(Quadratic([1.0]), box, Independent(1.5, [1.0]), SGD(), 0.02)
+    assert predict(theirs).rate == pytest.approx(predict(ours).rate, rel=1e-9)
+    one, other = (simulate(problem, Plan(Euler(0.125), 256, dtype="float64"), 3) for problem in (theirs, ours))
+    np.testing.assert_allclose(one.exit_time, other.exit_time, rtol=1e-9)
+    one, other = (simulate(problem, Plan(JumpAdapted(), 4096), 3).exit_time for problem in (theirs, ours))
+    assert abs(one.mean() - other.mean()) < 5 * np.hypot(one.std(), other.std()) / 64
+    one, other = (quasi_stationary_rate(problem, 3, relative_error=0.02) for problem in (theirs, ours))
+    assert abs(one.rate - other.rate) < 5 * math.hypot(one.standard_error, other.standard_error)
+
+
+def test_what_is_no_optimizer_is_refused():
+    class Bare:
+        """The methods alone."""
+
+        init = iterate = sde_step = rest = drift = displace = jump_maps = lambda *_: None
+
+    with pytest.raises(ValueError, match=r"derived from levyjax\.dynamics\.Dynamics"):
+        EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), Bare(), 0.02)
+    parts = Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0])
+    prediction = predict(EscapeProblem(*parts, FixedPreconditioner(np.array([0.5])), 0.02), Iteration())
+    assert prediction.reasons[0].startswith("FixedPreconditioner itself has no exit rate")
+
+
+@pytree
+class Rotating(FixedPreconditioner):
+    """A preconditioner that mixes coordinates."""
+
+    def displace(self, state, amount):
+        return SGDState(state.x + amount[::-1])
+
+
+def test_an_optimizer_that_mixes_coordinates_is_refused():
+    parts = Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Independent(1.5, [1.0, 1.0])
+    EscapeProblem(*parts, FixedPreconditioner(np.array([1.0, 0.5])), 0.02)
+    with pytest.raises(ValueError, match="lets the noise on one coordinate move another"):
+        EscapeProblem(*parts, Rotating(np.array([1.0, 0.5])), 0.02)
 
 
 def test_fates_of_jumps_from_rest_are_those_that_following_them_finds():

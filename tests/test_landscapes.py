@@ -10,9 +10,21 @@ import pytest
 from scipy.special import expit
 
 from levyjax.arrays import padded_to
+from levyjax.basins import Box
 from levyjax.config import cells, parse
 from levyjax.config.build import build_problem
-from levyjax.landscapes import DoubleWell, LogisticRegression, MultiWell, Quadratic, Separable, WangOhRhee
+from levyjax.dynamics import SGD
+from levyjax.escape import EscapeProblem, predict
+from levyjax.landscapes import (
+    DoubleWell,
+    LogisticRegression,
+    MultiWell,
+    Quadratic,
+    Separable,
+    WangOhRhee,
+    from_function,
+)
+from levyjax.noise import Independent
 
 ROW = {
     "minima": [-1.0, 1.0, 2.5],
@@ -188,3 +200,21 @@ def test_the_minimum_of_a_logistic_loss_is_found_to_rounding():
         x = np.asarray(LogisticRegression(features, labels, 0.05).minimum)
         slope = features.T @ (expit(features @ x) - labels) / 60 + 0.05 * x
         assert np.abs(slope).max() < 2e-15 * max(1.0, np.abs(features).max())
+
+
+@pytest.mark.parametrize(
+    ("function", "minimum", "bends"),
+    [
+        (lambda x: row(well=1).value(x[:, None])[0], [1.0], [[3.0]]),  # pieces that meet at the minimum, by a clip
+        (lambda x: jnp.where(x[0] > 1, 2.0, 1.0) * (x[0] - 1) ** 2 + x[1] ** 2, [1.0, 0.0], [[3.0, 0.0], [0.0, 2.0]]),
+        (lambda x: jnp.clip(x - 2, -1, 1) @ (x - 2) / 2, [2.0, 2.0], [[1.0, 0.0], [0.0, 1.0]]),
+    ],
+)
+def test_a_function_of_pieces_that_meet_at_its_minimum_has_the_hessian_of_its_sides(function, minimum, bends):
+    """Their mean, where they differ; JAX's derivative at the very point is that of neither."""
+    with jax.enable_x64(True):
+        landscape = from_function(function, minimum)
+        np.testing.assert_allclose(landscape.hessian(), bends, atol=1e-9)
+    box = Box([-5.0] * len(minimum), [5.0] * len(minimum))
+    problem = EscapeProblem(landscape, box, Independent(1.5, [1.0] * len(minimum)), SGD(), 0.01)
+    assert predict(problem).rate > 0

@@ -15,7 +15,7 @@ from scipy.stats import binom
 import levyjax
 from levyjax.arrays import cast
 from levyjax.basins import Box
-from levyjax.dynamics import SGD, Adam, AddStableNoiseState, Kick, Momentum, add_stable_noise, from_optax
+from levyjax.dynamics import SGD, Adam, AddStableNoiseState, DrivingNoise, Momentum, add_stable_noise, from_optax
 from levyjax.engine import chunks, run
 from levyjax.escape import EscapeProblem, Plan, predict, simulate
 from levyjax.escape.problem import ExitProcess
@@ -111,7 +111,7 @@ class TestFromOptax:
                 return counter(0, 3)._replace(low=jnp.full(3, step))
 
             def ours(state, step):
-                return dynamics.iterate(state, state.x, Kick(noise, jnp.ones((), dtype), at(step), 1.0)), None
+                return dynamics.iterate(state, state.x, DrivingNoise(noise, jnp.ones((), dtype), at(step), 1.0)), None
 
             def plain(carry, u):
                 x, state = carry

@@ -22,7 +22,7 @@ from levyjax.claims.coupled import Fit, Pair, fitted_order, gap
 from levyjax.claims.iterates import distances, judge, learning_rate_of
 from levyjax.claims.linear_laws import linear_laws, linear_optimizers, responses
 from levyjax.claims.weak_error import adaptive_pair, judge_vanishing
-from levyjax.dynamics import SGD, Adam, Kick, Momentum
+from levyjax.dynamics import SGD, Adam, DrivingNoise, Momentum
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian, Independent
@@ -109,7 +109,7 @@ class TestMalladi:
 
         def step(index, state):
             at = Counter(words, words * 0, words * 0 + index.astype(jnp.uint32) + 1_000_000, words * 0)
-            return adam.iterate(state, 0 * state.x, Kick(noise, 1.0, at, 1.0))
+            return adam.iterate(state, 0 * state.x, DrivingNoise(noise, 1.0, at, 1.0))
 
         after = jax.jit(lambda state: jax.lax.fori_loop(0, 8000, step, state))(state)
         assert float(after.v.mean() / state.v.mean()) == pytest.approx(1, abs=0.0022)

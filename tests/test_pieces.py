@@ -22,7 +22,7 @@ import levyjax.solvers
 from levyjax import tails
 from levyjax.arrays import cast
 from levyjax.basins import Attraction, Ball, Basin, Box, Ellipsoid, HalfSpace, Sublevel
-from levyjax.dynamics import SGD, Adam, Dynamics, IterationOnly, Kick, Momentum, RMSProp, flow
+from levyjax.dynamics import SGD, Adam, DrivingNoise, Dynamics, Momentum, RMSProp, flow
 from levyjax.escape import EscapeProblem, unit_rate
 from levyjax.landscapes import (
     AsymmetricValley,
@@ -123,12 +123,14 @@ KINDS = {
     "dynamics": (levyjax.dynamics, Dynamics, DYNAMICS),
     "solvers": (levyjax.solvers, Solver, SOLVERS),
 }
-RECORDS = {Counter, JumpRays, JumpSplit, Kick, SpectralMeasure}  # what pieces are given or give back
+RECORDS = {Counter, JumpRays, JumpSplit, DrivingNoise, SpectralMeasure}  # what pieces are given or give back
 DRAWS = {  # their table is in test_noise
     item for item in vars(levyjax.noise).values() if isinstance(item, type) and not hasattr(item, "spectral_measure")
 }
 WITHOUT_SDE = {  # tested in test_dynamics, as optax's states are in test_optax
-    item for item in vars(levyjax.dynamics).values() if isinstance(item, type) and issubclass(item, IterationOnly)
+    item
+    for item in vars(levyjax.dynamics).values()
+    if isinstance(item, type) and issubclass(item, Dynamics) and item.drift is Dynamics.drift
 } | {levyjax.dynamics.OptaxState, levyjax.dynamics.AddStableNoiseState}
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0, -2.0], [1.0, 2.0]), NOISES["independent"], SGD(0.1), 0.3)
 ALL = [(kind, name) for kind, (_, _, pieces) in KINDS.items() for name in pieces]
@@ -165,9 +167,9 @@ def probe(kind, origin, piece, x, counter):
         return piece.contains(x), piece.gauge(start, offset), piece.face(start, x)
     if kind == "dynamics":
         noise, level, dt = cast((NOISES["gaussian matrix"], 0.3, 0.05), x.dtype)
-        kick = Kick(noise, level, counter, dt)
+        driving = DrivingNoise(noise, level, counter, dt)
         state = piece.rest(x, noise)
-        moved = [piece.sde_step(state, x, kick), piece.iterate(state, x, kick), piece.drift(state, x, noise)]
+        moved = [piece.sde_step(state, x, driving), piece.iterate(state, x, driving), piece.drift(state, x, noise)]
         return *moved, piece.displace(state, x), piece.init(x)
     lone = x.ndim == 1  # solvers take lanes
     x, counter = jax.tree.map(lambda part: part[..., None] if lone else part, (x, counter))
@@ -605,20 +607,20 @@ class TestDynamics:
     LATE = 100  # times 2^32 steps: even of 1e-9 each, they make every average forget its start
 
     def setting(self, name, level, dt, size=1):
-        """A state on its way, its gradient and a late kick, in float64."""
+        """A state on its way, its gradient and a late driving, in float64."""
         dynamics, noise = cast((DYNAMICS[name], NOISES["independent"]), jnp.float64)
         x = points(1)[:, :1] * jnp.ones(size)
         state = jax.tree.map(lambda part: part + 0.1 * jnp.abs(x), dynamics.rest(x, noise))._replace(x=x)
         late = counters(size)._replace(high=jnp.full(size, self.LATE, jnp.uint32))
-        return dynamics, noise, state, 0.7 * x, Kick(noise, jnp.asarray(level), late, jnp.asarray(dt))
+        return dynamics, noise, state, 0.7 * x, DrivingNoise(noise, jnp.asarray(level), late, jnp.asarray(dt))
 
     @pytest.mark.parametrize("name", [name for name in DYNAMICS if "gaussian" not in name and "stable" not in name])
     def test_a_step_without_noise_is_the_drift_to_second_order(self, name):
         with jax.enable_x64(True):
             errors = []
             for dt in (1e-3, 5e-4):
-                dynamics, noise, state, gradient, kick = self.setting(name, 0.0, dt)
-                stepped, drift = dynamics.sde_step(state, gradient, kick), dynamics.drift(state, gradient, noise)
+                dynamics, noise, state, gradient, driving = self.setting(name, 0.0, dt)
+                stepped, drift = dynamics.sde_step(state, gradient, driving), dynamics.drift(state, gradient, noise)
                 for field, rate, after in zip(state._fields, drift, stepped, strict=True):
                     if (name, field) != ("adam frozen frozen", "v"):  # which nothing reads
                         before = getattr(state, field)
@@ -631,8 +633,8 @@ class TestDynamics:
     @pytest.mark.parametrize("name", ["adam paper gaussian", "adam corrected gaussian"])
     def test_gaussian_gradient_noise_drifts_in_the_mean(self, name):
         with jax.enable_x64(True):
-            dynamics, noise, state, gradient, kick = self.setting(name, 0.0, 1e-5, 20_000)
-            velocity = np.asarray(dynamics.sde_step(state, gradient, kick).v - state.v) / 1e-5
+            dynamics, noise, state, gradient, driving = self.setting(name, 0.0, 1e-5, 20_000)
+            velocity = np.asarray(dynamics.sde_step(state, gradient, driving).v - state.v) / 1e-5
             expected = np.asarray(dynamics.drift(state, gradient, noise).v)[:, 0]
         error = velocity.std(axis=1) / math.sqrt(velocity.shape[1])
         assert np.all(np.abs(velocity.mean(axis=1) - expected) < 5 * error + 1e-3 * np.abs(expected))
@@ -641,11 +643,11 @@ class TestDynamics:
     def test_noise_displaces(self, name):
         """A step's noise is `displace`, as the step becomes short."""
         with jax.enable_x64(True):
-            dynamics, noise, state, gradient, kick = self.setting(name, 0.3, 1e-9)
-            still = dynamics.sde_step(state, gradient, kick._replace(noise_level=jnp.asarray(0.0)))
-            kicked = dynamics.sde_step(state, gradient, kick)
-            displaced = dynamics.displace(state, 0.3 * noise.increment(kick.counter, kick.dt))
-            for a, b, c, d in zip(kicked, still, displaced, state, strict=True):
+            dynamics, noise, state, gradient, driving = self.setting(name, 0.3, 1e-9)
+            still = dynamics.sde_step(state, gradient, driving._replace(noise_level=jnp.asarray(0.0)))
+            noisy = dynamics.sde_step(state, gradient, driving)
+            displaced = dynamics.displace(state, 0.3 * noise.increment(driving.counter, driving.dt))
+            for a, b, c, d in zip(noisy, still, displaced, state, strict=True):
                 np.testing.assert_allclose(a - b, c - d, rtol=1e-5, atol=1e-13)
 
     @pytest.mark.parametrize("name", DYNAMICS)
@@ -690,8 +692,8 @@ class TestSolvers:
         problem, solver = cast((PROBLEM, SOLVERS[name]), jnp.float32)
         x, counter = points(3), counters(3)
         time = jnp.float32(0.05) if name == "euler" else 1.0
-        kick = Kick(problem.noise, problem.noise_level, counter, time)
-        expected = getattr(problem.dynamics, method)(problem.dynamics.init(x), problem.landscape.gradient(x), kick)
+        driving = DrivingNoise(problem.noise, problem.noise_level, counter, time)
+        expected = getattr(problem.dynamics, method)(problem.dynamics.init(x), problem.landscape.gradient(x), driving)
         assert_close(solver.step(problem, solver.init(problem, x), counter), expected)
         assert float(solver.step_time(problem)) == pytest.approx(0.05 if name == "euler" else 0.1)
         assert solver.clock(expected) == ()

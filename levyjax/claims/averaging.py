@@ -10,7 +10,7 @@ import numpy as np
 from levyjax import stable
 from levyjax.arrays import cast
 from levyjax.claims.base import Claim, Outcome, Settings, judge_above, judge_value, shown
-from levyjax.dynamics import Adam, Kick
+from levyjax.dynamics import Adam, DrivingNoise
 from levyjax.dynamics.adam import AdamState
 from levyjax.noise import Independent
 from levyjax.plots import ratio_forest
@@ -91,8 +91,8 @@ def one_spike(settings: Settings) -> Outcome:
         def step(index: Any, state: AdamState) -> AdamState:
             low = (at + index).astype(jnp.uint32) * jnp.ones(1, jnp.uint32)
             gradient = jnp.where(index == 0, jnp.asarray(sizes)[None], 0.0)
-            kick = Kick(noise, 0.0, Counter(low, low, low, low * 0), 1.0)
-            return adam.iterate(state, gradient, kick)
+            driving = DrivingNoise(noise, 0.0, Counter(low, low, low, low * 0), 1.0)
+            return adam.iterate(state, gradient, driving)
 
         state = jax.lax.fori_loop(0, after, step, AdamState(zero, zero, zero + 1e-16))
         moved = np.abs(np.asarray(state.x)[0]) / learning_rate

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from levyjax.arrays import cast, jit, pytree, static
 from levyjax.claims.base import Interval
-from levyjax.dynamics import Kick
+from levyjax.dynamics import DrivingNoise
 from levyjax.noise import Noise
 from levyjax.random import Counter, Stream, first_counter, run_key
 
@@ -86,16 +86,16 @@ def _run(pair: Pair, counter: Counter, iterations: Any) -> tuple[Array, Array]:
         state, moved, step = carry
         at = counter._replace(low=counter.low + (step * SUBSTEPS + index).astype(jnp.uint32))
         increment = pair.noise.increment(at, dt)
-        kick = Kick(_Given(pair.noise, increment, pair.seen_scale), pair.sde_noise_level, at, dt)
-        return pair.model.sde_step(state, gradient(state.x), kick), moved + increment, step
+        driving = DrivingNoise(_Given(pair.noise, increment, pair.seen_scale), pair.sde_noise_level, at, dt)
+        return pair.model.sde_step(state, gradient(state.x), driving), moved + increment, step
 
     def iteration(step: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         walker, path = carry
         path, moved, _ = jax.lax.fori_loop(0, SUBSTEPS, fine, (path, jnp.zeros_like(path.x), step))
         at = counter._replace(low=counter.low + step.astype(jnp.uint32))
         unit = -moved * eta ** (-1 / pair.noise.alpha)
-        kick = Kick(drawn_noise(pair.noise, unit), pair.noise_level, at, 1.0)
-        return pair.optimizer.iterate(walker, gradient(walker.x), kick), path
+        driving = DrivingNoise(drawn_noise(pair.noise, unit), pair.noise_level, at, 1.0)
+        return pair.optimizer.iterate(walker, gradient(walker.x), driving), path
 
     first = _LATE if pair.settled else 0
     walker, path = jax.lax.fori_loop(first, first + iterations, iteration, _begin(pair, counter))

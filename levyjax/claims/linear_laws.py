@@ -11,7 +11,7 @@ import scipy.linalg
 
 from levyjax.arrays import cast
 from levyjax.claims.coupled import drawn_noise
-from levyjax.dynamics import SGD, Kick, Momentum
+from levyjax.dynamics import SGD, DrivingNoise, Momentum
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.random import Counter
 
@@ -50,7 +50,7 @@ class Responses(NamedTuple):
     matrix: np.ndarray
     push: np.ndarray
     generator: np.ndarray
-    thrown: np.ndarray
+    displaced: np.ndarray
 
 
 def responses(dynamics: Any) -> Responses:
@@ -62,11 +62,11 @@ def responses(dynamics: Any) -> Responses:
         basis = jnp.eye(size + 1)[:, None]
         state, unit = type(blank)(*basis[:size]), basis[size]
         counter = Counter(*jnp.zeros((4, size + 1), jnp.uint32))
-        kick = Kick(drawn_noise(noise, unit), 1.0, counter, 1.0)
-        moved = np.concatenate(dynamics.iterate(state, CURVATURE * state.x, kick))
+        driving = DrivingNoise(drawn_noise(noise, unit), 1.0, counter, 1.0)
+        moved = np.concatenate(dynamics.iterate(state, CURVATURE * state.x, driving))
         drift = np.concatenate(dynamics.drift(state, CURVATURE * state.x, noise))
-        thrown = np.concatenate(dynamics.displace(blank, jnp.ones((1, 1))))
-    return Responses(moved[:, :size], moved[:, size], drift[:, :size], thrown[:, 0])
+        displaced = np.concatenate(dynamics.displace(blank, jnp.ones((1, 1))))
+    return Responses(moved[:, :size], moved[:, size], drift[:, :size], displaced[:, 0])
 
 
 def linear_laws(found: Responses, alpha: float, step: float, h: float) -> tuple[Law, Law]:
@@ -89,7 +89,7 @@ def linear_laws(found: Responses, alpha: float, step: float, h: float) -> tuple[
     nodes, weights = np.polynomial.legendre.leggauss(8)
     width = count * step / _PANELS
     times = (np.arange(_PANELS)[:, None] + (nodes + 1) / 2).ravel() * width
-    over_time = (scipy.linalg.expm(found.generator * times[:, None, None]) @ found.thrown)[:, 0]
+    over_time = (scipy.linalg.expm(found.generator * times[:, None, None]) @ found.displaced)[:, 0]
     integral = float(np.tile(weights * width / 2, _PANELS) @ np.abs(over_time) ** alpha)
     mean = float(scipy.linalg.expm(found.generator * count * step)[0, 0]) * START
     iterated = Law(float(state[0]), level * total ** (1 / alpha), alpha)

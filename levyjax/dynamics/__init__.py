@@ -1,7 +1,8 @@
 """Optimizers as dynamical systems."""
 
+from levyjax.deprecation import renamed
 from levyjax.dynamics.adam import Adam, AdamState
-from levyjax.dynamics.base import Dynamics, IterationOnly, Kick, flow
+from levyjax.dynamics.base import DrivingNoise, Dynamics, flow
 from levyjax.dynamics.clipped import ClippedSGD
 from levyjax.dynamics.from_optax import FromOptax, OptaxState, from_optax
 from levyjax.dynamics.momentum import Momentum, MomentumState
@@ -16,10 +17,9 @@ __all__ = [
     "AdamState",
     "AddStableNoiseState",
     "ClippedSGD",
+    "DrivingNoise",
     "Dynamics",
     "FromOptax",
-    "IterationOnly",
-    "Kick",
     "Momentum",
     "MomentumState",
     "OptaxState",
@@ -30,3 +30,5 @@ __all__ = [
     "flow",
     "from_optax",
 ]
+
+__getattr__ = renamed(__name__, {"Kick": "DrivingNoise", "IterationOnly": "Dynamics"})

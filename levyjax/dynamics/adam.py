@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column, freeze, parameter, positive, pytree, static
-from levyjax.dynamics.base import Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.dynamics.squares import (
     checked_gradient_noise,
@@ -30,7 +30,7 @@ class AdamState(NamedTuple):
 
 
 @pytree
-class Adam:
+class Adam(Dynamics):
     """Adam, the algorithm (`iterate`) and its Lévy-driven SDE (`sde_step`) in one of four variants.
 
     Iteration, with the noisy gradient g~ = g + epsilon A u and t = 1, 2, ...:
@@ -91,6 +91,8 @@ class Adam:
     gradient_noise: str = static(default="frozen")
     weight_decay: Any = 0.0
 
+    _cap = "m and v cap"
+
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}.")
@@ -115,9 +117,8 @@ class Adam:
         """Whether the averages' rates are those of the iteration's steps."""
         return self.variant in ("corrected", "malladi")
 
-    @property
-    def noise_in_momentum(self) -> bool:
-        return self.variant == "malladi"
+    def momentum_rate(self) -> Any:
+        return self.rates()[0] if self.variant == "malladi" else None
 
     def rates(self) -> tuple[Any, Any]:
         """b1 and b2, per unit of the SDE's time."""
@@ -128,24 +129,24 @@ class Adam:
     def init(self, x: Float[Array, "d *batch"]) -> AdamState:
         return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x))
 
-    def sde_step(self, state: AdamState, gradient: Array, kick: Kick) -> AdamState:
+    def sde_step(self, state: AdamState, gradient: Array, driving: DrivingNoise) -> AdamState:
         b1, b2 = self.rates()
-        time = (_steps(kick, state.x.dtype) + 1) * kick.dt
+        time = (_steps(driving, state.x.dtype) + 1) * driving.dt
         mu, omega = -1 / jnp.expm1(-b1 * time), -1 / jnp.expm1(-b2 * time)
-        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
-        m = state.m - jnp.expm1(-b1 * kick.dt) * (gradient - state.m)
+        jump = driving.increment()
+        m = state.m - jnp.expm1(-b1 * driving.dt) * (gradient - state.m)
         if self.noise_in_momentum:
             m = m - b1 * jump
         v = state.v
         if self.variant != "frozen":
-            v = v - jnp.expm1(-b2 * kick.dt) * (self._squared_gradient(gradient, kick) - v)
+            v = v - jnp.expm1(-b2 * driving.dt) * (self._squared_gradient(gradient, driving) - v)
         inverse_q = self._inverse_q(state._replace(v=v), omega)
-        moved = state.x - (mu * inverse_q * m + self.weight_decay * state.x) * kick.dt
+        moved = state.x - (mu * inverse_q * m + self.weight_decay * state.x) * driving.dt
         return AdamState(moved if self.noise_in_momentum else moved + inverse_q * jump, m, v)
 
-    def iterate(self, state: AdamState, gradient: Array, kick: Kick) -> AdamState:
-        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
-        count = _steps(kick, state.x.dtype) + 1
+    def iterate(self, state: AdamState, gradient: Array, driving: DrivingNoise) -> AdamState:
+        noisy_gradient = gradient + driving.draw()
+        count = _steps(driving, state.x.dtype) + 1
         m = self.beta1 * state.m + (1 - self.beta1) * noisy_gradient
         v = self.beta2 * state.v + (1 - self.beta2) * noisy_gradient**2
         m_hat = m / (1 - self.beta1**count)
@@ -157,11 +158,11 @@ class Adam:
         """What the noise adds to v at rest, (d,)."""
         return (2 if self.noise_in_momentum else 1) * jnp.asarray(second_moment(noise))
 
-    def _squared_gradient(self, gradient: Array, kick: Kick) -> Array:
+    def _squared_gradient(self, gradient: Array, driving: DrivingNoise) -> Array:
         """s: what the SDE's v averages."""
         if self.noise_in_momentum:
-            return jnp.zeros_like(gradient) + column(self._noise_square(kick.noise), gradient)
-        return squared_gradient(gradient, kick, self.gradient_noise, self.learning_rate)
+            return jnp.zeros_like(gradient) + column(self._noise_square(driving.noise), gradient)
+        return squared_gradient(gradient, driving, self.gradient_noise, self.learning_rate)
 
     def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> AdamState:
         return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x) + column(self._noise_square(noise), x))
@@ -178,17 +179,26 @@ class Adam:
             return state._replace(m=state.m - self.rates()[0] * amount)
         return state._replace(x=state.x + self._inverse_q(state) * amount)
 
-    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> AdamState:
-        if not self.noise_in_momentum:
-            return self.rest(x + jump, noise)
-        state = self.rest(x + 0 * jump, noise)
-        return state._replace(m=-self.rates()[0] * jump / self._inverse_q(state))
+    def why_no_rate(self, of_iteration: bool, minimum: Float[np.ndarray, " d"]) -> str | None:
+        reason = super().why_no_rate(of_iteration, minimum)
+        if reason is None and float(self.weight_decay) > 0 and np.any(np.asarray(minimum) != 0):
+            return (
+                "weight_decay pulls to the origin, so with this minimum the optimizer rests elsewhere, where no rate "
+                "is worked out; put the minimum at 0 or take the decay out."
+            )
+        return reason
+
+    def paper_rates(self) -> tuple[Any, Any] | None:
+        return None if self._in_steps else (self.beta1, self.beta2)
 
     def _inverse_q(self, state: AdamState, omega: Any = 1) -> Array:
         """1/Q, (d, *batch)."""
         if self.variant == "frozen":
             return column(1 / self.preconditioner, state.x)
         return 1 / (jnp.sqrt(omega * state.v) + self.epsilon)
+
+    def with_jump_map(self, state: Any, maps: Array) -> Any:
+        return state._replace(v=(1 / maps - float(self.epsilon)) ** 2)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         """1/Q at the minimum; where the gradient noise is random, samples of it from the stationary law of v."""
@@ -199,6 +209,6 @@ class Adam:
         return jump_maps_of(noise, self.epsilon, self.gradient_noise, self.learning_rate, self.rates()[1])
 
 
-def _steps(kick: Kick, dtype: np.dtype) -> Array:
+def _steps(driving: DrivingNoise, dtype: np.dtype) -> Array:
     """How many steps came before this one, as a float (exact to 2^24; the corrections have long died out there)."""
-    return kick.counter.low.astype(dtype) + kick.counter.high.astype(dtype) * 2.0**32
+    return driving.counter.low.astype(dtype) + driving.counter.high.astype(dtype) * 2.0**32

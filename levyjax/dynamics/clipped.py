@@ -6,14 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from levyjax.arrays import freeze, parameter, positive, pytree, static, total
-from levyjax.dynamics.base import IterationOnly, Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.sgd import SGDState, checked_learning_rate
 
 CLIPS = ("norm", "coordinate")
 
 
 @pytree
-class ClippedSGD(IterationOnly):
+class ClippedSGD(Dynamics):
     """x <- x - clip(eta (g + epsilon A u)): steps no longer than `bound`, the noise and the learning rate included.
 
     It is optax.chain(optax.sgd(eta), optax.clip_by_global_norm(bound)), or optax.clip for by = "coordinate". A wall
@@ -54,8 +54,8 @@ class ClippedSGD(IterationOnly):
     def init(self, x: Float[Array, "d *batch"]) -> SGDState:
         return SGDState(x)
 
-    def iterate(self, state: SGDState, gradient: Array, kick: Kick) -> SGDState:
-        noise = kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+    def iterate(self, state: SGDState, gradient: Array, driving: DrivingNoise) -> SGDState:
+        noise = driving.draw()
         return SGDState(state.x - self._clip(self.learning_rate * (gradient + noise)))
 
     def _clip(self, step: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete, freeze, parameter, pytree, static
-from levyjax.dynamics.base import IterationOnly, Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.random import Counter
 
@@ -23,7 +23,7 @@ class OptaxState(NamedTuple):
 
 
 @pytree
-class FromOptax(IterationOnly):
+class FromOptax(Dynamics):
     """What `from_optax` makes."""
 
     transformation: Any = static()
@@ -65,10 +65,10 @@ class FromOptax(IterationOnly):
         with jax.numpy_dtype_promotion("standard"):
             return OptaxState(x, _over_batch(self._made().init, x.ndim - 1)(x))
 
-    def iterate(self, state: OptaxState, gradient: Array, kick: Kick) -> OptaxState:
+    def iterate(self, state: OptaxState, gradient: Array, driving: DrivingNoise) -> OptaxState:
         import optax
 
-        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+        noisy_gradient = gradient + driving.draw()
         transformation = self._made()
 
         def step(x: Array, inner: Any, gradient: Array, counter: Counter) -> tuple[Array, Any]:
@@ -78,7 +78,7 @@ class FromOptax(IterationOnly):
 
         with jax.numpy_dtype_promotion("standard"):
             every = _in_blocks(_over_batch(step, state.x.ndim - 1))
-            return OptaxState(*every(state.x, state.inner, noisy_gradient, kick.counter))
+            return OptaxState(*every(state.x, state.inner, noisy_gradient, driving.counter))
 
 
 def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: Any = None) -> FromOptax:

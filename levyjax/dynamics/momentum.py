@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete, freeze, parameter, pytree, static
-from levyjax.dynamics.base import Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.noise import Noise
 
@@ -19,7 +19,7 @@ class MomentumState(NamedTuple):
 
 
 @pytree
-class Momentum:
+class Momentum(Dynamics):
     """Iteration, with g~ = g + epsilon A u: m <- beta m + g~; x <- x - eta m. It is optax.sgd(eta, momentum=beta).
 
     SDE: dm = (g - (1 - beta) m)/eta dt - (epsilon/eta) A dL; dx = -m dt. Noise enters the trace; a jump y of A L moves
@@ -52,6 +52,8 @@ class Momentum:
     beta: Any = 0.9
     nesterov: bool = static(default=False)
 
+    is_linear = True
+
     def __post_init__(self) -> None:
         beta = parameter(self.beta, "beta", ndim=(0,))
         if concrete(beta) and not 0 <= float(beta) < 1:
@@ -64,36 +66,25 @@ class Momentum:
         """(1 - beta)/eta, at which the trace forgets."""
         return (1 - self.beta) / self.learning_rate
 
-    @property
-    def noise_in_momentum(self) -> bool:
-        return True
+    def momentum_rate(self) -> Any:
+        return self.rate()
 
     def init(self, x: Float[Array, "d *batch"]) -> MomentumState:
         return MomentumState(x, jnp.zeros_like(x))
 
-    def sde_step(self, state: MomentumState, gradient: Array, kick: Kick) -> MomentumState:
-        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
+    def sde_step(self, state: MomentumState, gradient: Array, driving: DrivingNoise) -> MomentumState:
+        jump = driving.increment()
         pull = gradient - (1 - self.beta) * state.m
-        m = state.m + (pull * kick.dt - jump) / self.learning_rate
+        m = state.m + (pull * driving.dt - jump) / self.learning_rate
         if self.nesterov:
-            return MomentumState(state.x - (gradient + self.beta * m) * kick.dt + jump, m)
-        return MomentumState(state.x - m * kick.dt, m)
+            return MomentumState(state.x - (gradient + self.beta * m) * driving.dt + jump, m)
+        return MomentumState(state.x - m * driving.dt, m)
 
-    def iterate(self, state: MomentumState, gradient: Array, kick: Kick) -> MomentumState:
-        return self.coast(state, gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0))
-
-    def coast(self, state: MomentumState, gradient: Array) -> MomentumState:
-        """One iteration with this gradient, noise or not."""
-        m = self.beta * state.m + gradient
-        ahead = gradient + self.beta * m if self.nesterov else m
+    def iterate(self, state: MomentumState, gradient: Array, driving: DrivingNoise) -> MomentumState:
+        noisy_gradient = gradient + driving.draw()
+        m = self.beta * state.m + noisy_gradient
+        ahead = noisy_gradient + self.beta * m if self.nesterov else m
         return MomentumState(state.x - self.learning_rate * ahead, m)
-
-    def struck(self, x: Float[Array, "d *batch"], jump: Array) -> MomentumState:
-        """After the iteration whose noise was this jump (through `jump_maps`), at rest at x before it."""
-        return self.coast(self.init(x), -self.rate() * jump)
-
-    def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> MomentumState:
-        return self.init(x)
 
     def drift(self, state: MomentumState, gradient: Array, noise: Noise) -> MomentumState:
         velocity = -(gradient + self.beta * state.m) if self.nesterov else -state.m
@@ -102,10 +93,6 @@ class Momentum:
     def displace(self, state: MomentumState, amount: Array) -> MomentumState:
         moved = state.x + amount if self.nesterov else state.x
         return MomentumState(moved, state.m - amount / self.learning_rate)
-
-    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> MomentumState:
-        at_once = 1 - self.beta if self.nesterov else 0
-        return MomentumState(x + at_once * jump, -self.rate() * jump)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         scale = jnp.asarray(noise.scale)

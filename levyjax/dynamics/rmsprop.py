@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column, freeze, pytree, static
-from levyjax.dynamics.base import IterationOnly, Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.sgd import checked_learning_rate
 from levyjax.dynamics.squares import (
     checked_gradient_noise,
@@ -26,7 +26,7 @@ class SquaresState(NamedTuple):
 
 
 @pytree
-class RMSProp:
+class RMSProp(Dynamics):
     """Iteration, with g~ = g + epsilon A u: v <- beta2 v + (1 - beta2) g~^2; x <- x - eta g~/(sqrt(v) + epsilon0).
 
     It is optax.rmsprop(eta, decay=beta2, eps=epsilon0, eps_in_sqrt=False); v starts at 0 and is not corrected for it.
@@ -58,16 +58,14 @@ class RMSProp:
     epsilon: Any = 1e-8
     gradient_noise: str = static(default="frozen")
 
+    _cap = "v caps"
+
     def __post_init__(self) -> None:
         checked_gradient_noise(self.gradient_noise)
         if self.learning_rate is None:
             raise ValueError("RMSProp needs a learning_rate, in its SDE too: v forgets at (1 - beta2)/eta.")
         freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
         freeze(self, beta2=checked_part(self.beta2, "beta2"), epsilon=not_negative(self.epsilon, "epsilon"))
-
-    @property
-    def noise_in_momentum(self) -> bool:
-        return False
 
     def rate(self) -> Any:
         """b2 = (1 - beta2)/eta, at which v forgets."""
@@ -76,14 +74,14 @@ class RMSProp:
     def init(self, x: Float[Array, "d *batch"]) -> SquaresState:
         return SquaresState(x, jnp.zeros_like(x))
 
-    def sde_step(self, state: SquaresState, gradient: Array, kick: Kick) -> SquaresState:
-        squares = squared_gradient(gradient, kick, self.gradient_noise, self.learning_rate)
-        v = state.v - jnp.expm1(-self.rate() * kick.dt) * (squares - state.v)
-        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
-        return SquaresState(state.x + self._inverse_q(v) * (jump - gradient * kick.dt), v)
+    def sde_step(self, state: SquaresState, gradient: Array, driving: DrivingNoise) -> SquaresState:
+        squares = squared_gradient(gradient, driving, self.gradient_noise, self.learning_rate)
+        v = state.v - jnp.expm1(-self.rate() * driving.dt) * (squares - state.v)
+        jump = driving.increment()
+        return SquaresState(state.x + self._inverse_q(v) * (jump - gradient * driving.dt), v)
 
-    def iterate(self, state: SquaresState, gradient: Array, kick: Kick) -> SquaresState:
-        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+    def iterate(self, state: SquaresState, gradient: Array, driving: DrivingNoise) -> SquaresState:
+        noisy_gradient = gradient + driving.draw()
         v = self.beta2 * state.v + (1 - self.beta2) * noisy_gradient**2
         return SquaresState(state.x - self.learning_rate * self._inverse_q(v) * noisy_gradient, v)
 
@@ -97,8 +95,8 @@ class RMSProp:
     def displace(self, state: SquaresState, amount: Array) -> SquaresState:
         return state._replace(x=state.x + self._inverse_q(state.v) * amount)
 
-    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> SquaresState:
-        return self.rest(x + jump, noise)
+    def with_jump_map(self, state: Any, maps: Array) -> Any:
+        return state._replace(v=(1 / maps - float(self.epsilon)) ** 2)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         return jump_maps_of(noise, self.epsilon, self.gradient_noise, self.learning_rate, self.rate())
@@ -108,7 +106,7 @@ class RMSProp:
 
 
 @pytree
-class AdaGrad(IterationOnly):
+class AdaGrad(Dynamics):
     """Iteration, with g~ = g + epsilon A u: v <- v + g~^2; x <- x - eta g~/sqrt(v + epsilon0), no step where v = 0.
 
     It is optax.adagrad(eta, initial_accumulator_value=initial, eps=epsilon0). Steps shrink as time goes on, so exit
@@ -146,8 +144,8 @@ class AdaGrad(IterationOnly):
     def init(self, x: Float[Array, "d *batch"]) -> SquaresState:
         return SquaresState(x, jnp.zeros_like(x) + jnp.asarray(self.initial, x.dtype))
 
-    def iterate(self, state: SquaresState, gradient: Array, kick: Kick) -> SquaresState:
-        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+    def iterate(self, state: SquaresState, gradient: Array, driving: DrivingNoise) -> SquaresState:
+        noisy_gradient = gradient + driving.draw()
         v = state.v + noisy_gradient**2
         moved = state.x - self.learning_rate * noisy_gradient / jnp.sqrt(v + self.epsilon)
         return SquaresState(jnp.where(v > 0, moved, state.x), v)

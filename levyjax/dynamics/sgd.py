@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from levyjax.arrays import freeze, parameter, positive, pytree
-from levyjax.dynamics.base import Kick
+from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.noise import Noise
 
 
@@ -17,7 +16,7 @@ class SGDState(NamedTuple):
 
 
 @pytree
-class SGD:
+class SGD(Dynamics):
     """SDE: dx = -g dt + epsilon A dL. Iteration: x <- x - eta (g + epsilon A u).
 
     Args:
@@ -37,38 +36,27 @@ class SGD:
 
     learning_rate: Any = None
 
+    is_gradient_flow = is_linear = True
+
     def __post_init__(self) -> None:
         freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
-
-    @property
-    def noise_in_momentum(self) -> bool:
-        return False
 
     def init(self, x: Float[Array, "d *batch"]) -> SGDState:
         return SGDState(x)
 
-    def sde_step(self, state: SGDState, gradient: Array, kick: Kick) -> SGDState:
-        jump = kick.noise_level * kick.noise.increment(kick.counter, kick.dt)
-        return SGDState(state.x - gradient * kick.dt + jump)
+    def sde_step(self, state: SGDState, gradient: Array, driving: DrivingNoise) -> SGDState:
+        jump = driving.increment()
+        return SGDState(state.x - gradient * driving.dt + jump)
 
-    def iterate(self, state: SGDState, gradient: Array, kick: Kick) -> SGDState:
-        noisy_gradient = gradient + kick.noise_level * kick.noise.increment(kick.counter, 1.0)
+    def iterate(self, state: SGDState, gradient: Array, driving: DrivingNoise) -> SGDState:
+        noisy_gradient = gradient + driving.draw()
         return SGDState(state.x - self.learning_rate * noisy_gradient)
-
-    def rest(self, x: Float[Array, "d *batch"], noise: Noise) -> SGDState:
-        return SGDState(x)
 
     def drift(self, state: SGDState, gradient: Array, noise: Noise) -> SGDState:
         return SGDState(-gradient)
 
     def displace(self, state: SGDState, amount: Array) -> SGDState:
         return SGDState(state.x + amount)
-
-    def thrown(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> SGDState:
-        return SGDState(x + jump)
-
-    def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
-        return jnp.ones((1, noise.scale.shape[0]), jnp.asarray(noise.scale).dtype)
 
 
 def checked_learning_rate(learning_rate: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import apply, cast, column, concrete, matrix_of, parameter
-from levyjax.dynamics.base import Kick
+from levyjax.dynamics.base import DrivingNoise
 from levyjax.noise import Noise, Rotational, second_moment
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, normal, sf
@@ -50,18 +50,18 @@ def not_negative(value: Any, name: str) -> Any:
     return value
 
 
-def squared_gradient(gradient: Array, kick: Kick, gradient_noise: str, learning_rate: Any) -> Array:
+def squared_gradient(gradient: Array, driving: DrivingNoise, gradient_noise: str, learning_rate: Any) -> Array:
     """s: what v averages."""
     if gradient_noise == "frozen":
-        return gradient**2 + column(second_moment(kick.noise), gradient)
-    every = jnp.maximum(jnp.round(learning_rate / kick.dt), 1).astype(jnp.uint32)
+        return gradient**2 + column(second_moment(driving.noise), gradient)
+    every = jnp.maximum(jnp.round(learning_rate / driving.dt), 1).astype(jnp.uint32)
     # At every 2^32nd step a new draw begins, whether or not the one before has lasted a learning rate.
-    counter = kick.counter._replace(low=kick.counter.low // every)
+    counter = driving.counter._replace(low=driving.counter.low // every)
     if gradient_noise == "gaussian":
-        scale = kick.noise.scale
+        scale = driving.noise.scale
         noise = apply(scale, normal(draw_words(counter, scale.shape[-1], Stream.GRADIENT, scale.dtype)))
     else:
-        noise = kick.noise.increment(counter, 1.0, Stream.GRADIENT)
+        noise = driving.noise.increment(counter, 1.0, Stream.GRADIENT)
     return (gradient + noise) ** 2
 
 
@@ -144,7 +144,7 @@ def _average_squares(
 
     def draw(step: Any) -> Array:
         counter = Counter(words, zero, jnp.full_like(words, step), zero)
-        return squared_gradient(at_minimum, Kick(noise, one, counter, one), gradient_noise, one)
+        return squared_gradient(at_minimum, DrivingNoise(noise, one, counter, one), gradient_noise, one)
 
     kept = jnp.asarray(kept, jnp.float32)
     v = jax.lax.fori_loop(

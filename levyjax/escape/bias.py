@@ -296,7 +296,7 @@ def _second(
         time = np.floor(time / step) * step
     spread_states = type(states)(*(np.asarray(leaf)[:, lane] for leaf in states))
     later = well.motion.state_at(spread_states, time)
-    after = well.labels(well.jumps.kicked(later, rays.directions[:, ray] * length))
+    after = well.labels(well.jumps.displaced(later, rays.directions[:, ray] * length))
     from_rest = well.fates_of(ray, length)
     alpha = rays.alpha[ray]
     often = rays.weights[ray] * level[ray] ** alpha * alpha * length**-alpha  # of a logarithm of the length

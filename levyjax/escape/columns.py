@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from levyjax.basins import Sublevel
 from levyjax.datasets import Labelled
-from levyjax.dynamics import SGD
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
 from levyjax.noise import Independent, has_jumps
@@ -86,7 +85,7 @@ def column_rate(
 
 def _check(problem: EscapeProblem, num_columns: int | None) -> None:
     made = [type(part).__name__ for part in (problem.dynamics, problem.noise, problem.basin)]
-    fits = isinstance(problem.dynamics, SGD) and isinstance(problem.noise, Independent)
+    fits = problem.dynamics.is_gradient_flow and isinstance(problem.noise, Independent)
     if not (fits and isinstance(problem.basin, Sublevel)) or not has_jumps(problem.noise):
         raise ValueError(
             f"column_rate is for SGD under Independent noise of alpha below 2 in a Sublevel, got {', '.join(made)}; "

@@ -7,7 +7,6 @@ import numpy as np
 
 from levyjax.arrays import column
 from levyjax.basins import Box
-from levyjax.dynamics import SGD, Momentum
 from levyjax.escape.fate import look_out
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.jumps import Rays, Segments
@@ -28,7 +27,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     if isinstance(problem.basin, Outside):
         return refused("First passage to a set has no formula here for draws of the iteration; simulate it.")
     noise, dynamics = problem.noise, problem.dynamics
-    if not isinstance(dynamics, SGD | Momentum):
+    if not dynamics.is_linear:
         return refused(f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law.")
     step_time, directions = float(dynamics.learning_rate), np.asarray(noise.rays())
     every = -(-directions.shape[1] // _MOST_RAYS)

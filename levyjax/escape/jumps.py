@@ -70,23 +70,22 @@ class Jumps:
         state = at_rest(self.problem, np.repeat(self.point[:, None], len(ray), axis=1))
         if self.rays.maps is None:
             return state
-        epsilon = float(getattr(self.problem.dynamics, "epsilon", 0.0))
-        return state._replace(v=(1 / self.rays.maps[ray].T - epsilon) ** 2)
+        return self.problem.dynamics.with_jump_map(state, self.rays.maps[ray].T)
 
     def states(self, ray: Int[np.ndarray, " n"], length: Float[np.ndarray, " n"]) -> Any:
         """The states right after jumps of these lengths."""
         amount = self.rays.directions[:, ray] * length
-        return self.kicked(self.rest(ray), amount)
+        return self.displaced(self.rest(ray), amount)
 
-    def kicked(self, state: Any, amount: Float[np.ndarray, "d n"]) -> Any:
+    def displaced(self, state: Any, amount: Float[np.ndarray, "d n"]) -> Any:
         """The states after jumps of A L from these ones."""
         state = jax.tree.map(lambda leaf: padded_to(np.asarray(leaf), 64), state)
-        moved = _kicked(self.problem, self.solver, state, padded_to(amount, 64))
+        moved = _displaced(self.problem, self.solver, state, padded_to(amount, 64))
         return jax.tree.map(lambda leaf: leaf[:, : amount.shape[1]], moved)
 
 
 @interpreted
-def _kicked(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+def _displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
     if isinstance(problem.noise, StateDependent) and problem.noise.kind == "marcus":
         amount = problem.noise.flow(state.x, amount) - state.x
     return displaced(problem, solver, state, amount)

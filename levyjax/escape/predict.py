@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column
-from levyjax.dynamics import SGD, Adam, IterationOnly, RMSProp
 from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
@@ -46,7 +45,7 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
     level = float(_noise_level(problem, solver, 2.0))
     names = problem.basin.face_names(problem.dimension)
-    if not isinstance(problem.dynamics, SGD):
+    if not problem.dynamics.is_gradient_flow:
         name = type(problem.dynamics).__name__
         return refused(f"alpha = 2 has no jumps, and no formula is known for {name} under Gaussian noise.")
     if steps := step_reasons(problem, solver):
@@ -84,13 +83,13 @@ def _once_a_step(part: float) -> str:
 
 
 def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> list[str]:
-    dynamics = problem.dynamics
-    if not isinstance(dynamics, Adam) or dynamics.variant in ("corrected", "malladi"):
+    rates = problem.dynamics.paper_rates()
+    if rates is None:
         return []
     hessian_min = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).min())
     v_max = float((1 / np.asarray(maps)).max())
     gap = float(_height(problem))
-    limit = adam_noise_level_limit(hessian_min, v_max, float(dynamics.beta1), float(dynamics.beta2), gap)
+    limit = adam_noise_level_limit(hessian_min, v_max, float(rates[0]), float(rates[1]), gap)
     if float(problem.noise_level) <= limit:
         return []
     return [
@@ -142,7 +141,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    no_drift = slowest == 0 and np.ptp(level) == 0 and isinstance(problem.dynamics, SGD)
+    no_drift = slowest == 0 and np.ptp(level) == 0 and problem.dynamics.is_gradient_flow
     mean = driftless_ball(problem, float(level[0])) if no_drift else None
     if mean is not None:
         limits = [
@@ -192,26 +191,6 @@ def _gauge_formula(
     return rate, error, face_shares(problem, rays, parts), float(slowest * (reach ** -alpha[parts > 0]).min())
 
 
-def _without_a_rate(problem: EscapeProblem, solver: Solver | None) -> str | None:
-    """Why this optimizer has no rate of the gauge formula's form; None where it has."""
-    dynamics = problem.dynamics
-    if isinstance(dynamics, IterationOnly):
-        return f"{dynamics.why_no_sde()}, so there is no rate to predict; simulate it."
-    if isinstance(solver, Iteration) and isinstance(dynamics, Adam | RMSProp):
-        name, averages = ("Adam", "m and v cap") if isinstance(dynamics, Adam) else ("RMSProp", "v caps")
-        return (
-            f"{name} itself has no exit rate of this form: {averages} what one noise spike can do (D5). "
-            "The formula belongs to its SDE (method = 'euler')."
-        )
-    decays = isinstance(dynamics, Adam) and float(dynamics.weight_decay) > 0
-    if decays and np.any(np.asarray(problem.landscape.minimum) != 0):
-        return (
-            "weight_decay pulls to the origin, so with this minimum the optimizer rests elsewhere, where no rate is "
-            "worked out; put the minimum at 0 or take the decay out."
-        )
-    return None
-
-
 def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     """The exit rate at small noise, whether it may be believed here, and through which face the exit goes.
 
@@ -234,15 +213,16 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         (True, 3703.8, 0.7388)
     """
     with jax.enable_x64(True):
-        if (reason := _without_a_rate(problem, solver)) is not None:
+        minimum = np.asarray(problem.landscape.minimum)
+        if (reason := problem.dynamics.why_no_rate(isinstance(solver, Iteration), minimum)) is not None:
             return refused(reason)
         if isinstance(problem.noise, StateDependent):
             if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
                 return refused("With a dispersion A(x) a rate is known for jumps against a drift only.")
-            if problem.noise.kind == "marcus" and not isinstance(problem.dynamics, SGD):
+            if problem.noise.kind == "marcus" and not problem.dynamics.is_gradient_flow:
                 return refused("Marcus noise is for SGD, where it moves the point itself.")
             if problem.noise.kind == "ito":
-                frozen = problem.noise.frozen(jnp.asarray(problem.landscape.minimum))
+                frozen = problem.noise.frozen(jnp.asarray(minimum))
                 problem = dataclasses.replace(problem, noise=frozen)
             prediction = _with_jumps(problem, solver)
             return dataclasses.replace(prediction, reasons=(*prediction.reasons, _STATE_DEPENDENT))

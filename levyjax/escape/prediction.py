@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 
 from levyjax.datasets import Labelled, along
-from levyjax.dynamics import SGD
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.noise.spectral import share_error
@@ -61,7 +60,7 @@ def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
     step_time = None if solver is None else solver.step_time(problem)
     if step_time is None:
         return []
-    if isinstance(problem.dynamics, SGD):
+    if problem.dynamics.is_gradient_flow:
         product = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).max()) * float(step_time)
         if product >= 2:
             return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
+from levyjax.dynamics import Dynamics
 from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
 from levyjax.interpret import interpreted
@@ -64,6 +65,10 @@ class EscapeProblem:
 
     def _check(self) -> None:
         require_methods(self.landscape)
+        if not isinstance(self.dynamics, Dynamics):
+            raise ValueError(
+                f"dynamics must be an optimizer, derived from levyjax.dynamics.Dynamics, got {self.dynamics!r}."
+            )
         sizes = [("the minimum", np.shape(self.landscape.minimum)[0])]
         sizes += [("scale", np.shape(self.noise.scale)[0])]
         sizes += _shape_of(getattr(self.basin, "target", self.basin), ("lower", "center", "matrix", "normal"))
@@ -77,11 +82,32 @@ class EscapeProblem:
                 if point is not None and not bool(contains(self.basin, point)):
                     raise ValueError(f"The {name} {np.asarray(point).tolist()} is not inside the basin.")
             check_landscape(self.landscape, self.basin)
+            if self.dimension > 1 and self.dynamics.why_no_sde() is None and not _keeps_coordinates_apart(self):
+                raise ValueError(
+                    f"{type(self.dynamics).__name__}'s displace lets the noise on one coordinate move another; an "
+                    "optimizer here treats each coordinate by itself, and what mixes them belongs to the noise's scale."
+                )
 
     @property
     def dimension(self) -> int:
         """d."""
         return np.shape(self.noise.scale)[0]
+
+
+@interpreted
+def _moves(dynamics: Any, noise: Any, x: Array, amounts: Array) -> Any:
+    return dynamics.displace(dynamics.rest(x, noise), amounts)
+
+
+def _keeps_coordinates_apart(problem: EscapeProblem) -> bool:
+    """Whether noise on one coordinate moves that coordinate alone: noise on every second one, and on all."""
+    if type(problem.dynamics).__module__.startswith("levyjax."):
+        return True  # tests look at each
+    size = 1.0 + np.arange(problem.dimension) % 7
+    some = np.arange(problem.dimension) % 2 == 0
+    at = np.repeat(np.asarray(problem.landscape.minimum)[:, None], 2, axis=1)
+    moved = _moves(problem.dynamics, problem.noise, at, np.stack([size, size * some], axis=1))
+    return all(np.allclose(leaf[some, 0], leaf[some, 1], rtol=1e-9) for leaf in map(np.asarray, jax.tree.leaves(moved)))
 
 
 @interpreted

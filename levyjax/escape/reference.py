@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax.datasets import Labelled
-from levyjax.dynamics import SGD
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, galerkin, green_function
 from levyjax.escape.problem import EscapeProblem
@@ -114,7 +113,7 @@ def _check(problem: EscapeProblem) -> None:
     require_process(problem.noise, everywhere_alike=True)
     if problem.dimension != 1:
         raise ValueError(f"The reference is for one dimension; this problem has {problem.dimension}.")
-    if not isinstance(problem.dynamics, SGD):
+    if not problem.dynamics.is_gradient_flow:
         raise ValueError(f"The reference is for SGD's SDE; these dynamics are {type(problem.dynamics).__name__}.")
 
 

@@ -114,7 +114,7 @@ def _check_solver(problem: EscapeProblem, solver: Solver) -> float | None:
         return None
     if step_time is None:
         raise ValueError("The iteration needs a learning_rate.")
-    if not isinstance(solver, Iteration) and getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
+    if not isinstance(solver, Iteration) and problem.dynamics.gradient_noise != "frozen":
         ratio = float(problem.dynamics.learning_rate) / float(step_time)
         if ratio < 0.999 or abs(ratio - round(ratio)) > 1e-3 * ratio:
             raise ValueError(

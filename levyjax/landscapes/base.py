@@ -55,6 +55,18 @@ def checked_center(center: Any, operator: Any, name: str) -> Any:
     return center
 
 
+_ASIDE, _GOLDEN = 1e-12, 0.6180339887498949  # how far aside, at least; no two coordinates by the same part of it
+
+
+def beside(point: Any) -> tuple[Any, Any]:
+    """Two points (d,) just beside one, opposite to each other and in no special direction: the sides of a kink."""
+    library = np if isinstance(point, np.ndarray) else jnp
+    size = max(_ASIDE, 16 * float(jnp.finfo(point.dtype).eps))
+    parts = np.modf(_GOLDEN * np.arange(1, point.shape[0] + 1))[0].astype(point.dtype)
+    aside = size * (1 + library.abs(point).max()) * parts
+    return point + aside, point - aside
+
+
 _SCAN_RATIO = 1e10 ** (1 / 400)  # of a distance to the one before: 5.9% apart
 _BISECTIONS = 60  # at most
 _TOGETHER = 32  # Hessian-vector products at a time

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import concrete, parameter, pytree, static
-from levyjax.landscapes.base import first_crossing
+from levyjax.landscapes.base import beside, first_crossing
 
 _SEGMENT_POINTS = 16
 
@@ -38,7 +38,9 @@ class FunctionLandscape:
         return self._pointwise(jax.grad(self._call), x, True)
 
     def hessian(self) -> Float[Array, "d d"]:
-        return jax.hessian(self._call)(jnp.asarray(self.minimum))
+        """The mean of both sides, for where pieces of F meet at x* JAX's derivatives are those of neither."""
+        one, other = map(jax.hessian(self._call), beside(jnp.asarray(self.minimum)))
+        return (one + other) / 2
 
     def in_sublevel(self, x: Float[Array, "d *batch"], height: Any) -> Bool[Array, "*batch"]:
         """Whether F stays below the level at 16 points on the way from x* to x: the component, if it is star-shaped."""

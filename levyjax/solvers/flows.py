@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import Numbers, apply, column, matrix_of, settled, total
 from levyjax.basins import Sublevel
-from levyjax.dynamics import SGD, flow
+from levyjax.dynamics import flow
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.noise import has_jumps
@@ -278,7 +278,7 @@ def make_flow(problem: Any, variances: Float[np.ndarray, " d"]) -> LinearFlow | 
         diffusion = _widest(problem, columns * amounts @ columns.T)
     else:
         diffusion = _size(farthest(problem, columns) ** 2 * variances)
-    linear = isinstance(problem.dynamics, SGD) and isinstance(problem.landscape, Quadratic | Flat)
+    linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, Quadratic | Flat)
     if linear:
         made = _linear_flow(problem, np.asarray(variances), diffusion)
         if _keeps_basin(problem, made):

@@ -125,7 +125,7 @@ class JumpAdapted:
             raise ValueError(
                 "The jump-adapted solver needs a basin that rays leave once and for all; take Euler's steps."
             )
-        if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
+        if problem.dynamics.gradient_noise != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
         split = problem.noise.split(partial(_reach_of_jumps, problem), float(self.jump_part))
         rate = split.rates.sum()

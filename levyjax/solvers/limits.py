@@ -6,8 +6,6 @@ import jax
 import numpy as np
 
 from levyjax.arrays import matrix_of
-from levyjax.dynamics import Momentum
-from levyjax.dynamics.base import IterationOnly
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, linearised
 from levyjax.solvers.steps import Euler, Iteration, Tamed
 
@@ -64,14 +62,13 @@ def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.n
     dynamics, noise = problem.dynamics, problem.noise
     with jax.enable_x64(True):
         curvature = np.diag(hessian_of(problem.landscape))
-        slow = isinstance(dynamics, IterationOnly) or getattr(dynamics, "gradient_noise", "frozen") != "frozen"
+        slow = dynamics.why_no_sde() is not None or dynamics.gradient_noise != "frozen"
         factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
     alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
     amount = float(problem.noise_level) * np.abs(matrix_of(noise.scale)) * factor[:, None]
     typical = (amount * dt ** (1 / alpha)).max(axis=1)
     if dynamics.noise_in_momentum:
-        rate = dynamics.rate() if isinstance(dynamics, Momentum) else getattr(dynamics, "rates", lambda: (1 / dt,))()[0]
-        typical = typical * np.minimum(dt * float(rate), 1) ** (1 - np.minimum(1 / alpha, 1)).min()
+        typical = typical * np.minimum(dt * float(dynamics.momentum_rate()), 1) ** (1 - np.minimum(1 / alpha, 1)).min()
     drift = np.maximum(curvature * factor, 0)
     with np.errstate(divide="ignore", over="ignore"):
         exits = (amount**alpha).sum(axis=1) / width ** alpha.max()

@@ -11,7 +11,6 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import column, padded_to
-from levyjax.dynamics import SGD
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.solvers.motion import (
@@ -298,7 +297,7 @@ def is_linear(problem: Any, solver: Any) -> bool:
     """Whether the optimizer's noise-free motion is linear in its state: on a quadratic, tried at a few states."""
     if not isinstance(problem.landscape, Quadratic | Flat) or isinstance(solver, Tamed):
         return False
-    if isinstance(problem.dynamics, SGD):
+    if problem.dynamics.is_gradient_flow:
         return True
     rest = at_rest(problem, problem.landscape.minimum)
     center = np.asarray(flat_of(rest))

@@ -12,13 +12,12 @@ from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import components
 from levyjax.basins import Attraction, Sublevel
-from levyjax.dynamics import Kick
+from levyjax.dynamics import DrivingNoise
 from levyjax.interpret import interpreted
+from levyjax.landscapes.base import beside
 from levyjax.noise import StateDependent
 from levyjax.random import Counter
 from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
-
-_ASIDE, _GOLDEN = 1e-12, 0.6180339887498949  # where the sides of a kink are looked at: near it, in no special direction
 
 
 class Fate(enum.IntEnum):
@@ -84,10 +83,10 @@ def one_step(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
     noise = _Given(amount, problem.noise)
     if isinstance(solver, Iteration):
         learning_rate = problem.dynamics.learning_rate
-        return problem.dynamics.iterate(state, gradient, Kick(noise, -1 / learning_rate, counter, 1.0))
+        return problem.dynamics.iterate(state, gradient, DrivingNoise(noise, -1 / learning_rate, counter, 1.0))
     if isinstance(solver, Tamed):
         gradient = tamed(gradient, solver.dt)
-    return problem.dynamics.sde_step(state, gradient, Kick(noise, 1.0, counter, solver.dt))
+    return problem.dynamics.sde_step(state, gradient, DrivingNoise(noise, 1.0, counter, solver.dt))
 
 
 def displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
@@ -109,7 +108,7 @@ def _at_rest(dynamics: Any, noise: Any, points: Any) -> Any:
 
 def jump_maps(problem: Any) -> Any:
     """What multiplies a jump of A L on its way into x at rest, (samples, d)."""
-    if getattr(problem.dynamics, "gradient_noise", "frozen") != "frozen":
+    if problem.dynamics.gradient_noise != "frozen":
         return problem.dynamics.jump_maps(problem.noise)  # it may draw samples
     return _jump_maps(problem.dynamics, problem.noise)
 
@@ -140,9 +139,8 @@ def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
 
     Where the landscape's slope has a kink at the point, the mean of its two sides.
     """
-    point = np.asarray(point)
-    aside = _ASIDE * (1 + np.abs(point).max()) * np.modf(_GOLDEN * np.arange(1, len(point) + 1))[0]
-    return (_derivative(problem, solver, point + aside) + _derivative(problem, solver, point - aside)) / 2
+    one, other = (_derivative(problem, solver, side) for side in beside(np.asarray(point, np.float64)))
+    return (one + other) / 2
 
 
 @interpreted

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
-from levyjax.dynamics import SGD, Dynamics, Kick, Momentum
+from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise import Noise, PointNoise, noise_at, require_process
 from levyjax.random import Counter
@@ -69,10 +69,9 @@ def require_steps(forces: Forces) -> None:
     require_process(forces.noise)
     if not isinstance(forces.noise, PointNoise):
         return
-    moves_x = isinstance(forces.dynamics, SGD)
-    if not (moves_x or isinstance(forces.dynamics, Momentum)):
+    if not forces.dynamics.is_linear:
         raise ValueError("The SDE under noise that depends on the point is for SGD and Momentum only.")
-    if getattr(forces.noise, "kind", "ito") == "marcus" and not moves_x:
+    if getattr(forces.noise, "kind", "ito") == "marcus" and not forces.dynamics.is_gradient_flow:
         raise ValueError("Marcus noise is for SGD, where it moves the point itself; take kind = 'ito'.")
 
 
@@ -121,13 +120,13 @@ class Euler:
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         noise = noise_at(forces.noise, state.x, forces.noise_level)
-        kick = Kick(noise, forces.noise_level, counter, self.dt)
+        driving = DrivingNoise(noise, forces.noise_level, counter, self.dt)
         if isinstance(forces.landscape, Quadratic | Flat):
-            moved = forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), kick)
-        elif isinstance(forces.dynamics, SGD):
-            moved = forces.dynamics.sde_step(state, limited(forces.landscape, state.x, self.dt), kick)
+            moved = forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), driving)
+        elif forces.dynamics.is_gradient_flow:
+            moved = forces.dynamics.sde_step(state, limited(forces.landscape, state.x, self.dt), driving)
         else:
-            moved = watched(forces, state, kick)
+            moved = watched(forces, state, driving)
         return projected(moved, self.project)
 
     def step_time(self, forces: Forces) -> Any:
@@ -175,9 +174,9 @@ class Tamed:
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         noise = noise_at(forces.noise, state.x, forces.noise_level)
-        kick = Kick(noise, forces.noise_level, counter, self.dt)
+        driving = DrivingNoise(noise, forces.noise_level, counter, self.dt)
         gradient = tamed(forces.landscape.gradient(state.x), self.dt)
-        return projected(forces.dynamics.sde_step(state, gradient, kick), self.project)
+        return projected(forces.dynamics.sde_step(state, gradient, driving), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return self.dt
@@ -215,8 +214,8 @@ class Iteration:
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         noise = noise_at(forces.noise, state.x, forces.noise_level)
-        kick = Kick(noise, forces.noise_level, counter, 1.0)
-        return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), kick), self.project)
+        driving = DrivingNoise(noise, forces.noise_level, counter, 1.0)
+        return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), driving), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return forces.dynamics.learning_rate
@@ -235,15 +234,15 @@ def limited(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Float[
     return jnp.where(stiffness > _UNSTABLE, gradient / jnp.maximum(stiffness, _UNSTABLE), gradient)
 
 
-def watched(forces: Forces, state: Any, kick: Kick) -> Any:
+def watched(forces: Forces, state: Any, driving: DrivingNoise) -> Any:
     """A step of dynamics with averages; its point is NaN where no step of this length follows the gradient there.
 
     That is where the gradient, by the step that it has caused, changes by more than four times its size: whatever the
     averages hold, such steps overshoot further each time.
     """
     gradient, x = forces.landscape.gradient(state.x), state.x
-    change = jax.jvp(lambda g: forces.dynamics.sde_step(state, g, kick).x, (gradient,), (gradient,))[1]
-    moved = forces.dynamics.sde_step(state, gradient, kick)
+    change = jax.jvp(lambda g: forces.dynamics.sde_step(state, g, driving).x, (gradient,), (gradient,))[1]
+    moved = forces.dynamics.sde_step(state, gradient, driving)
     largest = jnp.abs(gradient).max(axis=0)
     scale = jnp.where(largest > 0, largest, 1)
     bend = jax.jvp(forces.landscape.gradient, (x,), (change / scale,))[1]

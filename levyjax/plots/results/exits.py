@@ -343,12 +343,14 @@ def _escape_sets(result: ExitResult, choice: Choice) -> Axes:
 
 
 def optimizer_maps(problem: EscapeProblem) -> dict[str, NDArray[np.float64]]:
-    """What multiplies a jump of the noise under SGD and under Adam: the problem's own Adam, or the paper's.
+    """What multiplies a jump of the noise under SGD and a preconditioner: the problem's own, or the paper's Adam's.
 
     Samples of a random preconditioner are brought to their median.
     """
-    own = problem.dynamics if isinstance(problem.dynamics, Adam) else Adam()
-    maps = {"SGD": SGD().jump_maps(problem.noise), "Adam": own.jump_maps(problem.noise)}
+    own = problem.dynamics
+    if own.is_linear or own.why_no_sde() is not None:
+        own = Adam()
+    maps = {"SGD": SGD().jump_maps(problem.noise), type(own).__name__: own.jump_maps(problem.noise)}
     return {name: np.median(np.asarray(map, dtype=float), axis=0) for name, map in maps.items()}
 
 
