@@ -204,7 +204,18 @@ def cast(tree: T, dtype: Any) -> T:
     return jax.tree.map(leaf, tree)
 
 
-def settled(tree: T) -> T:
+def bisected(stays: Callable[[Array], Array], low: Array, high: Array, count: int) -> tuple[Array, Array]:
+    """Both ends of brackets halved so many times: `stays` holds at the low end and not at the high one."""
+
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = (ends[0] + ends[1]) / 2
+        below = stays(middle)
+        return jnp.where(below, middle, ends[0]), jnp.where(below, ends[1], middle)
+
+    return jax.lax.fori_loop(0, count, halve, (low, high))
+
+
+def materialized(tree: T) -> T:
     """The same arrays, worked out here and once.
 
     XLA compiles a chain of array expressions into loops that may work a value out again in each place that uses it, and

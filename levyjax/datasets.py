@@ -50,7 +50,7 @@ _PARTS = ("_low", "_high", "_ci95", "_interval")
 _SHAPE = re.compile(r"^\(\S[^)]*\),? ?|,? \([a-z_ ,0-9]+\)\.?$")  # "(n, d) the last point", "alpha_hat at each, (m,)."
 
 
-class Labelled:
+class Result:
     """A result that becomes an xarray dataset. The class says along which dimensions its arrays lie."""
 
     _dims: ClassVar[Mapping[str, str]] = {}  # field -> its dimensions, such as "trajectory coordinate"
@@ -103,13 +103,13 @@ def dataset(
     variables: dict[str, Any] = {}
     attributes: dict[str, str] = {}
     for name, value in values.items():
-        place = dims.get(name)
-        if place is None and _is_text(value):
+        along_dims = dims.get(name)
+        if along_dims is None and _is_text(value):
             attributes[name] = value if isinstance(value, str) else json.dumps(json.loads(to_json(value)))
-        elif name not in coordinates and (value is not None or place is None):
-            if isinstance(value, Mapping) and place is not None:
-                value = [value.get(key) for key in coordinates[place]]
-            variables |= _arrays(name, value, place)
+        elif name not in coordinates and (value is not None or along_dims is None):
+            if isinstance(value, Mapping) and along_dims is not None:
+                value = [value.get(key) for key in coordinates[along_dims]]
+            variables |= _arrays(name, value, along_dims)
     if not any(used for used, _ in variables.values()):
         variables = {name: (("cell",), np.atleast_1d(value)) for name, (_, value) in variables.items()}
     data = xarray.Dataset(variables, {name: (name, np.array(keys)) for name, keys in coordinates.items()}, attributes)
@@ -202,13 +202,13 @@ def _keys(values: Mapping[str, Any], dims: Mapping[str, str]) -> dict[str, list[
     for name, value in values.items():
         if isinstance(value, Mapping) and name in dims:
             found.setdefault(dims[name], {}).update(dict.fromkeys(value))
-    return {place: list(keys) for place, keys in found.items()}
+    return {along_dims: list(keys) for along_dims, keys in found.items()}
 
 
-def _arrays(name: str, value: Any, place: str | None) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+def _arrays(name: str, value: Any, along_dims: str | None) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     """The variables of one value; two where it is an interval, or an array of intervals."""
     array = _stacked(value)
-    dims = () if place is None or array.ndim == 0 else tuple(place.split())
+    dims = () if along_dims is None or array.ndim == 0 else tuple(along_dims.split())
     if _is_interval(name) and array.shape[-1:] == (2,):
         return {f"{name}_{end}": (dims[: array.ndim - 1], array[..., j]) for j, end in enumerate(("low", "high"))}
     if array.ndim != len(dims):

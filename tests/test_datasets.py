@@ -16,7 +16,7 @@ from levyjax import EscapeProblem, Plan, escape, predict, simulate, stable, tail
 from levyjax.basins import Box
 from levyjax.claims.base import Outcome
 from levyjax.cli import main
-from levyjax.datasets import Labelled, dataset, describe
+from levyjax.datasets import Result, dataset, describe
 from levyjax.dynamics import SGD
 from levyjax.engine import ExitCode
 from levyjax.landscapes import Quadratic
@@ -105,7 +105,7 @@ RESULTS = {
 # What is given, carried or part of a result, and what is a set of functions.
 NO_RESULTS = {
     "Algorithm", "Dataset", "Descent", "EscapeProblem", "FlatLoss", "FlatModel", "GaussianRows", "LevySDE",
-    "LocalGaussian", "MiniBatches", "NetworkLoss", "NoiseModels", "Outside", "Plan", "SameEverywhere", "TailStream",
+    "Complement", "LocalGaussian", "MiniBatches", "NetworkLoss", "NoiseModels", "Plan", "SameEverywhere", "TailStream",
     "TrainConfig",
 }  # fmt: skip
 
@@ -116,8 +116,8 @@ def test_every_public_result_is_here():
     found = {name for name, kind in public.items() if isinstance(kind, type) and dataclasses.is_dataclass(kind)}
     hidden = {"ExponentialityTest", "SurvivalCurve", "LaplaceEstimate", "SlopeFit", "Replay", "Outcome"}
     assert found - NO_RESULTS == set(RESULTS) - hidden
-    assert {kind.__name__ for kind in Labelled.__subclasses__()} == set(RESULTS)
-    assert Replay in Labelled.__subclasses__()
+    assert {kind.__name__ for kind in Result.__subclasses__()} == set(RESULTS)
+    assert Replay in Result.__subclasses__()
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -142,7 +142,7 @@ def test_every_result_round_trips_with_units_and_descriptions(name, tmp_path):
 
 def test_descriptions_come_from_the_docstrings():
     """Every attribute of every result has a sentence in its class; "(n,)" and the like are no part of it."""
-    for kind in Labelled.__subclasses__():
+    for kind in Result.__subclasses__():
         described = describe(kind)
         for field in dataclasses.fields(kind):
             assert field.name.startswith("_") or field.name in described, (kind.__name__, field.name)

@@ -18,8 +18,8 @@ from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
 from levyjax.dynamics import SGD, Adam, Dynamics, Momentum, RMSProp, SGDState
 from levyjax.dynamics.momentum import MomentumState
 from levyjax.escape import (
+    Complement,
     EscapeProblem,
-    Outside,
     Plan,
     bias_constant,
     interval_reference,
@@ -29,7 +29,7 @@ from levyjax.escape import (
 )
 from levyjax.escape.bias import rate_changes
 from levyjax.escape.ends import Ends
-from levyjax.escape.fate import look_out
+from levyjax.escape.fate import follow_jumps
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, Separable, from_function
 from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
 from levyjax.solvers import Euler, Iteration, JumpAdapted
@@ -239,7 +239,9 @@ class TestTracedFlow:
 
     def test_steps_jump_over_a_thin_target(self):
         """x -> x/2 comes to [1, 1.05] from [1, 1.05] 2^k only: sum_k 2^(-1.5 k) times its rate. NumPy: 11,530 (110)."""
-        problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
+        problem = EscapeProblem(
+            Quadratic([1.0]), Complement(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05
+        )
         prediction = predict(problem, Iteration())
         level = 0.05 * 0.5 ** (0.5 / 1.5)
         rate = float(tail_constant(1.5)) / 1.5 * level**1.5 * (1 - 1.05**-1.5) / (1 - 2**-1.5)
@@ -309,7 +311,7 @@ class TestBias:
             assert not found.valid or abs(sooner) < 0.02
             if level == levels[0]:
                 with jax.enable_x64(True):
-                    assert 0.45 < Ends(look_out(problem, None), level).bias()[0] / sooner < 2
+                    assert 0.45 < Ends(follow_jumps(problem, None), level).bias()[0] / sooner < 2
 
     def test_both_sides_of_a_kink_count_alike(self):
         """A valley and its mirror image have one kappa, that of their mean curvature, and one verdict."""
@@ -330,10 +332,10 @@ class TestBias:
     def test_of_an_interval(self, alpha):
         problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(alpha, [1.0]), SGD(), 0.01)
         with jax.enable_x64(True):
-            outlook = look_out(problem, None)
-            well = outlook.wells[0]
-            rate = well.segments.rates(outlook.rays, 0.01).sum()
-            (change, _), *_ = rate_changes(outlook, well, 0.01).values()
+            jump_fates = follow_jumps(problem, None)
+            well = jump_fates.wells[0]
+            rate = well.segments.rates(jump_fates.rays, 0.01).sum()
+            (change, _), *_ = rate_changes(jump_fates, well, 0.01).values()
         assert change / rate == pytest.approx(bias_constant(alpha) * 0.01**alpha, rel=0.04)
 
     @pytest.mark.parametrize(("lower", "upper", "alpha"), [(-1.0, 0.4, 1.2), (-1.0, 0.2, 1.6), (-50.0, 1.0, 1.6)])
@@ -344,10 +346,10 @@ class TestBias:
         exact = float(interval_reference(problem, relative_error=1e-4, max_degree=12).mean_exit_time())
         sooner = predict(problem).mean_exit_time / exact - 1
         with jax.enable_x64(True):
-            outlook = look_out(problem, None)
-            well = outlook.wells[0]
-            rate = well.segments.rates(outlook.rays, level).sum()
-            (change, _), *_ = rate_changes(outlook, well, level).values()
+            jump_fates = follow_jumps(problem, None)
+            well = jump_fates.wells[0]
+            rate = well.segments.rates(jump_fates.rays, level).sum()
+            (change, _), *_ = rate_changes(jump_fates, well, level).values()
         assert change / rate == pytest.approx(sooner, rel=0.07)
 
     @pytest.mark.parametrize(("dynamics", "solver"), [(SGD(), None), (SGD(0.1), Iteration())])
@@ -360,8 +362,8 @@ class TestBias:
         found = []
         for landscape in (Quadratic(curvature, center), parts):
             with jax.enable_x64(True):
-                outlook = look_out(EscapeProblem(landscape, box, noise, dynamics, 0.03), solver)
-                found.append(rate_changes(outlook, outlook.wells[0], 0.03)[int(Fate.LEAVES), -1])
+                jump_fates = follow_jumps(EscapeProblem(landscape, box, noise, dynamics, 0.03), solver)
+                found.append(rate_changes(jump_fates, jump_fates.wells[0], 0.03)[int(Fate.LEAVES), -1])
         assert found[1] == pytest.approx(found[0], rel=1e-4)
 
     def test_steps_of_a_whole_relaxation_have_none(self):
@@ -420,7 +422,9 @@ class TestSimulated:
         assert abs(found.rate / predict(problem).rate - 1) < 4 * found.standard_error / found.rate + 0.02
 
     def test_euler_of_the_same_step_is_the_iteration(self):
-        problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05)
+        problem = EscapeProblem(
+            Quadratic([1.0]), Complement(Box([1.0], [1.05])), Independent(1.5, [1.0]), SGD(0.5), 0.05
+        )
         level = 0.05 * 0.5 ** (0.5 / 1.5)
         sde = EscapeProblem(problem.landscape, problem.basin, problem.noise, SGD(), level)
         assert predict(sde, Euler(0.5)).rate == pytest.approx(predict(problem, Iteration()).rate, rel=1e-6)
@@ -536,11 +540,11 @@ def test_fates_of_jumps_from_rest_are_those_that_following_them_finds():
     for landscape, dynamics in ((Quadratic([0.2, 0.002]), optimizer), (Quadratic([1.0, 0.3]), Momentum(0.1, 0.9))):
         problem = EscapeProblem(landscape, *parts, dynamics, 1e-4)
         with jax.enable_x64(True):
-            outlook = look_out(problem, None)
-            well = outlook.wells[0]
+            jump_fates = follow_jumps(problem, None)
+            well = jump_fates.wells[0]
             generator = np.random.default_rng(0)
             ray = generator.integers(0, 4, 2000)
-            length = well.shortest(outlook.rays)[ray] * np.exp(generator.normal(size=2000))
+            length = well.shortest(jump_fates.rays)[ray] * np.exp(generator.normal(size=2000))
             followed = well.labels(well.jumps.states(ray, length))
-        near = np.abs(length / well.shortest(outlook.rays)[ray] - 1) < 1e-3
+        near = np.abs(length / well.shortest(jump_fates.rays)[ray] - 1) < 1e-3
         assert (well.fates_of(ray, length) == followed)[:, ~near].all()

@@ -14,8 +14,8 @@ from scipy import optimize
 from levyjax.basins import Ball, Box, HalfSpace
 from levyjax.dynamics import SGD
 from levyjax.escape import (
+    Complement,
     EscapeProblem,
-    Outside,
     Plan,
     exit_rate,
     mean_passage_times,
@@ -35,7 +35,7 @@ UNIT = float(tail_constant(ALPHA)) / ALPHA  # rate of jumps beyond 1 to one side
 
 def on_the_line(target, landscape=None, level=0.02, noise=None):
     return EscapeProblem(
-        landscape or Quadratic([1.0]), Outside(target), noise or Independent(ALPHA, [1.0]), SGD(), level
+        landscape or Quadratic([1.0]), Complement(target), noise or Independent(ALPHA, [1.0]), SGD(), level
     )
 
 
@@ -46,14 +46,14 @@ def wells(**changes):
 
 class TestOutside:
     def test_is_all_but_the_target(self):
-        basin = Outside(Box([1.0], [2.0]))
+        basin = Complement(Box([1.0], [2.0]))
         x = jnp.array([[-5.0, 0.0, 1.5, 3.0, math.nan]])
         assert basin.contains(x).tolist() == [True, True, False, True, False]
 
     def test_gauge_is_that_of_the_first_entry(self):
         with jax.enable_x64(True):
             directions = jnp.array([[1.0, 2.0, -1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0, 0.0]])
-            gauge = Outside(Ball(0.5, [2.0, 0.0])).gauge(jnp.zeros(2), directions)
+            gauge = Complement(Ball(0.5, [2.0, 0.0])).gauge(jnp.zeros(2), directions)
         np.testing.assert_allclose(gauge, [1 / 1.5, 2 / 1.5, 0, 0, 0], rtol=1e-9)
 
     def test_the_minimum_is_not_in_the_target(self):
@@ -91,9 +91,9 @@ class TestRate:
 
     def test_a_ball_on_the_axis_is_met_by_all_that_land_beyond(self):
         noise = Independent(ALPHA, [1.0, 1.0])
-        aimed = EscapeProblem(Quadratic([1.0, 4.0]), Outside(Ball(0.1, [1.0, 0.0])), noise, SGD(), 0.02)
+        aimed = EscapeProblem(Quadratic([1.0, 4.0]), Complement(Ball(0.1, [1.0, 0.0])), noise, SGD(), 0.02)
         assert predict(aimed).rate == pytest.approx(UNIT * (0.02 / 0.9) ** ALPHA, rel=1e-6)
-        beside = EscapeProblem(Quadratic([1.0, 4.0]), Outside(Ball(0.1, [1.0, 0.3])), noise, SGD(), 0.02)
+        beside = EscapeProblem(Quadratic([1.0, 4.0]), Complement(Ball(0.1, [1.0, 0.3])), noise, SGD(), 0.02)
         assert predict(beside).rate is None
 
     def test_a_ball_beside_the_axes_is_met_by_the_flow_alone(self):
@@ -107,32 +107,32 @@ class TestRate:
         first, last = optimize.brentq(slack, 1.0, 2.0), optimize.brentq(slack, 2.0, 4.0)
         noise = Independent(ALPHA, [1.0, 1.0])
         hessian = [[2.5, -1.5], [-1.5, 2.5]]
-        problem = EscapeProblem(Quadratic(hessian), Outside(Ball(radius, centre)), noise, SGD(), 0.02)
+        problem = EscapeProblem(Quadratic(hessian), Complement(Ball(radius, centre)), noise, SGD(), 0.02)
         expected = UNIT * 0.02**ALPHA * (first**-ALPHA - last**-ALPHA)
         assert predict(problem).rate == pytest.approx(expected, rel=0.01)
 
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"basin": Outside(Ball(0.1, [1.0, 1.0]))}, "No jump leaves this basin"),
+            ({"basin": Complement(Ball(0.1, [1.0, 1.0]))}, "No jump leaves this basin"),
             ({"noise": Independent(2.0, [1.0, 1.0])}, "no exact Brownian mean exit time"),
         ],
     )
     def test_refused(self, changes, words):
-        parts = {"landscape": Quadratic([1.0, 1.0]), "basin": Outside(Ball(0.1, [1.0, 0.0])), "dynamics": SGD()}
+        parts = {"landscape": Quadratic([1.0, 1.0]), "basin": Complement(Ball(0.1, [1.0, 0.0])), "dynamics": SGD()}
         problem = EscapeProblem(**(parts | {"noise": Independent(ALPHA, [1.0, 1.0]), "noise_level": 0.02} | changes))
         prediction = predict(problem)
         assert prediction.rate is None
         assert words in prediction.reasons[0]
 
     def test_without_a_drift_it_is_no_rare_event(self):
-        flat = EscapeProblem(Flat([0.0]), Outside(Box([1.0], [2.0])), Independent(ALPHA, [1.0]), SGD(), 0.02)
+        flat = EscapeProblem(Flat([0.0]), Complement(Box([1.0], [2.0])), Independent(ALPHA, [1.0]), SGD(), 0.02)
         assert not predict(flat).valid
 
     def test_rotational_noise_in_the_plane(self):
         """A disc seen from the minimum of a round well: whoever lands beyond it drifts in."""
         noise = Rotational(ALPHA, [1.0, 1.0])
-        problem = EscapeProblem(Quadratic([1.0, 1.0]), Outside(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.005)
+        problem = EscapeProblem(Quadratic([1.0, 1.0]), Complement(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.005)
         angle = np.linspace(-math.asin(0.3), math.asin(0.3), 20_001)
         first = np.cos(angle) - np.sqrt(np.maximum(0.3**2 - np.sin(angle) ** 2, 0))
         share = np.trapezoid(first**-ALPHA, angle) / (2 * math.pi)
@@ -140,7 +140,7 @@ class TestRate:
         assert predict(problem).rate == pytest.approx(expected, rel=0.01)
 
     def test_draws_and_other_solvers_are_refused(self):
-        problem = EscapeProblem(Quadratic([1.0]), Outside(Box([1.0], [2.0])), Pareto(1.5, [1.0]), SGD(0.1), 0.02)
+        problem = EscapeProblem(Quadratic([1.0]), Complement(Box([1.0], [2.0])), Pareto(1.5, [1.0]), SGD(0.1), 0.02)
         assert "simulate it" in predict(problem, Iteration()).reasons[0]
         for run in (lambda one: simulate(one, Plan(JumpAdapted(), 8), 0), lambda one: quasi_stationary_rate(one, 0)):
             with pytest.raises(ValueError, match="needs a basin that rays leave once and for all"):
@@ -189,7 +189,7 @@ class TestSimulated:
     @pytest.mark.slow
     def test_entry_into_a_ball_in_the_plane(self):
         noise = Independent(ALPHA, [1.0, 1.0])
-        problem = EscapeProblem(Quadratic([1.0, 4.0]), Outside(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.01)
+        problem = EscapeProblem(Quadratic([1.0, 4.0]), Complement(Ball(0.3, [1.0, 0.0])), noise, SGD(), 0.01)
         prediction = predict(problem)
         assert abs(z_of_mean(problem, Euler(0.05), prediction.mean_exit_time, 2000, 3)) < 4
 

@@ -45,8 +45,8 @@ def exit_steps(settings: Settings) -> Outcome:
     count, rates = settings.trials(256, 4096), np.array(_LEARNING_RATES)
     fits = [
         [
-            mean_steps(eta, model, count, settings.seeds("D5-exit")[10 * model + place])
-            for place, eta in enumerate(rates)
+            mean_steps(eta, model, count, settings.seeds("D5-exit")[10 * model + index])
+            for index, eta in enumerate(rates)
         ]
         for model in (False, True)
     ]

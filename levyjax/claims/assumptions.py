@@ -109,9 +109,9 @@ def _least_convexity(found: Measured, level: float) -> float:
 
 
 def _draw(found: Measured) -> Any:
-    parts, place = found.quantities, np.arange(1, len(found.quantities.loss) + 1)
-    kept = np.unique(np.geomspace(1, place.size, 300).astype(int)) - 1
-    running = np.cumsum(parts.descent) / place
+    parts, updates = found.quantities, np.arange(1, len(found.quantities.loss) + 1)
+    kept = np.unique(np.geomspace(1, updates.size, 300).astype(int)) - 1
+    running = np.cumsum(parts.descent) / updates
     lines = {
         r"$\tau'$": parts.free_momentum / parts.free_gradient,
         r"$\tau_m'$": parts.gap / np.maximum(parts.gap_sum, 1e-300),
@@ -119,7 +119,7 @@ def _draw(found: Measured) -> Any:
         r"$v_{\min}$": parts.smallest_root,
         r"$\rho_t/10$": running,
     }
-    return assumption_quantities(place[kept], {name: line[kept] for name, line in lines.items()})
+    return assumption_quantities(updates[kept], {name: line[kept] for name, line in lines.items()})
 
 
 def rates(settings: Settings) -> Outcome:

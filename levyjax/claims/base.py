@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import scipy  # its parts load when they are used
 
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape import ExponentialFit
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome(Labelled):
+class Outcome(Result):
     """What an experiment found.
 
     Attributes:

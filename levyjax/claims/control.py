@@ -92,8 +92,8 @@ def measure(noise: str, settings: Settings, seed: int) -> dict[str, Series]:
         cells = [
             base
             if value == _BASE[factor]
-            else _cell(noise, {factor: float(value)}, settings, seed + 5 * row + place + 1)
-            for place, value in enumerate(values)
+            else _cell(noise, {factor: float(value)}, settings, seed + 5 * row + index + 1)
+            for index, value in enumerate(values)
         ]
         means = np.array([known(fit.mean) for fit, _ in cells])
         intervals = np.array([fit.mean_interval for fit, _ in cells], float)

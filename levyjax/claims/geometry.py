@@ -27,12 +27,12 @@ def sgd_against_adam(settings: Settings) -> Outcome:
     basin = Ellipsoid(curvature, 1.0, [0.0, 0.0])
     adam = Adam(variant="frozen", preconditioner=scale)
     rows = []
-    for place, level in enumerate((0.01, 0.05)):
+    for index, level in enumerate((0.01, 0.05)):
         # N = 10,000 for each; Adam leaves sooner, and its time scale is that of its faster coordinate.
         problems = [EscapeProblem(landscape, basin, noise, dynamics, level) for dynamics in (SGD(), adam)]
         count = settings.trials(4000, 10_000)
         samples = [
-            simulate(problem, Plan(Euler(0.1), count), settings.seeds("D1")[2 * place + which])
+            simulate(problem, Plan(Euler(0.1), count), settings.seeds("D1")[2 * index + which])
             for which, problem in enumerate(problems)
         ]
         predicted = known(predict(problems[0]).mean_exit_time) / known(predict(problems[1]).mean_exit_time)
@@ -66,8 +66,8 @@ def volume(settings: Settings) -> Outcome:
         for bounds in boxes.values()
     ]
     samples = [
-        simulate(problem, Plan(Euler(0.1), count), settings.seeds("D8")[place])
-        for place, problem in enumerate(problems)
+        simulate(problem, Plan(Euler(0.1), count), settings.seeds("D8")[index])
+        for index, problem in enumerate(problems)
     ]
     predicted = [known(predict(problem).mean_exit_time) for problem in problems]
     measured, interval = _mean_ratio(*samples)

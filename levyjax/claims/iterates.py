@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import brentq
 
-from levyjax.arrays import settled
+from levyjax.arrays import materialized
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, shown
 from levyjax.plots import points_on_curve
 from levyjax.random import Counter, Stream, first_counter, run_key
@@ -53,7 +53,7 @@ def _stream(counter: Counter, learning_rate: Any, batch_size: int, dimension: in
     def step(index: Array, x: Array) -> Array:
         def datum(row: Array, pull: Array) -> Array:
             low = counter.low + (index * batch_size + row).astype(jnp.uint32)
-            drawn = settled(normal(draw_words(counter._replace(low=low), dimension + 1, Stream.NOISE, x.dtype)))
+            drawn = materialized(normal(draw_words(counter._replace(low=low), dimension + 1, Stream.NOISE, x.dtype)))
             residual = sum(drawn[j] * x[j] for j in range(dimension)) - drawn[dimension]
             return pull + drawn[:dimension] * residual
 

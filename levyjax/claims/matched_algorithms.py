@@ -121,9 +121,9 @@ class _Faster(NamedTuple):
 def _faster(setting: Setting, settings: Settings, seed: int) -> list[_Faster]:
     race, rows = _Race.at(setting), []
     soon = race.exits(race.sgd, settings.trials(512, 4096), _LONGEST, seed)
-    for place, reach in enumerate((0.5, 1.0, 2.0) if settings.quick else (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0, 8.0)):
+    for index, reach in enumerate((0.5, 1.0, 2.0) if settings.quick else (0.25, 0.5, 0.71, 1.0, 1.41, 2.0, 4.0, 8.0)):
         adam = Adam(reach / _SPIKE)
-        late = race.exits(adam, settings.trials(128, 512), _LONGEST // (4 if settings.quick else 1), seed + 1 + place)
+        late = race.exits(adam, settings.trials(128, 512), _LONGEST // (4 if settings.quick else 1), seed + 1 + index)
         value, low, high = quotient(late, soon, 1.0)
         rows.append(_Faster(reach, value, known(low), high))
     return rows

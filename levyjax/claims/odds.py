@@ -46,7 +46,7 @@ def odds_of_visits(alpha: float, ratio: float, settings: Settings, seed: int) ->
 def odds(settings: Settings) -> Outcome:
     """Odds over the ratio of widths to the power alpha."""
     cases = [(1.2, 3.0), (1.8, 2.0)] if settings.quick else [(a, r) for a in (1.2, 1.5, 1.8) for r in (1.5, 2.0, 3.0)]
-    found = [odds_of_visits(*case, settings, settings.seeds("wells-odds")[place]) for place, case in enumerate(cases)]
+    found = [odds_of_visits(*case, settings, settings.seeds("wells-odds")[index]) for index, case in enumerate(cases)]
     ratios = np.array([one / ratio**alpha for (one, _), (alpha, ratio) in zip(found, cases, strict=True)])
     errors = np.array([error for _, error in found])
     worst = int(np.argmax(np.abs(np.log(ratios))))

@@ -96,10 +96,10 @@ class Series:
 def measure(make: Callable[[float], EscapeProblem], settings: Settings, seed: int) -> Series:
     """First exits at every damping ratio, over the naive rate and over the flow-out rate."""
     rows = []
-    for place, damping in enumerate(_DAMPING):
+    for index, damping in enumerate(_DAMPING):
         problem = make(damping)
         plan = Plan(JumpAdapted(), settings.trials(16_000, 400_000))
-        samples = simulate(problem, plan, seed + place)
+        samples = simulate(problem, plan, seed + index)
         fit = exponential_fit(samples.exit_time, samples.exited)
         row = []
         for rate in (naive_rate(problem), known(predict(problem).rate)):

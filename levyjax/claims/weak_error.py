@@ -72,14 +72,14 @@ def linear(settings: Settings) -> Outcome:
     """The exact weak error of SGD, Momentum and Nesterov on a parabola, simulations against it, SGD in two wells."""
     steps, count = 2.0 ** -np.arange(3, settings.size(8, 12)), settings.size(1 << 15, 1 << 20)
     series, pulls = [], []
-    for place, name in enumerate(linear_optimizers(steps[0])):
+    for index, name in enumerate(linear_optimizers(steps[0])):
         made = [linear_optimizers(float(h))[name] for h in steps]
         found = [responses(dynamics) for dynamics, _ in made]
         for alpha in (1.5, 2.0):
             each = [linear_laws(one, alpha, at[1], h) for one, at, h in zip(found, made, steps, strict=True)]
             errors = [one.cosine() - other.cosine() for one, other in each]
             series.append((f"{name}, α = {alpha:g}", errors, math.log2(errors[-2] / errors[-1])))
-            simulated = _simulated(made[0][0], alpha, steps[0], made[0][1], count, settings.seeds("SDE-sgd")[place])
+            simulated = _simulated(made[0][0], alpha, steps[0], made[0][1], count, settings.seeds("SDE-sgd")[index])
             pulls += _pulls(simulated, each[0])
     orders, furthest = [order for *_, order in series], max(map(abs, pulls))
     coarse = steps[:4]
@@ -138,8 +138,8 @@ def malladi(settings: Settings) -> Outcome:
     steps = 2.0 ** -np.arange(3, settings.size(7, 9))
     count = settings.size(1 << 15, 1 << 18)
     series, fits = [], {}
-    for place, name in enumerate(("RMSProp", "Adam", "AdamW")):
-        gaps = _gaps(name, 2.0, steps, count, settings.seeds("SDE-malladi")[place])
+    for index, name in enumerate(("RMSProp", "Adam", "AdamW")):
+        gaps = _gaps(name, 2.0, steps, count, settings.seeds("SDE-malladi")[index])
         fits[name] = fitted_order(steps[-3:], *columns(gaps[-3:]))
         series.append((name, steps, np.abs(columns(gaps)[0]), intervals(gaps)))
     worst = max(fits.values(), key=lambda fit: abs(fit.order - 1))
@@ -168,8 +168,8 @@ def equation_5(settings: Settings) -> Outcome:
     cases["rates corrected, α = 2"] = ("corrected", 2.0)
     cases["Malladi et al., α = 2"] = ("Adam", 2.0)
     series, gaps = [], {}
-    for place, (label, (name, alpha)) in enumerate(cases.items()):
-        gaps[label] = found = _gaps(name, alpha, steps, count, settings.seeds("SDE-adam")[place])
+    for index, (label, (name, alpha)) in enumerate(cases.items()):
+        gaps[label] = found = _gaps(name, alpha, steps, count, settings.seeds("SDE-adam")[index])
         series.append((label, steps, np.abs(columns(found)[0]), intervals(found)))
     label = "rates corrected, α = 1.5"
     last, fit = gaps[label][-1], _last_order(steps, gaps[label])

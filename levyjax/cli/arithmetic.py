@@ -107,13 +107,13 @@ def scattering() -> Verdict:
     """Writing to places, of which those past the end are dropped, and reading them back."""
     wrong = []
     for size in _SIZES:
-        place = np.random.default_rng(size).permutation(2 * size)[:size].astype("int32")
+        index = np.random.default_rng(size).permutation(2 * size)[:size].astype("int32")
         values = np.arange(size, dtype="float32")
         expected = np.full(size, -1, "float32")
-        expected[place[place < size]] = values[place < size]
-        found = jax.jit(lambda places, x: jnp.full_like(x, -1).at[places].set(x, mode="drop"))(place, values)
+        expected[index[index < size]] = values[index < size]
+        found = jax.jit(lambda places, x: jnp.full_like(x, -1).at[places].set(x, mode="drop"))(index, values)
         wrong += ["set"] * (not np.array_equal(found, expected))
-        inside = place % size
+        inside = index % size
         wrong += ["take"] * (not np.array_equal(jax.jit(lambda x, i: x[i])(values, inside), values[inside]))
     return _listed(wrong, "scatter with places past the end, gather")
 

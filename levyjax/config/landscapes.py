@@ -176,9 +176,9 @@ class MultiWellConfig:
                     f"[landscape] minima and saddles do not alternate: {high} comes after {low}. Give both in rising "
                     "order, with one saddle between each two minima."
                 )
-        for place, (start, _, _, a, b, c) in enumerate(self._pieces()):
+        for index, (start, _, _, a, b, c) in enumerate(self._pieces()):
             vertex = min(max(-b / (2 * c), 0.0), 1.0) if c else 0.0
-            rising = 1 - 2 * (place % 2)
+            rising = 1 - 2 * (index % 2)
             if not (rising * (a + b * vertex + c * vertex * vertex) > 0.0 and rising * (a + b + c) > 0.0):
                 raise ConfigError(
                     f"[landscape] barriers: F would not be monotone on the piece that starts at {start}. "

@@ -64,10 +64,10 @@ def sizes(section: Any) -> list[tuple[str, int]]:
     found = []
     for field in dataclasses.fields(section):
         value, lacking = getattr(section, field.name), field.metadata["coordinates"]
-        place = f"[{section.table}] {field.name}"
+        where_from = f"[{section.table}] {field.name}"
         if lacking is not None and isinstance(value, tuple):
-            lists = [(f"{place}[{i}]", row) for i, row in enumerate(value)]
-            for where, row in lists if field.metadata["swept_lists"] else [(place, value)]:
+            lists = [(f"{where_from}[{i}]", row) for i, row in enumerate(value)]
+            for where, row in lists if field.metadata["swept_lists"] else [(where_from, value)]:
                 found.append((where, len(row) + lacking))
     return found
 
@@ -75,10 +75,10 @@ def sizes(section: Any) -> list[tuple[str, int]]:
 def check_sizes(found: Iterable[tuple[str, int]]) -> None:
     """Refuses lists and matrices that do not agree in their number of coordinates, naming two that differ."""
     found = list(found)
-    for place, size in found[1:]:
+    for where_from, size in found[1:]:
         if size != found[0][1]:
             raise ConfigError(
-                f"{found[0][0]} has {_coordinates(found[0][1])} but {place} has {size}. "
+                f"{found[0][0]} has {_coordinates(found[0][1])} but {where_from} has {size}. "
                 "Give every list one entry for each coordinate."
             )
 

@@ -149,7 +149,7 @@ def _whole(value: Any, where: str) -> int:
 def _wholes(value: Any, where: str) -> tuple[int, ...]:
     if not isinstance(value, (list, tuple)):
         raise refuse(value, where, "a list of whole numbers")
-    return tuple(_whole(item, f"{where}[{place}]") for place, item in enumerate(value))
+    return tuple(_whole(item, f"{where}[{index}]") for index, item in enumerate(value))
 
 
 def _check_monitors(run: TrainingRun) -> None:

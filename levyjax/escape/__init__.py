@@ -1,5 +1,6 @@
 """The exit problem: simulated, predicted, compared."""
 
+from levyjax.deprecation import renamed
 from levyjax.engine import ExitCode
 from levyjax.escape.chains import (
     draw_transition_rates,
@@ -12,7 +13,7 @@ from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
 from levyjax.escape.laplace import laplace_transform
-from levyjax.escape.passage import Outside
+from levyjax.escape.passage import Complement
 from levyjax.escape.paths import ExitPaths, simulate_paths
 from levyjax.escape.predict import predict
 from levyjax.escape.prediction import Prediction
@@ -35,6 +36,7 @@ from levyjax.escape.validity import adam_noise_level_limit, bias_constant
 
 __all__ = [
     "ColumnRate",
+    "Complement",
     "EscapeProblem",
     "ExitCode",
     "ExitPaths",
@@ -43,7 +45,6 @@ __all__ = [
     "ExitSummary",
     "ExponentialFit",
     "IntervalReference",
-    "Outside",
     "Plan",
     "Prediction",
     "QuasiStationaryRate",
@@ -75,3 +76,5 @@ __all__ = [
     "transition_rates",
     "unit_rate",
 ]
+
+__getattr__ = renamed(__name__, {"Outside": "Complement"})

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
-from levyjax.escape.fate import Outlook, Well
+from levyjax.escape.fate import JumpFates, Well
 from levyjax.escape.first_jumps import FIRST_RAYS, FirstJumps, first_jumps, ray_chances, usual_jumps
 from levyjax.escape.jumps import Rays
 from levyjax.escape.problem import contains
@@ -40,33 +40,35 @@ _BACK = 12.0  # relaxation times
 _TOGETHER = 1 << 17  # numbers of the points of several moments that are looked at in one call
 
 
-def rate_changes(outlook: Outlook, well: Well, level: Any, seed: int = 0) -> dict[tuple[int, int], tuple[float, float]]:
+def rate_changes(
+    jump_fates: JumpFates, well: Well, level: Any, seed: int = 0
+) -> dict[tuple[int, int], tuple[float, float]]:
     """How much more often each end, (fate, well), comes from rest in a well than the limit says, and the errors."""
     generator = np.random.default_rng(seed)
-    line, by_gauge = on_the_line(outlook, well), _by_gauge(outlook, well)
-    usual = usual_jumps(well, outlook.rays, level)
-    first = first_jumps(well, outlook.rays, level, usual, generator, in_pairs=line or by_gauge)
+    line, by_gauge = on_the_line(jump_fates, well), _by_gauge(jump_fates, well)
+    usual = usual_jumps(well, jump_fates.rays, level)
+    first = first_jumps(well, jump_fates.rays, level, usual, generator, in_pairs=line or by_gauge)
     if np.isfinite(usual).any():  # small jumps count, and all of their way back
-        well = well.closer(float((first.length / well.shortest(outlook.rays)[first.ray]).min()))
+        well = well.closer(float((first.length / well.shortest(jump_fates.rays)[first.ray]).min()))
     if line:
-        return _by_intervals(outlook, well, first, level)
+        return _by_intervals(jump_fates, well, first, level)
     if by_gauge:
-        return {(int(Fate.LEAVES), -1): (_by_hazard(outlook, well, first, level), 0.0)}
-    return _by_second_jumps(outlook, well, first, level, generator)
+        return {(int(Fate.LEAVES), -1): (_by_hazard(jump_fates, well, first, level), 0.0)}
+    return _by_second_jumps(jump_fates, well, first, level, generator)
 
 
-def _by_gauge(outlook: Outlook, well: Well) -> bool:
+def _by_gauge(jump_fates: JumpFates, well: Well) -> bool:
     """Whether the rate of exits from any point is a formula: jumps that lie outside are all that leaves."""
-    simple = isinstance(outlook.problem.basin, Box | Ball | Ellipsoid | HalfSpace)
+    simple = isinstance(jump_fates.problem.basin, Box | Ball | Ellipsoid | HalfSpace)
     one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
-    return outlook.plain and simple and one_field and outlook.rays.maps is None
+    return jump_fates.plain and simple and one_field and jump_fates.rays.maps is None
 
 
-def on_the_line(outlook: Outlook, well: Well) -> bool:
+def on_the_line(jump_fates: JumpFates, well: Well) -> bool:
     """Whether where a point leads is a matter of its place on a line alone."""
     one_field = len(well.jumps.rest(np.zeros(1, int))) == 1
-    plain_noise = not isinstance(outlook.problem.noise, StateDependent)
-    return one_field and plain_noise and len(outlook.points[0]) == 1 and outlook.rays.maps is None
+    plain_noise = not isinstance(jump_fates.problem.noise, StateDependent)
+    return one_field and plain_noise and len(jump_fates.points[0]) == 1 and jump_fates.rays.maps is None
 
 
 class _Line(NamedTuple):
@@ -86,14 +88,14 @@ def _line(well: Well, rays: Rays) -> _Line:
     return _Line(ends.min(axis=0), ends.max(axis=0), end)
 
 
-def _by_intervals(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> dict[tuple[int, int], Any]:
+def _by_intervals(jump_fates: JumpFates, well: Well, first: FirstJumps, level: Any) -> dict[tuple[int, int], Any]:
     """The changes in one dimension, from the rates into every interval along the ways back and on."""
-    line, rays = _line(well, outlook.rays), outlook.rays
+    line, rays = _line(well, jump_fates.rays), jump_fates.rays
     ends = sorted({(int(one), int(other)) for one, other in line.end.T})
     states = well.jumps.states(first.ray, first.length)
     fates = well.ends(states)
     until, labels = fates[0].time, fates[1][:2]
-    step = step_length(outlook.problem, outlook.solver)
+    step = step_length(jump_fates.problem, jump_fates.solver)
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
 
     def rates(x: np.ndarray) -> np.ndarray:
@@ -109,8 +111,8 @@ def _by_intervals(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -
                 own = way[0] == 0  # the interval that the point is in, or one on its other side
                 beyond = np.where(way > 0, (level[ray] / way) ** rays.alpha[ray], 0.0)
                 into = rays.weights[ray] * np.where(own, 0.0, beyond[0] - beyond[1])
-            for place, end in enumerate(ends):
-                total[place] += into[(line.end == np.array(end)[:, None]).all(axis=0)].sum(axis=0)
+            for index, end in enumerate(ends):
+                total[index] += into[(line.end == np.array(end)[:, None]).all(axis=0)].sum(axis=0)
         return total
 
     returns = labels[0] == Fate.RETURNS
@@ -163,17 +165,17 @@ def _bounded(extra: np.ndarray) -> np.ndarray:
     return np.where(extra > 0, -np.expm1(-np.maximum(extra, 0)), np.maximum(extra, -1))
 
 
-def _by_hazard(outlook: Outlook, well: Well, first: FirstJumps, level: Any) -> float:
+def _by_hazard(jump_fates: JumpFates, well: Well, first: FirstJumps, level: Any) -> float:
     """The change of the exit rate, from the rates of exits along the ways back."""
     states = well.jumps.states(first.ray, first.length)
-    extra = expected_exits(outlook, well, states, level)
-    inside = contains(outlook.problem.basin, states.x)
+    extra = expected_exits(jump_fates, well, states, level)
+    inside = contains(jump_fates.problem.basin, states.x)
     return float((first.rate * np.where(inside, _bounded(extra), 0.0)).sum())
 
 
-def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Float[np.ndarray, " n"]:
+def expected_exits(jump_fates: JumpFates, well: Well, states: Any, level: Any) -> Float[np.ndarray, " n"]:
     """How many more exits by a second jump are expected on the ways back than at rest in as much time."""
-    problem, rays = outlook.problem, outlook.rays
+    problem, rays = jump_fates.problem, jump_fates.rays
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     some = np.arange(len(rays.weights))
     share = np.ones(len(some))
@@ -182,7 +184,7 @@ def expected_exits(outlook: Outlook, well: Well, states: Any, level: Any) -> Flo
         generator = np.random.default_rng(1)
         some = generator.choice(len(some), 2 * FIRST_RAYS, p=chance)
         share = 1 / (2 * FIRST_RAYS * chance[some])
-    step = step_length(problem, outlook.solver)
+    step = step_length(problem, jump_fates.solver)
     directions, alpha = rays.directions[:, some], rays.alpha[some]
     strength = share * rays.weights[some] * level[some] ** alpha
 
@@ -217,13 +219,13 @@ def _exits(basin: Any, points: Any, directions: Any, strength: Any, alpha: Any) 
 
 
 def _by_second_jumps(
-    outlook: Outlook, well: Well, first: FirstJumps, level: Any, generator: np.random.Generator
+    jump_fates: JumpFates, well: Well, first: FirstJumps, level: Any, generator: np.random.Generator
 ) -> dict[tuple[int, int], tuple[float, float]]:
     """The changes, from second jumps at random moments of the ways back and on, followed to their end."""
     states = well.jumps.states(first.ray, first.length)
     ends, fates = well.ends(states)
     keep = ~((fates[0] == Fate.LEAVES) & (ends.time == 0)) & (fates[0] != Fate.UNDECIDED)
-    extra = _second(outlook, well, states, ends.time, fates, first, level, generator)
+    extra = _second(jump_fates, well, states, ends.time, fates, first, level, generator)
     moved = np.abs(np.stack([value.mean(axis=1) for value in extra.values()])).sum(axis=0) / 2
     bound = np.where(moved > 0, _bounded(moved) / np.where(moved > 0, moved, 1), 1.0)
     found = {}
@@ -247,9 +249,9 @@ class SecondJumps(NamedTuple):
 
 def _second_jumps(well: Well, rays: Rays, level: Any, first: FirstJumps, generator: Any) -> SecondJumps:
     """Draws that are the same for the same place on each ray, so that opposite first jumps balance."""
-    place = np.concatenate([np.arange(n) for n in np.diff(np.flatnonzero(np.diff(first.ray, prepend=-1, append=-1)))])
+    index = np.concatenate([np.arange(n) for n in np.diff(np.flatnonzero(np.diff(first.ray, prepend=-1, append=-1)))])
     tried = _SECONDS if isinstance(well.motion, LinearMotion) else _TRACED_SECONDS
-    shape = (int(place.max()) + 1, int(np.clip(tried // len(place) // _GROUPS, 2, 128)) * _GROUPS)
+    shape = (int(index.max()) + 1, int(np.clip(tried // len(index) // _GROUPS, 2, 128)) * _GROUPS)
 
     def stratified() -> np.ndarray:
         parts = (np.arange(shape[1]) + generator.uniform(size=shape)) / shape[1]
@@ -266,11 +268,11 @@ def _second_jumps(well: Well, rays: Rays, level: Any, first: FirstJumps, generat
     density = 0.5 / whole + 0.5 * is_close / near
     density = density * chance[ray] / (edge * (_DENSE + share))
     length = length * well.shortest(rays)[ray]
-    return SecondJumps(*(one[place] for one in (share, ray, length, density)))
+    return SecondJumps(*(one[index] for one in (share, ray, length, density)))
 
 
 def _second(
-    outlook: Outlook,
+    jump_fates: JumpFates,
     well: Well,
     states: Any,
     until: np.ndarray,
@@ -280,10 +282,10 @@ def _second(
     generator: Any,
 ) -> dict[tuple[int, int], np.ndarray]:
     """For each state, the expected change in how often it comes to each end, by one jump on its way."""
-    problem, rays = outlook.problem, outlook.rays
+    problem, rays = jump_fates.problem, jump_fates.rays
     count = states.x.shape[1]
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
-    step = step_length(problem, outlook.solver)
+    step = step_length(problem, jump_fates.solver)
     rates = well.motion.modes.rates
     span = np.where(fates[0] == Fate.RETURNS, _BACK / rates[rates > 0].min(), until)
     if not isinstance(well.motion, LinearMotion):
@@ -315,12 +317,12 @@ def _second(
     return found
 
 
-def expected_changes(outlook: Outlook, well: Well, state: Any, level: Any) -> float:
+def expected_changes(jump_fates: JumpFates, well: Well, state: Any, level: Any) -> float:
     """The chance that a second jump takes a path from this state out before it has come to rest."""
-    if _by_gauge(outlook, well):
-        return float(_bounded(expected_exits(outlook, well, state, level))[0])
+    if _by_gauge(jump_fates, well):
+        return float(_bounded(expected_exits(jump_fates, well, state, level))[0])
     first = FirstJumps(np.zeros(1, int), np.ones(1), np.ones(1))
     ends, fates = well.ends(state)
-    extra = _second(outlook, well, state, ends.time, fates, first, level, np.random.default_rng(0))
+    extra = _second(jump_fates, well, state, ends.time, fates, first, level, np.random.default_rng(0))
     leaves = extra.get((int(Fate.LEAVES), -1))
     return 0.0 if leaves is None else float(_bounded(leaves.mean(axis=1))[0])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.basins import Sublevel
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
 from levyjax.noise import Independent, has_jumps
@@ -19,7 +19,7 @@ _TOGETHER = 256  # columns whose rays are in memory at once
 
 
 @dataclasses.dataclass(frozen=True)
-class ColumnRate(Labelled):
+class ColumnRate(Result):
     """A rate that is a sum over columns of the noise.
 
     Attributes:
@@ -78,8 +78,8 @@ def column_rate(
             return ColumnRate(weight * float(powers.sum()), 0.0, len(columns))
         chances = sizes / sizes.sum()
         drawn = np.random.default_rng(seed).choice(len(sizes), num_columns, p=chances)
-        columns, place = np.unique(drawn, return_inverse=True)
-        parts = weight * (_powers(problem, columns, num_columns, quadratic) / chances[columns])[place]
+        columns, index = np.unique(drawn, return_inverse=True)
+        parts = weight * (_powers(problem, columns, num_columns, quadratic) / chances[columns])[index]
         return ColumnRate(float(parts.mean()), float(parts.std(ddof=1) / np.sqrt(num_columns)), len(columns))
 
 

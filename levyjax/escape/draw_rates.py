@@ -7,10 +7,10 @@ import numpy as np
 
 from levyjax.arrays import column
 from levyjax.basins import Box
-from levyjax.escape.fate import look_out
+from levyjax.escape.fate import follow_jumps
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.jumps import Rays, Segments
-from levyjax.escape.passage import Outside
+from levyjax.escape.passage import Complement
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import NO_DRIFT, bias_constant, limit_reasons, next_order
@@ -24,7 +24,7 @@ _MOST_RAYS = 4096
 
 def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     """Noise of the iteration alone: the probability of a draw that leaves by itself from the minimum."""
-    if isinstance(problem.basin, Outside):
+    if isinstance(problem.basin, Complement):
         return refused("First passage to a set has no formula here for draws of the iteration; simulate it.")
     noise, dynamics = problem.noise, problem.dynamics
     if not dynamics.is_linear:
@@ -33,15 +33,15 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     every = -(-directions.shape[1] // _MOST_RAYS)
     some = directions[:, ::every]
     ones = np.ones(some.shape[1])
-    outlook = look_out(problem, solver, Rays(some, ones, ones, None, 0))
-    well = outlook.wells[0]
-    if not outlook.plain and every > 1:
+    jump_fates = follow_jumps(problem, solver, Rays(some, ones, ones, None, 0))
+    well = jump_fates.wells[0]
+    if not jump_fates.plain and every > 1:
         return refused(f"{crossing_reason(problem)}, and {directions.shape[1]} rays are too many to follow.")
     if (well.segments.fate == Fate.UNDECIDED).any():
         return refused("Some draws can't be followed to their end in the steps allowed; simulate it.")
     if not np.isin(well.segments.fate, (Fate.RETURNS, Fate.LEAVES)).all():
         return refused("Some draws lead to other wells inside, or to infinity; simulate it.")
-    if outlook.plain:
+    if jump_fates.plain:
         vectors = column(dynamics.jump_maps(noise)[0], jnp.asarray(directions)) * directions
         gauge = problem.basin.gauge(jnp.asarray(problem.landscape.minimum), vectors)
         with np.errstate(divide="ignore"):
@@ -58,7 +58,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     steps, mean = step_reasons(problem, solver), step_time / total
     note = (
         []
-        if outlook.plain
+        if jump_fates.plain
         else [f"{crossing_reason(problem)}: the rate counts every draw after which the noise-free flow leaves."]
     )
     return Prediction(

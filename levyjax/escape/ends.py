@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
-from levyjax.escape.fate import Outlook, Sample, Well
+from levyjax.escape.fate import JumpFates, Sample, Well
 from levyjax.escape.first_jumps import usual_jumps
 from levyjax.escape.problem import face_of
 from levyjax.escape.validity import bias_constant, next_order
@@ -33,18 +33,18 @@ class Ends:
     """Where jumps at a noise level lead, well by well, and how long that takes.
 
     Args:
-        outlook: the fates.
+        jump_fates: the fates.
         level: the noise level, one for each ray.
     """
 
-    def __init__(self, outlook: Outlook, level: Float[np.ndarray, " rays"]) -> None:
-        self.outlook, self.level = outlook, np.broadcast_to(np.asarray(level, float), outlook.rays.alpha.shape)
-        self.problem = outlook.problem
-        self._rates = [well.segments.rates(outlook.rays, self.level) for well in outlook.wells]
+    def __init__(self, jump_fates: JumpFates, level: Float[np.ndarray, " rays"]) -> None:
+        self.jump_fates, self.level = jump_fates, np.broadcast_to(np.asarray(level, float), jump_fates.rays.alpha.shape)
+        self.problem = jump_fates.problem
+        self._rates = [well.segments.rates(jump_fates.rays, self.level) for well in jump_fates.wells]
 
     def _share(self, fate: Fate) -> float:
         """The part of a fate in what does not come back to the minimum."""
-        segments, rates = self.outlook.wells[0].segments, self._rates[0]
+        segments, rates = self.jump_fates.wells[0].segments, self._rates[0]
         away = rates[segments.fate != Fate.RETURNS].sum()
         return float(rates[segments.fate == fate].sum() / away) if away > 0 else 0.0
 
@@ -61,15 +61,15 @@ class Ends:
         state = at_rest(self.problem, np.asarray(self.problem.start, float)[:, None])
         if np.allclose(self.problem.start, self.problem.landscape.minimum, rtol=0, atol=1e-12):
             return 0, None
-        labels = self.outlook.wells[0].ends(state)[1]
+        labels = self.jump_fates.wells[0].ends(state)[1]
         self._start_fate = Fate(int(labels[0, 0]))
-        if labels[0, 0] in (Fate.RETURNS, Fate.ELSEWHERE) and labels[1, 0] < len(self.outlook.wells):
+        if labels[0, 0] in (Fate.RETURNS, Fate.ELSEWHERE) and labels[1, 0] < len(self.jump_fates.wells):
             return int(labels[1, 0]), state
         return -1, state
 
     def why_no_mean(self) -> str | None:
         """Why there is no mean exit time of this form; None where there is one."""
-        outlook = self.outlook
+        jump_fates = self.jump_fates
         if self.start[0] < 0:
             return (
                 "From this start the noise-free dynamics does not come to rest inside "
@@ -81,8 +81,8 @@ class Ends:
                 f"{part:.2g}% of the jumps that do not come back lead to infinity inside the basin, from where there "
                 "is no exit: the mean exit time is infinite. Close the basin on that side."
             )
-        if not outlook.complete:
-            return f"Jumps lead to more than {len(outlook.wells)} wells inside: no chain is worked out; simulate it."
+        if not jump_fates.complete:
+            return f"Jumps lead to more than {len(jump_fates.wells)} wells inside: no chain is worked out; simulate it."
         if self.chain and not np.isfinite(self._means(*self._chain())).all():
             return "Jumps lead to a well inside from which none leaves: no mean exit time is known; simulate it."
         return None
@@ -92,7 +92,7 @@ class Ends:
         seen, queue = {self.start[0]}, [self.start[0]]
         while queue:
             here = queue.pop()
-            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            segments, rates = self.jump_fates.wells[here].segments, self._rates[here]
             goes = (segments.fate == Fate.ELSEWHERE) & (rates > _NEVER * rates[segments.fate != Fate.RETURNS].sum())
             for well in set(segments.well[goes].tolist()) - seen:
                 seen.add(well)
@@ -104,7 +104,7 @@ class Ends:
         active = self._active()
         between, exits, late = np.zeros((len(active),) * 2), np.zeros(len(active)), np.zeros(len(active))
         for row, here in enumerate(active):
-            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            segments, rates = self.jump_fates.wells[here].segments, self._rates[here]
             leaves = segments.fate == Fate.LEAVES
             exits[row] = rates[leaves].sum()
             away = leaves | (segments.fate == Fate.ELSEWHERE)
@@ -137,7 +137,7 @@ class Ends:
 
     def error(self) -> float:
         """The rate's error where rays stand for a continuum."""
-        rays, segments = self.outlook.rays, self.outlook.wells[0].segments
+        rays, segments = self.jump_fates.rays, self.jump_fates.wells[0].segments
         leaves = segments.fate != Fate.RETURNS
         parts = np.bincount(segments.ray[leaves], self._rates[0][leaves], len(rays.weights)).astype(float)
         return sum_error(parts, rays)
@@ -149,7 +149,7 @@ class Ends:
         active = self._active()
         by_face = np.zeros((len(active), len(names)))
         for row, here in enumerate(active):
-            segments, rates = self.outlook.wells[here].segments, self._rates[here]
+            segments, rates = self.jump_fates.wells[here].segments, self._rates[here]
             leaves = segments.fate == Fate.LEAVES
             by_face[row] = np.bincount(segments.face[leaves], weights=rates[leaves], minlength=len(names))
         if exits.sum() == 0:
@@ -160,7 +160,7 @@ class Ends:
 
     def share_error(self) -> float:
         """The largest error of these probabilities where rays stand for a continuum."""
-        rays, segments = self.outlook.rays, self.outlook.wells[0].segments
+        rays, segments = self.jump_fates.rays, self.jump_fates.wells[0].segments
         where = np.where(segments.fate == Fate.LEAVES, segments.face, segments.face.max(initial=0) + 1 + segments.well)
         parts = np.zeros((where.max(initial=0) + 1, len(rays.weights)))
         away = segments.fate != Fate.RETURNS
@@ -169,7 +169,7 @@ class Ends:
 
     def kappa(self) -> float:
         """The slowest relaxation's rate times the time scale of the shortest jumps that do not come back."""
-        well, rays = self.outlook.wells[0], self.outlook.rays
+        well, rays = self.jump_fates.wells[0], self.jump_fates.rays
         slowest = well.motion.modes.slowest()
         if slowest == 0:
             return 0.0
@@ -184,14 +184,14 @@ class Ends:
         bound = self._bound()
         if bound < _CLEAR or _FAR < bound < math.inf:
             return bound, 0.0
-        if self.outlook.sample is not None:  # the ways back are not followed
+        if self.jump_fates.sample is not None:  # the ways back are not followed
             return bound, _ROUGH * bound
         between, exits, late = self._chain()
         base = self._from_start(self._means(between, exits, 0 * late))
         active, errors = self._active(), []
         for row, here in enumerate(active):
-            well = self.outlook.wells[here]
-            for (fate, there), (change, error) in rate_changes(self.outlook, well, self.level).items():
+            well = self.jump_fates.wells[here]
+            for (fate, there), (change, error) in rate_changes(self.jump_fates, well, self.level).items():
                 leave = between[row].sum() + exits[row]
                 if fate == Fate.LEAVES:
                     exits[row] += change
@@ -204,7 +204,7 @@ class Ends:
         # parts of either sign may cancel at first order, and do not at the next
         usual = self._usual_bias()
         second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
-        alpha = self.outlook.rays.alpha[self.outlook.rays.weights > 0].max()
+        alpha = self.jump_fates.rays.alpha[self.jump_fates.rays.weights > 0].max()
         beyond = next_order(float(alpha)) * abs(sooner)
         if self._kinked:
             beyond = (next_order(float(alpha)) + _KINK) * max(abs(sooner), usual)
@@ -212,7 +212,7 @@ class Ends:
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
-        well, rays = self.outlook.wells[0], self.outlook.rays
+        well, rays = self.jump_fates.wells[0], self.jump_fates.rays
         if self.chain or self.start[1] is not None:
             return math.inf
         if self._kinked:
@@ -227,11 +227,11 @@ class Ends:
     @cached_property
     def _kinked(self) -> bool:
         """Whether the landscape's slope has a kink at the minimum."""
-        return bool(np.isfinite(usual_jumps(self.outlook.wells[0], self.outlook.rays, self.level)).any())
+        return bool(np.isfinite(usual_jumps(self.jump_fates.wells[0], self.jump_fates.rays, self.level)).any())
 
     def _usual_bias(self) -> float:
         """The bias of intervals from which jumps of each alpha that do not come back come as often as here."""
-        well, alpha = self.outlook.wells[0], self.outlook.rays.alpha[self.outlook.wells[0].segments.ray]
+        well, alpha = self.jump_fates.wells[0], self.jump_fates.rays.alpha[self.jump_fates.wells[0].segments.ray]
         away, slowest, total = well.segments.fate != Fate.RETURNS, well.motion.modes.slowest(), 0.0
         for one in np.unique(alpha[away]).tolist():
             often = self._rates[0][away & (alpha == one)].sum()
@@ -245,11 +245,11 @@ class Ends:
         the noise of a relaxation time, of size (alpha kappa)^(-1/alpha) of the way, moves its furthest point. On a line
         the flow of one field crosses the boundary where it goes out.
         """
-        rays, segments = self.outlook.rays, well.segments
+        rays, segments = self.jump_fates.rays, well.segments
         carried = (segments.fate == Fate.LEAVES) & (segments.time > 0)
         total = rates[segments.fate == Fate.LEAVES].sum()
         slowest = well.motion.modes.slowest()
-        if not carried.any() or total == 0 or slowest == 0 or on_the_line(self.outlook, well):
+        if not carried.any() or total == 0 or slowest == 0 or on_the_line(self.jump_fates, well):
             return 0.0
         ray = segments.ray[carried]
         alpha = rays.alpha[ray]
@@ -261,33 +261,33 @@ class Ends:
 
         It matters where many of them leave near the edge between two faces. 0 below half a point.
         """
-        well, problem, d = self.outlook.wells[0], self.problem, self.problem.dimension
-        segments, rays, slowest = well.segments, self.outlook.rays, well.motion.modes.slowest()
+        well, problem, d = self.jump_fates.wells[0], self.problem, self.problem.dimension
+        segments, rays, slowest = well.segments, self.jump_fates.rays, well.motion.modes.slowest()
         leaves = np.flatnonzero((segments.fate == Fate.LEAVES) & (self._rates[0] > 0))
         names, generator = problem.basin.face_names(d), np.random.default_rng(0)
         if d == 1 or slowest == 0 or len(names) == 1 or not leaves.size:
             return 0.0
         # where jumps from the minimum leave
         linear = isinstance(well.motion, LinearMotion)
-        count = _STARTS if self.outlook.plain else _LINEAR_STARTS if linear else _TRACED_STARTS
+        count = _STARTS if self.jump_fates.plain else _LINEAR_STARTS if linear else _TRACED_STARTS
         rates = self._rates[0][leaves]
         one = leaves[generator.choice(len(leaves), count, p=rates / rates.sum())]
         alpha, ray = rays.alpha[segments.ray[one]], segments.ray[one]
         part = (segments.low[one] / segments.high[one]) ** alpha
         length = segments.low[one] * (1 - generator.uniform(size=count) * (1 - part)) ** (-1 / alpha)
         states = well.jumps.states(ray, length)
-        points = np.asarray(states.x) if self.outlook.plain else well.motion.follow(states).point
+        points = np.asarray(states.x) if self.jump_fates.plain else well.motion.follow(states).point
         # and how far from it they start
         starts = self._about_rest(generator, count)
         moved = np.concatenate([points, points + starts, points - starts], axis=1)
-        found = face_of(problem.basin, self.outlook.points[0], moved)
+        found = face_of(problem.basin, self.jump_fates.points[0], moved)
         at_rest, *shares = (np.bincount(some, minlength=len(names)) / count for some in np.split(found, 3))
         shift = _OTHERS * float(np.abs(sum(shares) / 2 - at_rest).max())
         return shift if shift > _SHIFT else 0.0
 
     def _about_rest(self, generator: np.random.Generator, count: int) -> Float[np.ndarray, "d n"]:
         """Where long jumps start, about the minimum: what is left of the largest jump of the last while."""
-        well, rays = self.outlook.wells[0], self.outlook.rays
+        well, rays = self.jump_fates.wells[0], self.jump_fates.rays
         modes = well.motion.modes
         while_before = _WHILE / modes.slowest()
         often = np.where((rays.directions != 0).any(axis=0), rays.weights * self.level**rays.alpha, 0.0)
@@ -301,11 +301,13 @@ class Ends:
     def _at_start(self) -> float:
         """The chance of an exit before the path from the start has come to rest."""
         well, state = self.start
-        return 0.0 if state is None else expected_changes(self.outlook, self.outlook.wells[well], state, self.level)
+        return (
+            0.0 if state is None else expected_changes(self.jump_fates, self.jump_fates.wells[well], state, self.level)
+        )
 
     def doubts(self) -> list[str]:
         """What makes the number uncertain beside the noise level."""
-        if (sample := self.outlook.sample) is not None:
+        if (sample := self.jump_fates.sample) is not None:
             return self._sample_doubts(sample)
         part = self._share(Fate.UNDECIDED)
         if part <= _MATTERS:
@@ -327,7 +329,7 @@ class Ends:
 
     def notes(self) -> list[str]:
         """What a reader should know."""
-        sample = self.outlook.sample
+        sample = self.jump_fates.sample
         if sample is not None and sample.count and not sample.astray:
             return [
                 f"Of the jumps, {sample.count} were followed, and all went where the straight way says: fewer than "

@@ -6,7 +6,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape.statistics import checked_times
 
 _MIN_EXITS = 8  # of the test of exponentiality; its table was made from samples of 8 and more
@@ -15,7 +15,7 @@ _MAX_GRID = 0.1  # a grid step h moves the Kolmogorov-Smirnov statistic sqrt(n) 
 
 
 @dataclass(frozen=True)
-class ExponentialityTest(Labelled):
+class ExponentialityTest(Result):
     """A Kolmogorov-Smirnov statistic and its p-value; both None where there is no test.
 
     Attributes:
@@ -112,8 +112,8 @@ def _off_the_grid(times: NDArray[np.float64], exited: NDArray[np.bool_], resolut
     """Times k h of a geometric law, spread over their steps ((k - 1) h, k h]: an exponential law's, to O(1/sqrt n)."""
     leave = exited.sum() * resolution / times.sum()  # the estimated probability of leaving in a step
     rate = -np.log1p(-leave) / resolution
-    place = -np.log1p(-leave * np.random.default_rng(0).random(times.size)) / rate
-    return np.where(exited, np.maximum(times - resolution + place, 0.0), times)
+    within = -np.log1p(-leave * np.random.default_rng(0).random(times.size)) / rate
+    return np.where(exited, np.maximum(times - resolution + within, 0.0), times)
 
 
 def _total_time_on_test(times: NDArray[np.float64], exited: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -107,7 +107,7 @@ def _order(ray: np.ndarray, length: np.ndarray) -> np.ndarray:
         return 2000.0 * ray + np.clip(np.log(length), -700, 700)
 
 
-class Outlook(NamedTuple):
+class JumpFates(NamedTuple):
     """What jumps from rest lead to, from the minimum and from every well that they lead to inside.
 
     plain: whether the jumps that leave are those that lie outside, and all others come back.
@@ -137,7 +137,7 @@ class Sample(NamedTuple):
     most: float
 
 
-def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
+def follow_jumps(problem: Any, solver: Any, rays: Rays | None = None) -> JumpFates:
     """The fates of all jumps, along the noise's rays or given ones; under `jax.enable_x64(True)`.
 
     They depend neither on the noise level nor, as lengths, on the tail index: a sweep over those looks once.
@@ -154,7 +154,9 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
     if motion is not None:
         jumps = Jumps(problem, solver, rays)
         segments, carried = linear_segments(motion, jumps)
-        made = Outlook(problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True)
+        made = JumpFates(
+            problem, solver, rays, [Well(segments, motion, jumps, None)], [motion.origin], not carried, True
+        )
     else:
         made = _sampled(problem, solver, rays) if sampled else _traced(problem, solver, rays)
     if key is not None:
@@ -164,7 +166,7 @@ def look_out(problem: Any, solver: Any, rays: Rays | None = None) -> Outlook:
     return made
 
 
-_SEEN: dict[Any, Outlook] = {}
+_SEEN: dict[Any, JumpFates] = {}
 
 
 def _key(problem: Any, solver: Any, rays: Rays, more: tuple = ()) -> Any:
@@ -180,7 +182,7 @@ def _key(problem: Any, solver: Any, rays: Rays, more: tuple = ()) -> Any:
     return key
 
 
-def _traced(problem: Any, solver: Any, rays: Rays) -> Outlook:
+def _traced(problem: Any, solver: Any, rays: Rays) -> JumpFates:
     found = Wells(problem, basin_size(problem, rays))
     wells: list[Well] = []
     while len(wells) < min(len(found.points), _WELLS):
@@ -191,10 +193,10 @@ def _traced(problem: Any, solver: Any, rays: Rays) -> Outlook:
         segments, tracer = traced_segments(problem, solver, rays, found, here)
         wells.append(Well(segments, tracer.motion, tracer.jumps, tracer))
     plain = _is_plain(problem, wells[0], rays)
-    return Outlook(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
+    return JumpFates(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
 
 
-def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
+def _sampled(problem: Any, solver: Any, rays: Rays) -> JumpFates:
     """The fates that the straight ways say, and a sample of them followed: in many dimensions all would take hours."""
     wells = Wells(problem, basin_size(problem, rays))
     motion, jumps = TracedMotion(problem, solver, wells.size), Jumps(problem, solver, rays)
@@ -212,7 +214,7 @@ def _sampled(problem: Any, solver: Any, rays: Rays) -> Outlook:
     segments = Segments(*(np.concatenate(pair) for pair in zip(back, out, strict=True)))
     well = Well(segments, motion, jumps, tracer)
     sample = _follow_some(problem, well, rays, leave, way)
-    return Outlook(problem, solver, rays, [well], wells.points[:1], True, True, sample)
+    return JumpFates(problem, solver, rays, [well], wells.points[:1], True, True, sample)
 
 
 def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: np.ndarray) -> Sample:

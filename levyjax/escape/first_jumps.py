@@ -74,9 +74,9 @@ def first_jumps(
 
 def _linear_part(nodes: np.ndarray) -> np.ndarray:
     """Weights that read the coefficient a of a x + b x^2 off values at two short lengths."""
-    near, far = nodes[0], nodes[(place := int(np.argmax(nodes >= 2 * nodes[0])))]
+    near, far = nodes[0], nodes[(index := int(np.argmax(nodes >= 2 * nodes[0])))]
     weights = np.zeros(len(nodes))
-    weights[[0, place]] = far / near / (far - near), -near / far / (far - near)
+    weights[[0, index]] = far / near / (far - near), -near / far / (far - near)
     return weights
 
 
@@ -184,12 +184,12 @@ def _graded(edges: list[float], last: float, least: float = np.inf) -> tuple[np.
     toward = np.geomspace(_CLOSEST, 0.5, _NODES // 2)
     part = np.concatenate([toward, 1 - toward[-2::-1]])
     bounds, nodes = [], []
-    for place, (low, high) in enumerate(itertools.pairwise(marks)):
+    for index, (low, high) in enumerate(itertools.pairwise(marks)):
         if high <= low * (1 + 1e-9):
             continue
         own = (
             np.concatenate([[0.0], part, [1.0]])
-            if place
+            if index
             else np.concatenate([[0.0], np.linspace(0.04, 0.5, 12), part[part > 0.5], [1.0]])
         )
         ends = low + (high - low) * own

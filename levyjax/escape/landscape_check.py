@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
 
-from levyjax.arrays import cast, column
+from levyjax.arrays import bisected, cast, column
 from levyjax.basins import Attraction
 from levyjax.interpret import interpreted
 from levyjax.landscapes import (
@@ -134,15 +133,9 @@ def _basin_size(basin: Any, minimum: Array) -> Array:
     def inside(power: Array) -> Array:
         return basin.contains(column(minimum, rays) + 10.0**power * rays)
 
-    def bisect(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        middle = (low + high) / 2
-        stays = inside(middle)
-        return jnp.where(stays, middle, low), jnp.where(stays, high, middle)
-
     low, high = (jnp.full(_RAYS, end, minimum.dtype) for end in _REACH)
     endless = inside(high)
-    low, _ = lax.fori_loop(0, 10, bisect, (low, high))
+    low, _ = bisected(inside, low, high, 10)
     size = jnp.where(endless, jnp.inf, 10.0**low).min()
     return jnp.where(jnp.isfinite(size), size, 1.0)
 

@@ -6,14 +6,14 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape.statistics import check_confidence, checked_times
 
 _MIN_TAILED = 20  # of the Laplace transform at u < 0, where half of the sample estimates the tail
 
 
 @dataclass(frozen=True)
-class LaplaceEstimate(Labelled):
+class LaplaceEstimate(Result):
     """E exp(-u rate Gamma), its interval, and the 1/(1+u) of Exp(1); None stands for infinity.
 
     Attributes:

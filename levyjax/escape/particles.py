@@ -31,7 +31,7 @@ from levyjax.escape.gauge import found_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
 from levyjax.random import Counter, Stream, first_counter, words
-from levyjax.solvers.jump_adapted import JumpAdapted, Leg
+from levyjax.solvers.jump_adapted import Interval, JumpAdapted
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.motion import jump_maps, kept_by_descent
 from levyjax.stable import tail_constant
@@ -65,7 +65,7 @@ class Tally(NamedTuple):
     steps: Array
 
 
-class Lookout(NamedTuple):
+class WeightedState(NamedTuple):
     """Where a particle was at a random moment, and how much time that moment stands for."""
 
     state: Any
@@ -135,12 +135,12 @@ def overshoot_rate(system: System) -> float:
     return float((tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha)).sum())
 
 
-def _is_overshoot(system: System, leg: Leg) -> Bool[Array, " lanes"]:
+def _is_overshoot(system: System, interval: Interval) -> Bool[Array, " lanes"]:
     if system.overshoots is None:
-        return jnp.zeros_like(leg.jumps)
-    least, most = (column(end.T, leg.jump) for end in system.overshoots)  # (d, signs, 1)
-    lengths = jnp.stack([leg.jump, -leg.jump], axis=1)
-    return leg.jumps & ((lengths > least) & (lengths < most)).any(axis=(0, 1))
+        return jnp.zeros_like(interval.jumps)
+    least, most = (column(end.T, interval.jump) for end in system.overshoots)  # (d, signs, 1)
+    lengths = jnp.stack([interval.jump, -interval.jump], axis=1)
+    return interval.jumps & ((lengths > least) & (lengths < most)).any(axis=(0, 1))
 
 
 def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) -> tuple[Array, Array]:
@@ -159,28 +159,30 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
     return least if system.limit is None else system.limit, both(wide.x) - least
 
 
-def _look(system: System, state: Any, leg: Leg, counter: Counter) -> Lookout:
+def _random_moment(system: System, state: Any, interval: Interval, counter: Counter) -> WeightedState:
     """A state at one random moment of a step, with weights that make it stand for the whole step.
 
     Half of the moments of a long step are drawn from its beginning, where the point still moves.
     """
     problem, solver = system.problem, system.solver
     uniform, tiny = _uniform(counter, 0, state.x.dtype), jnp.finfo(state.x.dtype).tiny
-    early = jnp.minimum(_SETTLING / jnp.maximum(solver.layout.flow.slowest * leg.time, tiny), 1)
+    early = jnp.minimum(_SETTLING / jnp.maximum(solver.layout.flow.slowest * interval.time, tiny), 1)
     moment = jnp.where(uniform < 0.5, 2 * uniform * early, 2 * uniform - 1)
     weight = 2 / (1 + jnp.where(moment < early, 1 / early, 0))
-    return Lookout(solver.partway(problem, state, counter, leg, moment), weight * leg.time)
+    return WeightedState(solver.partway(problem, state, counter, interval, moment), weight * interval.time)
 
 
-def _measured(system: System, seen: Lookout, inside: Array, leg: Leg, counter: Counter) -> Float[Array, " lanes"]:
+def _measured(
+    system: System, seen: WeightedState, inside: Array, interval: Interval, counter: Counter
+) -> Float[Array, " lanes"]:
     """The exit measure integrated over a step, from its value at the minimum and at one random moment."""
     problem, solver = system.problem, system.solver
     rays = problem.noise.jump_rays(counter, _RAYS)
-    part = jnp.maximum(solver.jump_part * leg.depth.depth, _FLOOR)
+    part = jnp.maximum(solver.jump_part * interval.depth.depth, _FLOOR)
     reaches = solver.layout.reaches
     longest = part / (column(reaches, seen.state.x) if rays.axis is None else reaches[rays.axis])
     least, more = _exit_measure(system, seen.state, longest, rays)
-    return leg.time * least + seen.weight * jnp.where(inside, more, -least)
+    return interval.time * least + seen.weight * jnp.where(inside, more, -least)
 
 
 def _uniform(counter: Counter, which: int, dtype: Any) -> Float[Array, " lanes"]:
@@ -189,47 +191,51 @@ def _uniform(counter: Counter, which: int, dtype: Any) -> Float[Array, " lanes"]
     return (word[0] >> jnp.uint32(8)).astype(dtype) * 2.0**-24
 
 
-def _one_of(before: Lookout, now: Lookout, uniform: Array) -> Lookout:
+def _one_of(before: WeightedState, now: WeightedState, uniform: Array) -> WeightedState:
     """One moment for both, drawn by the time they stand for."""
     weight = before.weight + now.weight
     later = uniform * weight < now.weight
     state = jax.tree.map(lambda new, old: jnp.where(later, new, old), now.state, before.state)
-    return Lookout(state, weight)
+    return WeightedState(state, weight)
 
 
-def _step(system: System, particles: Particles, tally: Tally, before: Lookout) -> tuple[Particles, Tally, Lookout]:
+def _step(
+    system: System, particles: Particles, tally: Tally, before: WeightedState
+) -> tuple[Particles, Tally, WeightedState]:
     """One step of every particle that lives."""
     state, counter, alive, pending = particles
     problem, solver = system.problem, system.solver
-    leg = solver.advance(problem, state, counter, jnp.inf)
-    leaves = leg.jumps & ~problem.basin.contains(leg.jumped.x)
-    exits = alive & (leaves | ~leg.stays)
-    seen = _look(system, state, leg, counter)
+    interval = solver.advance(problem, state, counter, jnp.inf)
+    leaves = interval.jumps & ~problem.basin.contains(interval.jumped.x)
+    exits = alive & (leaves | ~interval.stays)
+    seen = _random_moment(system, state, interval, counter)
     inside = problem.basin.contains(seen.state.x)
     if system.basin is None:
-        measure, counted = jnp.zeros_like(leg.time), exits
+        measure, counted = jnp.zeros_like(interval.time), exits
     else:
-        measure = _measured(system, seen, inside, leg, counter)
-        counted = exits & ~(leaves & (leg.reach > _FLOOR))
-    after = jax.tree.map(lambda jumped, moved: jnp.where(leg.jumps, jumped, moved), leg.jumped, leg.moved)
+        measure = _measured(system, seen, inside, interval, counter)
+        counted = exits & ~(leaves & (interval.reach > _FLOOR))
+    after = jax.tree.map(
+        lambda jumped, moved: jnp.where(interval.jumps, jumped, moved), interval.jumped, interval.moved
+    )
     state = jax.tree.map(lambda new, old: jnp.where(alive & ~exits, new, old), after, state)
     now = seen._replace(weight=jnp.where(alive & inside, seen.weight, 0))
     seen = _one_of(before, now, _uniform(counter, 1, state.x.dtype))
     counter = counter._replace(low=counter.low + alive.astype(jnp.uint32))
-    over = exits | (alive & leg.skips)
+    over = exits | (alive & interval.skips)
     resolved = jnp.where(over, pending, 0)
-    pending = pending - resolved + (alive & _is_overshoot(system, leg)).astype(jnp.int32)
+    pending = pending - resolved + (alive & _is_overshoot(system, interval)).astype(jnp.int32)
     resolved, pending = resolved + jnp.where(exits, pending, 0), jnp.where(exits, 0, pending)
     events = zip(tally[2:], (counted, resolved, exits, alive), strict=True)
     tally = Tally(
         add_to(tally.measure[0], tally.measure[1], jnp.where(alive, measure, 0)),
-        add_to(tally.time[0], tally.time[1], jnp.where(alive, leg.time, 0)),
+        add_to(tally.time[0], tally.time[1], jnp.where(alive, interval.time, 0)),
         *(total + event.astype(jnp.int32) for total, event in events),
     )
     return Particles(state, counter, alive & ~exits, pending), tally, seen
 
 
-def _fill(particles: Particles, seen: Lookout) -> Particles:
+def _fill(particles: Particles, seen: WeightedState) -> Particles:
     """Every particle that left goes to where another was at a random moment."""
     state, counter, alive, pending = particles
     total = jnp.cumsum(seen.weight)
@@ -245,11 +251,13 @@ def batch(system: System, particles: Particles, num_blocks: Any) -> tuple[Partic
     clock = jnp.zeros_like(particles.state.x[0])
     count = jnp.zeros(clock.shape, jnp.int32)
 
-    def step(_: Array, carry: tuple[Particles, Tally, Lookout]) -> tuple[Particles, Tally, Lookout]:
+    def step(_: Array, carry: tuple[Particles, Tally, WeightedState]) -> tuple[Particles, Tally, WeightedState]:
         return _step(system, *carry)
 
     def block(_: Array, carry: tuple[Particles, Tally]) -> tuple[Particles, Tally]:
-        particles, tally, seen = lax.fori_loop(0, _STEPS_PER_BLOCK, step, (*carry, Lookout(carry[0].state, clock)))
+        particles, tally, seen = lax.fori_loop(
+            0, _STEPS_PER_BLOCK, step, (*carry, WeightedState(carry[0].state, clock))
+        )
         return _fill(particles, seen), tally
 
     return lax.fori_loop(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from levyjax.arrays import column, pytree
+from levyjax.arrays import bisected, column, pytree
 from levyjax.basins.base import axis_face, axis_face_names
 
 _BISECTIONS = 40
@@ -14,7 +14,7 @@ _SCAN = (1e-5, 1e5, 1000)
 
 
 @pytree
-class Outside:
+class Complement:
     """All points but those of a target set: leaving it is the first entry into the target.
 
     It goes where a basin does in an `EscapeProblem`, whose minimum and start lie outside the target. Paths may jump
@@ -28,7 +28,7 @@ class Outside:
     Example:
         >>> import jax.numpy as jnp
         >>> from levyjax.basins import Box
-        >>> Outside(Box([1.0], [2.0])).contains(jnp.array([[0.0, 1.5, 3.0]])).tolist()
+        >>> Complement(Box([1.0], [2.0])).contains(jnp.array([[0.0, 1.5, 3.0]])).tolist()
         [True, False, True]
     """
 
@@ -57,12 +57,7 @@ class Outside:
 
         high = lax.fori_loop(0, count + 1, scan, jnp.zeros_like(length))
 
-        def bisect(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            middle = (ends[0] + ends[1]) / 2
-            entered = inside(middle)
-            return jnp.where(entered, ends[0], middle), jnp.where(entered, middle, ends[1])
-
-        entry = lax.fori_loop(0, _BISECTIONS, bisect, (high / ratio, high))[1]
+        entry = bisected(lambda distance: ~inside(distance), high / ratio, high, _BISECTIONS)[1]
         return jnp.where(high > 0, length / jnp.where(high > 0, entry, 1), 0)
 
     def face_names(self, dimension: int) -> tuple[str, ...]:

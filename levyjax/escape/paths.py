@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import cast
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.engine import ExitCode
 from levyjax.escape.problem import EscapeProblem, ExitProcess
 from levyjax.escape.simulate import Plan
@@ -22,7 +22,7 @@ _MOST = 1 << 26  # numbers that are held at once
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitPaths(Labelled):
+class ExitPaths(Result):
     """Points of paths from the start to the exit or the last step.
 
     Attributes:

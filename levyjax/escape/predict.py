@@ -13,7 +13,7 @@ from levyjax.arrays import column
 from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
-from levyjax.escape.fate import look_out, modes_at
+from levyjax.escape.fate import follow_jumps, modes_at
 from levyjax.escape.gauge import ExitRays, closed_form, found_rays
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
@@ -114,15 +114,15 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         return refused(steps[0])
     if linear_motion(problem, solver) is None and modes_at(problem, solver, problem.landscape.minimum).slowest() == 0:
         return dataclasses.replace(refused(NO_DRIFT), kappa=0.0)  # nothing comes back, so there is nothing to follow
-    outlook = look_out(problem, solver)
-    well, level = outlook.wells[0], _noise_level(problem, solver, outlook.rays.alpha)
-    ends = Ends(outlook, level)
+    jump_fates = follow_jumps(problem, solver)
+    well, level = jump_fates.wells[0], _noise_level(problem, solver, jump_fates.rays.alpha)
+    ends = Ends(jump_fates, level)
     if (reason := ends.why_no_mean()) is not None:
         return refused(reason)
     reasons: list[str] = []
     slowest = well.motion.modes.slowest()
     rate, error, shares, kappa = ends.rate(), ends.error(), (ends.shares(), ends.share_error()), ends.kappa()
-    rays = found_rays(problem, jump_maps(problem)) if outlook.plain else None
+    rays = found_rays(problem, jump_maps(problem)) if jump_fates.plain else None
     if rays is not None:
         rate, error, shares, kappa = _gauge_formula(problem, solver, rays, ends)
     elif not ends.chain:
@@ -148,7 +148,9 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
             "No drift: the exact mean exit time of the noise alone (Getoor 1961) is given, not a small-noise rate."
         ]
         step_time = None if solver is None else solver.step_time(problem)
-        later = 0.0 if step_time is None else noise_of_steps(float(ends.outlook.rays.alpha[0]), mean, float(step_time))
+        later = (
+            0.0 if step_time is None else noise_of_steps(float(ends.jump_fates.rays.alpha[0]), mean, float(step_time))
+        )
         limits += [_once_a_step(later)] if later > MAX_BIAS else []
         rate, valid = 1 / mean, later <= MAX_BIAS
     else:
@@ -187,7 +189,7 @@ def _gauge_formula(
         return 0.0, 0.0, ({}, 0.0), math.inf
     gauge, alpha = np.asarray(rays.gauge), np.broadcast_to(np.asarray(rays.alpha, float), parts.shape)
     reach = (np.broadcast_to(level, parts.shape) * gauge)[parts > 0]
-    slowest = ends.outlook.wells[0].motion.modes.slowest()
+    slowest = ends.jump_fates.wells[0].motion.modes.slowest()
     return rate, error, face_shares(problem, rays, parts), float(slowest * (reach ** -alpha[parts > 0]).min())
 
 

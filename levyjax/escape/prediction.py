@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.noise.spectral import share_error
@@ -15,7 +15,7 @@ _CROSSED = "The noise-free flow crosses this basin's boundary from inside"
 
 
 @dataclasses.dataclass(frozen=True)
-class Prediction(Labelled):
+class Prediction(Result):
     """What the small-noise theory says about an exit problem. A number that theory does not give is None.
 
     Attributes:

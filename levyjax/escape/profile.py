@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.arrays import parameter
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.simulate import Plan, simulate
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitProfile(Labelled):
+class ExitProfile(Result):
     """Mean exit times by where the paths start.
 
     Attributes:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax.arrays import cast
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape.particles import System, Tally, batch, make_system, overshoot_rate, start_particles
 from levyjax.escape.problem import EscapeProblem
 from levyjax.random import run_key
@@ -29,7 +29,7 @@ _RARE = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class QuasiStationaryRate(Labelled):
+class QuasiStationaryRate(Result):
     """The exit rate from the quasi-stationary law, with what its error rests on.
 
     Attributes:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, galerkin, green_function
 from levyjax.escape.problem import EscapeProblem
@@ -21,7 +21,7 @@ _POINTS = 4096  # drift evaluations at once
 
 
 @dataclasses.dataclass(frozen=True)
-class IntervalReference(Labelled):
+class IntervalReference(Result):
     """The exit of a one-dimensional problem, from the equations of its generator; made by `interval_reference`.
 
     Attributes:

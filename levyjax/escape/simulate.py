@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
 from levyjax.solvers import Iteration, JumpAdapted, Solver
@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitSamples(Labelled):
+class ExitSamples(Result):
     """How n trajectories ended, in the order of their ids.
 
     Attributes:

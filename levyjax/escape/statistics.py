@@ -11,7 +11,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from numpy.typing import ArrayLike, NDArray
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 
 __all__ = [
     "ExponentialFit",
@@ -26,7 +26,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class ExponentialFit(Labelled):
+class ExponentialFit(Result):
     """Rate and mean of an exponential law with exact intervals; None is a number that does not exist.
 
     Attributes:
@@ -47,7 +47,7 @@ class ExponentialFit(Labelled):
 
 
 @dataclass(frozen=True)
-class SurvivalCurve(Labelled):
+class SurvivalCurve(Result):
     """P(Gamma > t) as a right-continuous step function with a pointwise confidence band; arrays of shape (m,).
 
     Attributes:
@@ -65,7 +65,7 @@ class SurvivalCurve(Labelled):
 
 
 @dataclass(frozen=True)
-class SlopeFit(Labelled):
+class SlopeFit(Result):
     """The line log y = intercept + slope log x.
 
     Attributes:
@@ -174,9 +174,9 @@ def kaplan_meier(times: ArrayLike, exited: ArrayLike | None = None, *, confidenc
     """
     times, exited = checked_times(times, exited)
     check_confidence(confidence)
-    grid, place = np.unique(times, return_inverse=True)
+    grid, index = np.unique(times, return_inverse=True)
     at_risk = times.size - np.searchsorted(np.sort(times), grid, side="left")
-    leaving = np.bincount(place, weights=exited, minlength=grid.size)
+    leaving = np.bincount(index, weights=exited, minlength=grid.size)
     survival = np.cumprod(1 - leaving / at_risk)
     # Greenwood's variance of log S, carried to log(-log S)
     low, high = np.zeros_like(survival), np.ones_like(survival)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.engine import ExitCode
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.simulate import ExitSamples, Plan, simulate_chunks
@@ -20,7 +20,7 @@ _NUM_BINS = 2 * _OCTAVES * _BINS_PER_OCTAVE
 
 
 @dataclasses.dataclass(frozen=True)
-class ExitSummary(Labelled):
+class ExitSummary(Result):
     """What remains of exit samples; summaries add up with `+`, their counts exactly.
 
     Attributes:

@@ -34,14 +34,14 @@ class Wells:
     def number(self, points: Float[np.ndarray, "d n"]) -> Int[np.ndarray, " n"]:
         """The well of each point."""
         found = np.full(points.shape[1], -1)
-        for place in range(points.shape[1]):
-            away = [np.linalg.norm(points[:, place] - one) for one in self.points]
+        for index in range(points.shape[1]):
+            away = [np.linalg.norm(points[:, index] - one) for one in self.points]
             nearest = int(np.argmin(away))
             if away[nearest] > _SAME * self.size:
-                self.points.append(self._polished(points[:, place]))
+                self.points.append(self._polished(points[:, index]))
                 self.stable.append(self._holds(self.points[-1]))
                 nearest = len(self.points) - 1
-            found[place] = nearest
+            found[index] = nearest
         return found
 
     def _polished(self, point: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
@@ -129,13 +129,13 @@ class Tracer:
         ray = np.repeat(np.arange(count), looks)
         ends, labels = self.ends(self.jumps.states(ray, lengths.ravel()))
         labels, time = labels.reshape(3, count, looks), ends.time.reshape(count, looks)
-        at, place = np.nonzero((labels[:, :, 1:] != labels[:, :, :-1]).any(axis=0))
-        before, after = (_Seen(labels[:, at, end], time[at, end]) for end in (place, place + 1))
-        edge, more = self._changes(at, lengths[at, place], lengths[at, place + 1], before, after)
+        at, index = np.nonzero((labels[:, :, 1:] != labels[:, :, :-1]).any(axis=0))
+        before, after = (_Seen(labels[:, at, end], time[at, end]) for end in (index, index + 1))
+        edge, more = self._changes(at, lengths[at, index], lengths[at, index + 1], before, after)
         returns = labels[0, :, :1] == Fate.RETURNS  # as all short jumps do: what is no longer is left out
         low = np.concatenate([np.where(returns, 0.0, lengths[:, :1]), lengths[:, 1:]], axis=1)
         high = np.concatenate([lengths[:, 1:], np.full((count, 1), np.inf)], axis=1)
-        high[at, place] = edge
+        high[at, index] = edge
         fate, well, face = (part.ravel() for part in labels)
         cells = Segments(ray, low.ravel(), high.ravel(), fate, well, face, time.ravel())
         joined = Segments(*(np.concatenate(parts) for parts in zip(cells, *more, strict=True)))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Int32
 
 from levyjax.arrays import cast, column, pytree
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.engine import ExitCode, run_chunks
 from levyjax.escape.chains import checked_positions
 from levyjax.noise import Noise
@@ -20,7 +20,7 @@ _CORE = 0.5  # of the way from a minimum to its nearest saddle: a visit begins w
 
 
 @dataclasses.dataclass(frozen=True)
-class Visits(Labelled):
+class Visits(Result):
     """What n trajectories did among the wells.
 
     Attributes:

@@ -69,12 +69,12 @@ class MultiWell:
         points = self._interleaved(np.asarray(self.minima), np.asarray(self.saddles), np)
         if not np.all(np.diff(points) > 0):
             raise ValueError(f"minima and saddles must alternate and rise, got {points.tolist()}.")
-        for place, (a, b, c) in enumerate(zip(*(np.asarray(part) for part in self._pieces(np)[2:]), strict=True)):
+        for index, (a, b, c) in enumerate(zip(*(np.asarray(part) for part in self._pieces(np)[2:]), strict=True)):
             vertex = np.clip(-b / (2 * c), 0, 1) if c else 0.0
-            rising = np.sign(1 - 2 * (place % 2))
+            rising = np.sign(1 - 2 * (index % 2))
             if not rising * (a + b * vertex + c * vertex**2) > 0 or not rising * (a + b + c) > 0:
                 raise ValueError(
-                    f"The barrier between {points[place]:g} and {points[place + 1]:g} is too low for the curvatures "
+                    f"The barrier between {points[index]:g} and {points[index + 1]:g} is too low for the curvatures "
                     f"there: F would not be monotone. Raise the barrier or lower the curvatures."
                 )
 

@@ -55,9 +55,9 @@ def by_quantile(bits: Words, table: Quantiles) -> Float[Array, "..."]:
     below = (1 - table.least) * rest  # 1 - t
     level = minus_log2_uniform(table.least + (1 - table.least) * part, below)
     count = table.values.shape[0]
-    place = jnp.minimum(level / table.span, 1) * (count - 1)
-    first = jnp.clip(place.astype(jnp.int32) - 1, 0, count - 4)
-    x = place - first.astype(place.dtype) - 1  # the four nodes are at -1, 0, 1, 2
+    position = jnp.minimum(level / table.span, 1) * (count - 1)
+    first = jnp.clip(position.astype(jnp.int32) - 1, 0, count - 4)
+    x = position - first.astype(position.dtype) - 1  # the four nodes are at -1, 0, 1, 2
     v0, v1, v2, v3 = (table.values[first + j] for j in range(4))
     cubic = (
         -v0 * x * (x - 1) * (x - 2) / 6

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from levyjax.arrays import as_matrix, column, concrete, pytree, static, total
+from levyjax.arrays import as_matrix, bisected, column, concrete, pytree, static, total
 from levyjax.noise.base import LevyNoise, Noise
 from levyjax.random import Counter, Stream
 
@@ -176,14 +176,10 @@ def _searched(noise: StateDependent, basin: Any, origin: Array, rays: Array) -> 
     taken, inside = jnp.zeros(zero.shape, jnp.int32), jnp.ones(zero.shape, bool)
     last = lax.while_loop(running, step, _Search(jnp.int32(0), start, zero, taken, inside))
 
-    def bisect(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        middle = (low + high) / 2
-        stays = basin.contains(_runge_kutta(noise._act, last.y, rays * middle))
-        return jnp.where(stays, middle, low), jnp.where(stays, high, middle)
+    def stays(time: Array) -> Array:
+        return basin.contains(_runge_kutta(noise._act, last.y, rays * time))
 
-    bracket = zero, _step(noise, basin, origin, rays, last.y)
-    return last, lax.fori_loop(0, 50, bisect, bracket)[1]
+    return last, bisected(stays, zero, _step(noise, basin, origin, rays, last.y), 50)[1]
 
 
 def _followed(noise: StateDependent, basin: Any, origin: Array, rays: Array, taken: Array, rest: Array) -> Array:

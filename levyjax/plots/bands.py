@@ -42,14 +42,14 @@ def curve_bands(
     """
     x = np.asarray(iterations)
     with panel(ax) as axes:
-        for place, (label, values) in enumerate(curves.items()):
+        for index, (label, values) in enumerate(curves.items()):
             y = np.asarray(values, float)
             if y.ndim != 2 or len(y) != len(x):
                 raise ValueError(f"the curves of {label} have shape {y.shape}: give ({len(x)}, seeds)")
             low, middle, high = np.quantile(y, [0.1, 0.5, 0.9], axis=1)
-            color = PALETTE[place % len(PALETTE)]
+            color = PALETTE[index % len(PALETTE)]
             axes.fill_between(x, low, high, color=color, alpha=BAND, linewidth=0)
-            axes.plot(x, middle, linestyle=_LINES[place % len(_LINES)], color=color, label=label)
+            axes.plot(x, middle, linestyle=_LINES[index % len(_LINES)], color=color, label=label)
         axes.set(xlabel="iteration", ylabel=ylabel)
         if log:
             axes.set_yscale("log")

@@ -49,8 +49,8 @@ def increments(result: Result, *, case: str = "float32", ax: Axes | None = None)
     with panel(ax, height=0.8 + 0.27 * len(rows)) as axes:
         colors = [BLUE if row["name"] == _OWN else GREY for row in rows]
         axes.barh(range(len(rows)), rates, color=colors, height=0.62)
-        for place, rate in enumerate(rates):
-            axes.annotate(f" {rate:.3g}", (rate, place), va="center", fontsize=7, color=INK)
+        for index, rate in enumerate(rates):
+            axes.annotate(f" {rate:.3g}", (rate, index), va="center", fontsize=7, color=INK)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set(xscale="log", xlabel="million increments per second")
         axes.set_xlim(0.4 * rates.min(), 3 * rates.max())
@@ -110,8 +110,8 @@ def exits(result: Result, *, ax: Axes | None = None) -> Axes:
     rates = np.array([row["exits_per_second"] for row in rows])
     with panel(ax, height=0.8 + 0.4 * len(rows)) as axes:
         axes.barh(range(len(rows)), rates, color=[BLUE if row["name"] == _OWN else GREY for row in rows], height=0.6)
-        for place, rate in enumerate(rates):
-            axes.annotate(f" {rate:.3g}", (rate, place), va="center", fontsize=7, color=INK)
+        for index, rate in enumerate(rates):
+            axes.annotate(f" {rate:.3g}", (rate, index), va="center", fontsize=7, color=INK)
         labels = [f"{row['name']}\nefficiency {row['efficiency']:.2f}" for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         axes.set(xscale="log", xlabel="exits per second")

@@ -76,9 +76,9 @@ def points_on_curve(
         axes.errorbar(points.x, points.y, points.errors, label=label, markerfacecolor=inside, **look)
         if points.bound.size:
             axes.plot(points.bound_x, points.bound, marker, color=color, markerfacecolor="white", markersize=4.5)
-            for place in zip(points.bound_x, points.bound, strict=True):
+            for point in zip(points.bound_x, points.bound, strict=True):
                 arrow = {"arrowstyle": "->", "color": color, "linewidth": 0.9}
-                axes.annotate("", place, (0, -14), "data", "offset points", arrowprops=arrow | {"arrowstyle": "<-"})
+                axes.annotate("", point, (0, -14), "data", "offset points", arrowprops=arrow | {"arrowstyle": "<-"})
         if curve is not None:
             axes.plot(*curve, "--", color=color, linewidth=1.1, zorder=1)
             once(axes, curve_label, linestyle="--", linewidth=1.1)

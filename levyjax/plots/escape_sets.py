@@ -64,9 +64,9 @@ def escape_sets(
     with panel(ax, height=3.5) as axes:
         if landscape is not None:
             axes.contour(*heights(landscape, origin - reach, origin + reach), levels=12, colors=GREY, linewidths=0.4)
-        for place, (name, length) in enumerate(lengths.items()):
+        for index, (name, length) in enumerate(lengths.items()):
             line = origin[:, None] + _rays() * np.minimum(length, 4 * reach)
-            color, hatch, style = _LOOKS[place % len(_LOOKS)]
+            color, hatch, style = _LOOKS[index % len(_LOOKS)]
             outside = PathPatch(_outside(line, origin, 5 * reach), linewidth=0, **_shade(color, hatch))
             axes.add_patch(outside)
             axes.plot(*np.c_[line, line[:, :1]], color=color, linestyle=style, label=f"{name} leaves beyond")

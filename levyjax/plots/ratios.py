@@ -50,12 +50,12 @@ def grouped_ratios(
         if band is not None:
             axes.axvspan(*band, color=INK, alpha=0.08, linewidth=0)
         axes.axvline(1.0, color=INK, linewidth=0.8)
-        for place, (name, rows) in enumerate(series.items()):
-            look = {"color": PALETTE[place % len(PALETTE)], "markersize": 4}
-            marker = MARKERS[place % len(MARKERS)]
+        for index, (name, rows) in enumerate(series.items()):
+            look = {"color": PALETTE[index % len(PALETTE)], "markersize": 4}
+            marker = MARKERS[index % len(MARKERS)]
             axes.plot([], [], marker, label=name, **look)
             for group, (ratio, interval) in enumerate(rows):
-                _mark(axes, group + offsets[place], ratio, interval, marker, look)
+                _mark(axes, group + offsets[index], ratio, interval, marker, look)
         axes.set(xscale="log", xlabel=xlabel, yticks=range(len(groups)), yticklabels=list(groups))
         axes.set_ylim(len(groups) - 0.45, -0.55)
         axes.xaxis.set_major_locator(LogLocator(subs=(1,) if np.ptp(np.log10(axes.get_xlim())) > 2 else (1, 2, 5)))

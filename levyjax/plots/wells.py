@@ -91,11 +91,11 @@ def factor_panel(
     """
     values = np.asarray(values, float)
     with panel(ax) as axes:
-        for place, (label, mean) in enumerate(means.items()):
+        for index, (label, mean) in enumerate(means.items()):
             mean, ends = np.asarray(mean, float), np.asarray(intervals[label], float)
             errors = np.stack([mean - ends[:, 0], ends[:, 1] - mean])
-            axes.errorbar(values, mean, errors, fmt="os^D"[place % 4], color=f"C{place}", capsize=2, label=label)
-            axes.plot(values, np.asarray(predicted[label], float), "--", color=f"C{place}", linewidth=1.0, zorder=1)
+            axes.errorbar(values, mean, errors, fmt="os^D"[index % 4], color=f"C{index}", capsize=2, label=label)
+            axes.plot(values, np.asarray(predicted[label], float), "--", color=f"C{index}", linewidth=1.0, zorder=1)
         axes.plot([], [], "--", color=GREY, linewidth=1.0, label="law")
         axes.set(yscale="log" if ylog else "linear", xlabel=xlabel, ylabel=ylabel)
         if log:

@@ -12,7 +12,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import Numbers, apply, column, matrix_of, settled, total
+from levyjax.arrays import Numbers, apply, column, materialized, matrix_of, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import flow
 from levyjax.interpret import interpreted
@@ -68,7 +68,7 @@ class Depth(NamedTuple):
     powers: Any = None
 
 
-def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+def displacement_gauge(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
     """How far displacements from the minimum reach: the basin's gauge, by its cheapest formula.
 
     In a sublevel set it is the square root of the height, which is the gauge where F is quadratic.
@@ -81,7 +81,7 @@ def outreach(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*b
     return problem.basin.gauge(origin, offset)
 
 
-_outreach = partial(interpreted, calls=32)(outreach)
+_displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
 
 
 def farthest(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
@@ -197,7 +197,7 @@ class SteppedFlow(NamedTuple):
     def _modes(self, problem: Any, state: Any) -> tuple[Array, Array]:
         rest = _rest(problem, state)
         offset = jnp.concatenate([now - then for now, then in zip(state, rest, strict=True)])
-        offset = settled(offset)
+        offset = materialized(offset)
         return apply(self.to_modes[0], offset), apply(self.to_modes[1], offset)
 
     def _settled(self, problem: Any, state: Any) -> Bool[Array, " lanes"]:
@@ -212,7 +212,7 @@ class SteppedFlow(NamedTuple):
         skips = (ever <= self.zone) & (depth.power >= self.least_power) & self._settled(problem, state)
         velocity, change = self._motion(problem, state)
         norm, change_norm = (
-            total(jnp.stack([total(part**2) for part in parts])) for parts in settled((velocity, change))
+            total(jnp.stack([total(part**2) for part in parts])) for parts in materialized((velocity, change))
         )
         tiny = jnp.finfo(norm.dtype).tiny
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
@@ -235,7 +235,7 @@ class SteppedFlow(NamedTuple):
         return now, jax.jvp(velocity, (state,), (now,))[1]
 
     def move(self, problem: Any, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any) -> Any:
-        draws = settled(normal(bits))
+        draws = materialized(normal(bits))
         short = jnp.where(skips, 0, time)
         gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise
         amount = problem.noise_level * apply(noise.scale, jnp.sqrt(variances * short) * draws[: variances.shape[0]])
@@ -254,7 +254,7 @@ class SteppedFlow(NamedTuple):
         decay, turn = column(self.decay, real), column(self.turn, real)
         size, angle = jnp.exp(-decay * time), turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
         cosine, sine = size * jnp.cos(angle), size * jnp.sin(angle)
-        real, imaginary = settled((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
+        real, imaginary = materialized((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
         powers = depth.power[None] if depth.powers is None else depth.powers
         offset = offset + self.noise.amount(time, depth.depth**2 / powers, draws)
@@ -340,11 +340,11 @@ def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
     normals = np.random.default_rng(0).normal(size=(dimension, 1024))
     basis = np.eye(dimension) if made.basis is None else np.asarray(made.basis)
     rays = np.concatenate([normals, np.eye(dimension), basis, -np.eye(dimension), -basis], axis=1)
-    gauge = _outreach(problem, rays)
+    gauge = _displacement_gauge(problem, rays)
     fastest = max(float(made.decay.max()), 1e-300)
     for time in np.geomspace(1e-3, 1e3, 31) / fastest:
         moved = basis @ (np.exp(-np.asarray(made.decay) * time)[:, None] * (basis.T @ rays))
-        if bool((_outreach(problem, moved) > gauge * (1 + 1e-9)).any()):
+        if bool((_displacement_gauge(problem, moved) > gauge * (1 + 1e-9)).any()):
             return False
     return True
 

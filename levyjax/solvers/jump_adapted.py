@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, parameter, pytree, settled
+from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, materialized, parameter, pytree
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
-from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, make_flow, outreach
+from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge, make_flow
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
 from levyjax.stable import draw_words, exponential
@@ -44,7 +44,7 @@ class JumpState(NamedTuple):
         return self.inner.x
 
 
-class Leg(NamedTuple):
+class Interval(NamedTuple):
     """One step in its parts: the way to the next jump, and the jump."""
 
     time: Float[Array, " lanes"]
@@ -170,13 +170,19 @@ class JumpAdapted:
 
     def _reach(self, problem: Any, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
         ends = self.layout.ends
-        return outreach(problem, offset) if ends is None else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
+        return (
+            displacement_gauge(problem, offset)
+            if ends is None
+            else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
+        )
 
     def step(self, problem: Any, state: JumpState, counter: Counter) -> JumpState:
         left = (self.layout.max_time - state.time[0]) - state.time_low[0]
-        leg = self.advance(problem, state.inner, counter, left)
-        inner = jax.tree.map(lambda after, before: jnp.where(leg.jumps, after, before), leg.jumped, leg.moved)
-        return JumpState(inner, *add_to(state.time, state.time_low, leg.time))
+        interval = self.advance(problem, state.inner, counter, left)
+        inner = jax.tree.map(
+            lambda after, before: jnp.where(interval.jumps, after, before), interval.jumped, interval.moved
+        )
+        return JumpState(inner, *add_to(state.time, state.time_low, interval.time))
 
     def step_time(self, problem: Any) -> None:
         return None
@@ -187,7 +193,7 @@ class JumpAdapted:
     def expired(self, state: JumpState) -> Bool[Array, " lanes"]:
         return state.time[0] >= self.layout.max_time
 
-    def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Leg:
+    def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Interval:
         """Move until the next large jump, or for as long as a step may last, at most `horizon`."""
         layout = self.layout
         depth = self.depth(problem, inner.x)
@@ -196,9 +202,9 @@ class JumpAdapted:
         wait = exponential(tuple(word[0] for word in event)) * mean_wait
         longest = layout.flow.longest(problem, inner, depth, self.step_part, partial(self._reach, problem))
         skips = jnp.isinf(longest)
-        longest, wait, depth = settled((jnp.minimum(longest, horizon), wait, depth))
+        longest, wait, depth = materialized((jnp.minimum(longest, horizon), wait, depth))
         time = jnp.minimum(wait, longest)
-        moved = settled(self._move(problem, inner, counter, time, depth, skips))
+        moved = materialized(self._move(problem, inner, counter, time, depth, skips))
         axis = self._axis(shares, event)
         alpha = jnp.asarray(problem.noise.alpha, time.dtype)
         alpha = alpha if alpha.ndim == 0 else _pick(alpha, axis)
@@ -207,11 +213,11 @@ class JumpAdapted:
         jump = reach / _pick(layout.reaches, axis) * problem.noise.jump_direction(counter, axis, _AIM)
         jumped = problem.dynamics.displace(moved, problem.noise_level * apply(problem.noise.scale, jump))
         stays = problem.basin.contains(moved.x)
-        return Leg(time, depth, skips, moved, stays, jump, jumped, (wait <= longest) & stays, reach)
+        return Interval(time, depth, skips, moved, stays, jump, jumped, (wait <= longest) & stays, reach)
 
-    def partway(self, problem: Any, inner: Any, counter: Counter, leg: Leg, part: Array) -> Any:
+    def partway(self, problem: Any, inner: Any, counter: Counter, interval: Interval, part: Array) -> Any:
         """A state as likely as any after this part of a leg's time; `inner` is the state at its start."""
-        return self._move(problem, inner, counter, part * leg.time, leg.depth, leg.skips)
+        return self._move(problem, inner, counter, part * interval.time, interval.depth, interval.skips)
 
     def _move(self, problem: Any, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
         flow = self.layout.flow

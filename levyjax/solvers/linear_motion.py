@@ -54,8 +54,8 @@ def _times(modes: Modes) -> np.ndarray:
     count = math.ceil(math.log(max(last * fastest / _FIRST, 2)) / math.log(_RATIO))
     times = [np.zeros(1), np.geomspace(_FIRST / fastest, last, count + 1)]
     turns, until = np.abs(np.imag(modes.values)), 0.0
-    for place in np.argsort(-turns):  # the fastest are looked at most closely, the others once these have died away
-        turn, rate = turns[place], rates[place]
+    for index in np.argsort(-turns):  # the fastest are looked at most closely, the others once these have died away
+        turn, rate = turns[index], rates[index]
         if turn > 0.1 * rate > 0:
             first, points = until * turn / _TURN, math.ceil(_TURNS_DECAY / rate * turn / _TURN)
             own = np.arange(math.ceil(first), min(points, math.ceil(first) + _MOST_TURN_POINTS) + 1) * _TURN / turn
@@ -70,17 +70,17 @@ class _ToPoint(NamedTuple):
     place: None, or (k, d) modes of each entry; real, imaginary: (d, n), or (k, d) weights.
     """
 
-    place: Any
+    index: Any
     real: Any
     imaginary: Any
 
     def __call__(self, real: Array, imaginary: Array) -> Array:
         """The real part of the displacement (d, *batch) by modes (n, *batch)."""
-        if self.place is None:
+        if self.index is None:
             return jnp.tensordot(self.real, real, axes=1) - jnp.tensordot(self.imaginary, imaginary, axes=1)
         parts = [
-            column(weight, real) * real[place] - column(other, real) * imaginary[place]
-            for place, weight, other in zip(self.place, self.real, self.imaginary, strict=True)
+            column(weight, real) * real[index] - column(other, real) * imaginary[index]
+            for index, weight, other in zip(self.index, self.real, self.imaginary, strict=True)
         ]
         return sum(parts[1:], parts[0])
 
@@ -89,8 +89,8 @@ def _to_point(matrix: np.ndarray) -> _ToPoint:
     most = int((matrix != 0).sum(axis=1).max())
     if most > min(_FEW_MODES, matrix.shape[1] // 4):
         return _ToPoint(None, *real_and_imaginary(matrix))
-    place = np.argsort(matrix == 0, axis=1, kind="stable")[:, :most].T
-    return _ToPoint(place, *real_and_imaginary(np.take_along_axis(matrix, place.T, axis=1).T))
+    index = np.argsort(matrix == 0, axis=1, kind="stable")[:, :most].T
+    return _ToPoint(index, *real_and_imaginary(np.take_along_axis(matrix, index.T, axis=1).T))
 
 
 _Pair = tuple[Array, Array]  # real and imaginary parts
@@ -248,8 +248,8 @@ class LinearMotion:
         """The furthest points between the times that are looked at, wherever a path may set a record there."""
         around = np.pad(gauge, ((1, 1), (0, 0)), constant_values=-np.inf)
         top = (gauge >= around[:-2]) & (gauge >= around[2:]) & (gauge > 0)
-        place, path = np.nonzero(top & (gauge >= (1 - _BETWEEN) * record))
-        low, high = self.times[np.maximum(place - 1, 0)], self.times[np.minimum(place + 1, len(self.times) - 1)]
+        index, path = np.nonzero(top & (gauge >= (1 - _BETWEEN) * record))
+        low, high = self.times[np.maximum(index - 1, 0)], self.times[np.minimum(index + 1, len(self.times) - 1)]
         found = [_Looks(path[:0], low[:0], gauge[:0, 0], path[:0])]
         for first in range(0, len(path), _PATHS):
             some = slice(first, first + _PATHS)

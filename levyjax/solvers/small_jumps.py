@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import Numbers, apply, column, components, settled
+from levyjax.arrays import Numbers, apply, column, components, materialized
 
 _UNRELATED = 1e-12  # correlations below this are rounding
 _UNROLL = 8  # up to so many columns a root is one compiled expression
@@ -93,9 +93,9 @@ def correlated(
         pivot = left[j, j]
         kept = pivot > least[j]
         root = jnp.where(kept, left[:, j] / jnp.sqrt(jnp.where(kept, pivot, 1)), 0)
-        return settled((left - root[:, None] * root[None, :], made + root * draws[j]))
+        return materialized((left - root[:, None] * root[None, :], made + root * draws[j]))
 
-    carry = settled((covariance, jnp.zeros_like(draws)))
+    carry = materialized((covariance, jnp.zeros_like(draws)))
     if size > _UNROLL:
         return jax.lax.fori_loop(0, size, take, carry)[1]
     for j in range(size):
@@ -134,14 +134,14 @@ class Turning(NamedTuple):
         angle = turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
         size = jnp.exp(-decay * time)
         gone = -jnp.expm1(-decay * time) + 2 * size * jnp.sin(angle / 2) ** 2  # no digits lost where t is short
-        gone, swapped = settled((self.groups.gather(gone), self.groups.gather(size * jnp.sin(angle))))
+        gone, swapped = materialized((self.groups.gather(gone), self.groups.gather(size * jnp.sin(angle))))
         whole, first, second, both = summed(self.parts, factors)
         left = gone[:, None] * whole - swapped[:, None] * first
         crossed = gone[:, None] * second - swapped[:, None] * both
         right = gone[None, :] * whole - swapped[None, :] * second
         covariance = left + right - gone[None, :] * left + swapped[None, :] * crossed
         made = self.groups.scatter(correlated(covariance, self.groups.gather(draws)))
-        return apply(self.basis, settled(made))
+        return apply(self.basis, materialized(made))
 
 
 def turning(values: np.ndarray, vectors: np.ndarray, settled_laws: Float[np.ndarray, "n n axes"]) -> Turning:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from levyjax.arrays import Numbers, padded_to
+from levyjax.arrays import Numbers, bisected, padded_to
 from levyjax.basins import Attraction
 from levyjax.solvers.implicit import implicit_solver
 from levyjax.solvers.motion import (
@@ -188,13 +188,7 @@ def _returned(watch: _Watch, offset: Array) -> Array:
 
 def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
     """A point just outside on the way from a point inside to one outside."""
-
-    def bisect(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        middle = (ends[0] + ends[1]) / 2
-        stays = basin.contains(middle)
-        return jnp.where(stays, middle, ends[0]), jnp.where(stays, ends[1], middle)
-
-    return lax.fori_loop(0, 30, bisect, (inside, outside))[1]
+    return bisected(basin.contains, inside, outside, 30)[1]
 
 
 @partial(jax.jit, static_argnames=("stiff", "watches", "begins"))
@@ -234,7 +228,7 @@ def _trace(
     def inside(x: Array) -> Array:
         return basin.contains(x) if watches else jnp.isfinite(x).all(axis=0)
 
-    def place(scaled: Array) -> Array:
+    def points_of(scaled: Array) -> Array:
         """The points of scaled states (..., n, lanes)."""
         size = sizes[: problem.dimension, None]
         return jnp.asarray(watch.origin[:, None] + scaled[..., : problem.dimension, :] * size)
@@ -250,7 +244,7 @@ def _trace(
             now.time, step, now.flat, now.solver
         )
         good = (now.fate < 0) & (ratio <= 1)
-        points = jnp.moveaxis(place(looks), 0, 1)
+        points = jnp.moveaxis(points_of(looks), 0, 1)
         stays = inside(points)  # (looks, lanes)
         # the first point outside, and the last one inside before it
         leaves = good & ~stays.all(axis=0)
@@ -263,7 +257,7 @@ def _trace(
         def closer(_: None) -> tuple[Array, Array, Array]:
             """The same, looked at more closely between the last point inside and the first outside."""
             parts = (first.astype(step.dtype) + jnp.linspace(1 / _LOOKS, 1, _LOOKS)[:, None]) / _LOOKS
-            between = place(jax.vmap(seen, (0, 0, 0, 1), 2)(now.time, step, dense, parts))
+            between = points_of(jax.vmap(seen, (0, 0, 0, 1), 2)(now.time, step, dense, parts))
             between = jnp.moveaxis(between, 0, 1)
             soonest = jnp.argmin(inside(between).at[-1].set(False), axis=0)
             just = jnp.take_along_axis(between, jnp.maximum(soonest - 1, 0)[None, None], axis=1)[:, 0]
@@ -274,7 +268,7 @@ def _trace(
         before, outside, part = lax.cond(leaves.any(), closer, lambda _: (before, outside, part), None)
         time = jnp.where(good, now.time + step, now.time)
         flat = jnp.where(good, after, now.flat)
-        point = place(flat)
+        point = points_of(flat)
         # how paths end: what comes last of these counts
         fate = now.fate
         returned = good & _returned(watch, flat * sizes[:, None])

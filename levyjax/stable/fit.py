@@ -20,7 +20,7 @@ from jax import lax
 from jaxtyping import Array
 
 from levyjax.arrays import padded_to
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.stable.kernel import logpdf_and_slopes
 
 _LEAST = 0.3
@@ -47,7 +47,7 @@ _WIDTHS = np.array(
 
 
 @dataclasses.dataclass(frozen=True)
-class StableFit(Labelled):
+class StableFit(Result):
     """Maximum likelihood estimates in S0 with 95% intervals; arrays of shape () or (batch,).
 
     Attributes:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, jit
 from levyjax.config.build import build_plan, build_problem
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.engine import ExitCode
 from levyjax.escape import EscapeProblem, Plan
 from levyjax.escape.problem import ExitProcess
@@ -25,7 +25,7 @@ _LAST = 20  # points that are kept
 
 
 @dataclasses.dataclass(frozen=True)
-class Replay(Labelled):
+class Replay(Result):
     """How one trajectory went.
 
     Attributes:
@@ -117,16 +117,18 @@ def replay_stored(folder: str | os.PathLike[str], trajectory: int, cell: int = 0
     store = ChunkStore.open(folder)
     if not 0 <= cell < len(store.config.cells):
         raise ValueError(f"--cell {cell} is refused: the sweep has cells 0 to {len(store.config.cells) - 1}.")
-    place = store.config.cells[cell]
-    total = place.config.run.num_trajectories
-    if place.config.run.method == "quasi_stationary":
+    chosen = store.config.cells[cell]
+    total = chosen.config.run.num_trajectories
+    if chosen.config.run.method == "quasi_stationary":
         raise ValueError(f"cell {cell} is a quasi-stationary rate, which has no trajectories.")
     if not 0 <= trajectory < total:
         raise ValueError(f"--trajectory {trajectory} is refused: the cell has trajectories 0 to {total - 1}.")
-    found = replay(build_problem(place.config, place.cell), build_plan(place.config), place.config.run.seed, trajectory)
+    found = replay(
+        build_problem(chosen.config, chosen.cell), build_plan(chosen.config), chosen.config.run.seed, trajectory
+    )
     chunk = trajectory // store.config.chunk_size
     stored = _stored(store, found, cell, chunk, trajectory - store.config.bounds(cell, chunk)[0])
-    return {**place.coordinates, "cell": cell, "trajectory": trajectory, **_described(found), **stored}
+    return {**chosen.coordinates, "cell": cell, "trajectory": trajectory, **_described(found), **stored}
 
 
 def _described(found: Replay) -> dict[str, Any]:
@@ -139,13 +141,13 @@ def _described(found: Replay) -> dict[str, Any]:
     }
 
 
-def _stored(store: ChunkStore, found: Replay, cell: int, chunk: int, place: int) -> dict[str, Any]:
+def _stored(store: ChunkStore, found: Replay, cell: int, chunk: int, index: int) -> dict[str, Any]:
     """What the chunk has, and whether it is the same to the last bit; a simulation sees NaN a few steps later."""
     try:
         arrays = store.read(cell, chunk)
     except FileNotFoundError:
         return {"stored": None, "same_bits": None}
-    code, step, x = (arrays[name][place] for name in ("exit_code", "exit_step", "exit_position"))
+    code, step, x = (arrays[name][index] for name in ("exit_code", "exit_step", "exit_position"))
     same = code == found.exit_code
     if code != ExitCode.NONFINITE:
         same = same and step == found.exit_step and x.tobytes() == found.exit_position.tobytes()

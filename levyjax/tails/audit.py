@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.tails.aggregation import aggregation, batch_size_scaling
 from levyjax.tails.block import block_log_moment, per_coordinate
 from levyjax.tails.decision import decide
@@ -27,7 +27,7 @@ _SHOWN, _OF_LAWS = ("alpha", "interval", "n"), ("score", "held_out", "anderson_d
 
 
 @dataclasses.dataclass(frozen=True)
-class TailAudit(Labelled):
+class TailAudit(Result):
     """A verdict on the tails of data, with everything it rests on.
 
     Attributes:

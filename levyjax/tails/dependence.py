@@ -58,8 +58,8 @@ def dependence(values: np.ndarray, *, tests: int = 1, longest: int | None = None
     if (np.abs(sums) <= bound * np.sqrt(reaches / len(values))).all():
         return None
     strongest = sums[sums.max(axis=1).argmax()]
-    place = int(np.flatnonzero(strongest >= min(_MOST * strongest.max(), strongest.max()))[0])
-    return Dependence(int(reaches[place]), float(strongest[place]))
+    index = int(np.flatnonzero(strongest >= min(_MOST * strongest.max(), strongest.max()))[0])
+    return Dependence(int(reaches[index]), float(strongest[index]))
 
 
 def _series(values: np.ndarray) -> list[np.ndarray]:

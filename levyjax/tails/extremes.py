@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.tails import columns
 from levyjax.tails.values import TailEstimate, centred, check_values
 
@@ -72,7 +72,7 @@ def moment(data: Any, *, num_tail: int | None = None, center: bool = True) -> Ta
 
 
 @dataclasses.dataclass(frozen=True)
-class HillPlot(Labelled):
+class HillPlot(Result):
     """Hill's and the moment estimate over a ladder of k.
 
     Attributes:

@@ -41,11 +41,11 @@ def maximise(
     low, high = np.concatenate([[-np.inf, -np.inf], low]), np.concatenate([[np.inf, np.inf], high])
     at = np.clip(start, low, high)
     total = _total(logpdf, values, at)
-    for place in range(_STEPS):
+    for index in range(_STEPS):
         scores = _scores(logpdf, values, at)
         scores = np.clip(np.nan_to_num(scores), -_LARGEST_SCORE, _LARGEST_SCORE)  # nan: no density reaches the value
         gradient, information = scores.sum(axis=0), scores.T @ scores
-        if place >= _BY_SCORES:
+        if index >= _BY_SCORES:
             information = _curvature(logpdf, values, at)
         free = ~(((at <= low) & (gradient < 0)) | ((at >= high) & (gradient > 0)))
         step = _step(gradient, information, free)

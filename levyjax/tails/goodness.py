@@ -81,8 +81,8 @@ def p_value(distance: float, name: str, shape: Any) -> float:
     samples of 1000 values each, so that a P of 0.05 is known to 11%, one of 0.01 to 26%; smaller ones are a guess.
     """
     rows = _NULL[name.removesuffix("_heavy").removesuffix("_finite")]
-    place = np.log(np.atleast_1d(shape)) if name != "gaussian_mixture" else np.empty(0)
-    quantiles = min(rows, key=lambda row: float(np.abs(np.log(row[0]) - place).max(initial=0.0)))[1]
+    log_shape = np.log(np.atleast_1d(shape)) if name != "gaussian_mixture" else np.empty(0)
+    quantiles = min(rows, key=lambda row: float(np.abs(np.log(row[0]) - log_shape).max(initial=0.0)))[1]
     logs = np.log(_LEVELS)
     if distance <= quantiles[0]:
         return 1.0 - 0.5 * distance / quantiles[0]

@@ -96,8 +96,8 @@ def _evenly(counts: np.ndarray, number: int) -> np.ndarray:
 def _stretches(matrix: np.ndarray, by_rows: np.ndarray) -> np.ndarray:
     places = _evenly(by_rows, _STRETCHES)
     length, height, stretches = _PART // len(places), _height(matrix), []
-    for place in places:
-        values = _read(matrix, int(place) * height, height).ravel()
+    for row in places:
+        values = _read(matrix, int(row) * height, height).ravel()
         stretches.append(values[values != 0][:length].astype(np.float64))
     return np.concatenate(stretches)
 
@@ -110,7 +110,7 @@ def _rows_and_columns(matrix: np.ndarray, by_rows: np.ndarray, by_columns: np.nd
     runs = _evenly(by_columns, _STRETCHES)
     width = max(1, _PART // (each * len(places) * len(runs)))
     chosen = np.unique(np.minimum(np.add.outer(starts[runs], np.arange(width)).ravel(), matrix.shape[1] - 1))
-    picked = [_read(matrix, int(place) * height, height) for place in places]
+    picked = [_read(matrix, int(row) * height, height) for row in places]
     return np.concatenate([piece[:: max(1, len(piece) // each)][:each][:, chosen] for piece in picked]).astype(
         np.float64
     )

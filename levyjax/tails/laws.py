@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from levyjax.datasets import Labelled
+from levyjax.datasets import Result
 from levyjax.tails import density
 from levyjax.tails.fitting import Logpdf, maximise
 from levyjax.tails.goodness import LOG_SIZES, goodness, log_tail
@@ -27,7 +27,7 @@ LOG_NORMAL_MEAN = -(np.euler_gamma + math.log(2)) / 2  # E log|N(0, 1)|
 
 
 @dataclasses.dataclass(frozen=True)
-class LawFit(Labelled):
+class LawFit(Result):
     """A symmetric law fitted by maximum likelihood.
 
     Attributes:

@@ -41,9 +41,9 @@ def fit_mixture(z: np.ndarray) -> np.ndarray:
 def _binned(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean square of every bin of log|z| that holds values, and the part of the values it holds."""
     logs = np.log(np.maximum(np.abs(z), _SMALLEST))
-    place = ((logs - logs.min()) * (_BINS / (np.ptp(logs) + 1e-9))).astype(np.intp)
-    counts = np.bincount(place, minlength=_BINS)
-    squares = np.bincount(place, z * z, minlength=_BINS)
+    index = ((logs - logs.min()) * (_BINS / (np.ptp(logs) + 1e-9))).astype(np.intp)
+    counts = np.bincount(index, minlength=_BINS)
+    squares = np.bincount(index, z * z, minlength=_BINS)
     kept = counts > 0
     return squares[kept] / counts[kept], counts[kept] / z.size
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.tails.moments import stable_scale
 from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
 
@@ -22,7 +22,7 @@ _ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pooled(Labelled):
+class Pooled(Result):
     """Values of one law as far as that can be had, in random order, with no exact zeros.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.tails.block import block_log_moment, reciprocal
 from levyjax.tails.values import centred, check_values, log_abs
 
@@ -19,7 +19,7 @@ _CLEAR = 6.0  # difference of residual sums, as a likelihood ratio of e^3 = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class BlockLengthSweep(Labelled):
+class BlockLengthSweep(Result):
     """The block estimator over a ladder of block lengths, with two one-parameter laws fitted to it.
 
     Attributes:
@@ -51,7 +51,7 @@ class BlockLengthSweep(Labelled):
 
 
 @dataclasses.dataclass(frozen=True)
-class ShuffleTest(Labelled):
+class ShuffleTest(Result):
     """The block estimator in storage order against shuffled orders of the same values.
 
     Attributes:

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 
 MINIMUM_VALUES = 16
 _ASYMMETRY = 4.0  # in standard errors
 
 
 @dataclasses.dataclass(frozen=True)
-class TailEstimate(Labelled):
+class TailEstimate(Result):
     """A tail index with its 95% interval, how it was obtained, and what to beware of.
 
     Attributes:

@@ -11,14 +11,14 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import GradientNoise, Losses, batch_gradient, checked_batches, full_gradient
 
 _VALUES = 1 << 22  # numbers of a chunk of recorded updates
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AppliedNoise(Labelled):
+class AppliedNoise(Result):
     """Noise of the same mini-batches before and after an optimizer, at fixed parameters.
 
     Attributes:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import lambertw
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import Losses, batch_gradient, draw_batches
 from levyjax.training.curvature import mean_loss
 
@@ -24,7 +24,7 @@ _BATCHES = 3  # stream of random numbers beside the seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AdamQuantities(Labelled):
+class AdamQuantities(Result):
     """What Assumption 2 speaks of, after each update of Adam; "noise-free" is the run on full gradients (the hat).
 
     Attributes:
@@ -75,7 +75,7 @@ class AdamQuantities(Labelled):
 
 
 @dataclasses.dataclass(frozen=True)
-class Assumption2(Labelled):
+class Assumption2(Result):
     """The constants that a run allows, and which parts of the assumption it meets.
 
     Attributes:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax import tails
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 
 Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, x, y) -> loss of each example
 
@@ -25,7 +25,7 @@ _ESTIMATORS = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class GradientNoise(Labelled):
+class GradientNoise(Result):
     """Gradient noise at one point of a training run.
 
     Attributes:
@@ -53,7 +53,7 @@ class GradientNoise(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StableNoise(Labelled):
+class StableNoise(Result):
     """Gradient noise as the simulator takes it: one tail index and one scale for each coordinate.
 
     Attributes:

@@ -108,8 +108,8 @@ class Checkpoints:
     def save_statistics(self, statistics: NoiseStatistics) -> None:
         """Writes statistics of noise."""
         arrays = {name: value for name, value in vars(statistics).items() if name != "layers"}
-        for place, (name, logs) in enumerate(statistics.layers.items()):
-            arrays |= {f"layer_{place}_name": name} | {f"layer_{place}_{key}": part for key, part in vars(logs).items()}
+        for index, (name, logs) in enumerate(statistics.layers.items()):
+            arrays |= {f"layer_{index}_name": name} | {f"layer_{index}_{key}": part for key, part in vars(logs).items()}
         write_arrays(self._statistics(statistics.iteration), **arrays)
 
     def statistics(self, iteration: int) -> NoiseStatistics:
@@ -118,9 +118,11 @@ class Checkpoints:
         with self._refusing_damage(path.name):
             arrays = read_npz(path)
             layers = {}
-            while (place := f"layer_{len(layers)}") + "_name" in arrays:
-                name = str(arrays.pop(f"{place}_name"))
-                parts = {part: arrays.pop(f"{place}_{part}") for part in ("lengths", "mean_log", "count", "single_log")}
+            while (prefix := f"layer_{len(layers)}") + "_name" in arrays:
+                name = str(arrays.pop(f"{prefix}_name"))
+                parts = {
+                    part: arrays.pop(f"{prefix}_{part}") for part in ("lengths", "mean_log", "count", "single_log")
+                }
                 layers[name] = BlockLogs(**parts)
             for name in ("iteration", "batch_size"):
                 arrays[name] = int(arrays[name])

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import Losses
 
 Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
@@ -27,7 +27,7 @@ _ENDS = {"largest": "LA", "smallest": "SA"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HessianPairs(Labelled):
+class HessianPairs(Result):
     """Eigenvalues at one end of a Hessian's spectrum.
 
     Attributes:
@@ -44,7 +44,7 @@ class HessianPairs(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HessianTrace(Labelled):
+class HessianTrace(Result):
     """Hutchinson's estimates, each with its standard error.
 
     Attributes:
@@ -63,7 +63,7 @@ class HessianTrace(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NoiseAlignment(Labelled):
+class NoiseAlignment(Result):
     """How gradient noise of covariance C lies to a Hessian H.
 
     Attributes:
@@ -87,7 +87,7 @@ class NoiseAlignment(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LossAlong(Labelled):
+class LossAlong(Result):
     """Losses on both sides of a point.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import cast, positive, pytree
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.dynamics import AdamState
 from levyjax.random import Counter, first_counter, run_key
 from levyjax.training.noise_models import FlatLoss, NoisyGradient
@@ -47,23 +47,23 @@ class Descent:
     def __post_init__(self) -> None:
         positive(self.learning_rate, "learning_rate")
 
-    def step(self, place: AdamState, gradient: Float[Array, "d lanes"], count: Any = jnp.inf) -> AdamState:
+    def step(self, state: AdamState, gradient: Float[Array, "d lanes"], count: Any = jnp.inf) -> AdamState:
         """Step number `count`, 1 for the first; default long after the start, where Adam's corrections are 1."""
 
-        def adam(place: AdamState) -> AdamState:
-            m = self.beta1 * place.m + (1 - self.beta1) * gradient
-            v = self.beta2 * place.v + (1 - self.beta2) * gradient**2
+        def adam(state: AdamState) -> AdamState:
+            m = self.beta1 * state.m + (1 - self.beta1) * gradient
+            v = self.beta2 * state.v + (1 - self.beta2) * gradient**2
             root = jnp.sqrt(v / (1 - self.beta2**count)) + self.epsilon
-            return AdamState(place.x - self.learning_rate * m / (1 - self.beta1**count) / root, m, v)
+            return AdamState(state.x - self.learning_rate * m / (1 - self.beta1**count) / root, m, v)
 
-        def sgd(place: AdamState) -> AdamState:
-            return place._replace(x=place.x - self.learning_rate * gradient)
+        def sgd(state: AdamState) -> AdamState:
+            return state._replace(x=state.x - self.learning_rate * gradient)
 
-        return jax.lax.cond(self.adaptive, adam, sgd, place)
+        return jax.lax.cond(self.adaptive, adam, sgd, state)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Excursions(Labelled):
+class Excursions(Result):
     """How far lanes are from the minimum at steps 10, 20, ... (`EVERY`).
 
     Attributes:
@@ -133,17 +133,17 @@ def _looks(
     level = loss.value(center)
 
     def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
-        place, counter = carry
-        place = optimizer.step(place, model.gradient(loss, place.x, counter))
-        return place, counter._replace(low=counter.low + jnp.uint32(1))
+        state, counter = carry
+        state = optimizer.step(state, model.gradient(loss, state.x, counter))
+        return state, counter._replace(low=counter.low + jnp.uint32(1))
 
     def look(carry: tuple[AdamState, Counter], _: None) -> tuple[tuple[AdamState, Counter], Array]:
         carry = jax.lax.fori_loop(0, EVERY, step, carry)
         x = carry[0].x
         return carry, jnp.stack([jnp.sqrt(((x - center) ** 2).sum(axis=0)), loss.value(x) - level])
 
-    place = AdamState(center, jnp.zeros_like(center), v)
-    return jax.lax.scan(look, (place, counter), length=num_looks)[1]
+    state = AdamState(center, jnp.zeros_like(center), v)
+    return jax.lax.scan(look, (state, counter), length=num_looks)[1]
 
 
 def exit_levels(values: Float[np.ndarray, "looks lanes"], medians: Sequence[int]) -> list[float]:

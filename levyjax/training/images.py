@@ -101,9 +101,9 @@ class AlexNet(nnx.Module):
     def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch classes"]:
         """Logits."""
         x = _as_images(x, self.image_shape)
-        for place, convolution in enumerate(self.convolutions):
+        for index, convolution in enumerate(self.convolutions):
             x = jax.nn.relu(convolution(x))
-            x = _max_pool(x) if place in (0, 1, 4) else x
+            x = _max_pool(x) if index in (0, 1, 4) else x
         x = x.reshape(x.shape[0], -1)
         for layer in self.layers[:-1]:
             x = jax.nn.relu(layer(x))

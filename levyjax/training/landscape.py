@@ -114,8 +114,8 @@ class NetworkLoss:
         flat = direction.reshape(direction.shape[0], -1)
         count = flat.shape[1]
         width = min(count, max(1, _NUMBERS // (self.features.shape[0] * max(self.widths[1:]))))
-        place = jnp.minimum(jnp.arange(-(-count // width) * width, dtype=jnp.int32), count - 1).reshape(-1, width)
-        gauges = lax.map(lambda place: self._gauge(flat[:, place], height), place)
+        index = jnp.minimum(jnp.arange(-(-count // width) * width, dtype=jnp.int32), count - 1).reshape(-1, width)
+        gauges = lax.map(lambda index: self._gauge(flat[:, index], height), index)
         return gauges.reshape(-1)[:count].reshape(direction.shape[1:])
 
     def _ray(self, origin: Float[Array, "d *batch"], direction: Float[Array, "d *batch"]) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training import data as datasets
 from levyjax.training.applied import AppliedNoise, applied_noise
 from levyjax.training.capture import GradientNoise, batch_gradient, draw_batches, gradient_noise, padded
@@ -36,7 +36,7 @@ _MEASURES = ("iteration", "train_loss", "train_accuracy", "test_loss", "test_acc
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainResult(Labelled):
+class TrainResult(Result):
     """A training run.
 
     Attributes:

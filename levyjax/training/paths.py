@@ -10,14 +10,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.curvature import Loss
 
 _PIECES = 4  # of a stretch between two images, on whose ends the loss is looked at
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LossPath(Labelled):
+class LossPath(Result):
     """The loss on the way from one point to another.
 
     Attributes:
@@ -68,8 +68,8 @@ def line_path(loss: Loss, start: Any, end: Any, count: int = 101) -> LossPath:
     first, last = _ends(start, end, count)
     places = np.linspace(0, 1, count)
     losses = np.asarray(_on_line(loss, first, last, jnp.asarray(places, first.dtype)), np.float64)
-    barrier, place = _barrier(places, losses)
-    return LossPath(np.zeros((count, 0)), places, losses, barrier, place, barrier, 0.0)
+    barrier, position = _barrier(places, losses)
+    return LossPath(np.zeros((count, 0)), places, losses, barrier, position, barrier, 0.0)
 
 
 def least_path(
@@ -125,9 +125,9 @@ def least_path(
     losses, pieces = (np.asarray(found, np.float64) for found in _polygon(loss, band))
     places = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     places /= places[-1]
-    barrier, place = _barrier(places, losses)
+    barrier, position = _barrier(places, losses)
     between = max(0.0, float(pieces.max() - max(losses[0], losses[-1])))
-    return LossPath(points, places, losses, barrier, place, between, float(residual))
+    return LossPath(points, places, losses, barrier, position, between, float(residual))
 
 
 def _ends(start: Any, end: Any, count: int) -> tuple[Array, Array]:

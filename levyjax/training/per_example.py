@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import GradientNoise, Losses, check_finite, checked_batches, full_gradient, padded
 
 _VALUES = 1 << 22  # numbers of a chunk of gradients
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ExampleMoments(Labelled):
+class ExampleMoments(Result):
     """Second moments of the gradient noise of single examples.
 
     Drawn with replacement, a mini-batch of S has them divided by S; without, times (N - S)/(N - 1), too.

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Int
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import GradientNoise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class QuadraticModel(Labelled):
+class QuadraticModel(Result):
     """F(x) = sum_j curvature_j x_j^2/2 in some coordinates of a network, and a level around the minimum.
 
     Attributes:

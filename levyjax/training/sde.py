@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, pytree, static
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.dynamics import AdamState
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.random import Counter, Stream, first_counter, run_key
@@ -22,7 +22,7 @@ from levyjax.training.noise_models import FlatLoss, MiniBatches
 class Mover(Protocol):
     """One update of all lanes."""
 
-    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
+    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
         """The place after it; the counter's step is 0 at the first."""
         ...
 
@@ -34,9 +34,9 @@ class Algorithm:
     optimizer: Descent
     batch_size: int = static()
 
-    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
-        gradient = MiniBatches(self.batch_size).gradient(loss, place.x, counter)
-        return self.optimizer.step(place, gradient, _count(counter, place.x.dtype))
+    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
+        gradient = MiniBatches(self.batch_size).gradient(loss, state.x, counter)
+        return self.optimizer.step(state, gradient, _count(counter, state.x.dtype))
 
 
 @pytree
@@ -71,25 +71,25 @@ class LevySDE:
     epsilon: Any = 1e-8
     batch_size: int = static(default=1)
 
-    def step(self, loss: FlatLoss, place: AdamState, counter: Counter) -> AdamState:
+    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
         dt = self.learning_rate
-        full = loss.gradient(place.x)
+        full = loss.gradient(state.x)
         jump = sde_noise_level(self.alpha, dt) * Independent(self.alpha, self.dispersion).increment(counter, dt)
 
-        def adam(place: AdamState) -> AdamState:
+        def adam(state: AdamState) -> AdamState:
             b1, b2 = self.rates
-            time = _count(counter, place.x.dtype) * dt
-            seen = MiniBatches(self.batch_size, Stream.GRADIENT).gradient(loss, place.x, counter)
-            m = place.m - jnp.expm1(-b1 * dt) * (full - place.m)
-            v = place.v - jnp.expm1(-b2 * dt) * (seen**2 - place.v)
+            time = _count(counter, state.x.dtype) * dt
+            seen = MiniBatches(self.batch_size, Stream.GRADIENT).gradient(loss, state.x, counter)
+            m = state.m - jnp.expm1(-b1 * dt) * (full - state.m)
+            v = state.v - jnp.expm1(-b2 * dt) * (seen**2 - state.v)
             omega = jnp.where(self.settled, 1.0, -1 / jnp.expm1(-b2 * time)).astype(v.dtype)
             root = jnp.sqrt(omega * v) + self.epsilon
-            return AdamState(place.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
+            return AdamState(state.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
 
-        def sgd(place: AdamState) -> AdamState:
-            return place._replace(x=place.x - dt * full + jump)
+        def sgd(state: AdamState) -> AdamState:
+            return state._replace(x=state.x - dt * full + jump)
 
-        return jax.lax.cond(self.adaptive, adam, sgd, place)
+        return jax.lax.cond(self.adaptive, adam, sgd, state)
 
 
 def _count(counter: Counter, dtype: Any) -> Float[Array, " lanes"]:
@@ -98,7 +98,7 @@ def _count(counter: Counter, dtype: Any) -> Float[Array, " lanes"]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Curves(Labelled):
+class Curves(Result):
     """Training curves of many seeds.
 
     Attributes:
@@ -171,8 +171,8 @@ def training_curves(
 @functools.partial(jax.jit, static_argnames="count")
 def _advanced(loss: FlatLoss, mover: Any, carry: tuple[AdamState, Counter], count: int) -> tuple[AdamState, Counter]:
     def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
-        place, counter = carry
-        return mover.step(loss, place, counter), counter._replace(low=counter.low + jnp.uint32(1))
+        state, counter = carry
+        return mover.step(loss, state, counter), counter._replace(low=counter.low + jnp.uint32(1))
 
     return jax.lax.fori_loop(0, count, step, carry)
 
@@ -191,7 +191,7 @@ def _accuracy(logits: Float[Array, "n classes"], labels: Array) -> Float[Array, 
 
 
 @dataclasses.dataclass(frozen=True)
-class LawDistance(Labelled):
+class LawDistance(Result):
     """How far two samples' laws are apart.
 
     Attributes:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.training.capture import Losses, batch_gradient, check_finite, checked_batches, full_gradient, padded
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
@@ -23,7 +23,7 @@ Layers = tuple[tuple[str, int, int], ...]  # name, start, stop
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BlockLogs(Labelled):
+class BlockLogs(Result):
     """Mean logs of one layer's noise and of sums of its neighbours, for the block log-moment estimator.
 
     Attributes:
@@ -51,7 +51,7 @@ class BlockLogs(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NoiseStatistics(Labelled):
+class NoiseStatistics(Result):
     """What gradient noise at one point of a run looks like, without the noise itself.
 
     Attributes:
@@ -206,13 +206,13 @@ def _group(
 ) -> _Found:
     """Sums over the first `count` mini-batches, whose gradients are taken one by one (see `gradient_noise`)."""
 
-    def add(place: Array, carry: tuple) -> tuple:
+    def add(index: Array, carry: tuple) -> tuple:
         square, logs, block_logs, norms, sample = carry
-        noise = jax.lax.optimization_barrier(gradients[place] - full)
+        noise = jax.lax.optimization_barrier(gradients[index] - full)
         blocks = [block for _, start, stop in layers for block in _ladder(noise[start:stop])]
         block_logs = block_logs.add(jax.lax.optimization_barrier(jnp.concatenate([*blocks, noise[:0]])))
-        norms = norms.at[place].set(_norm(noise))
-        sample = sample.at[place].set(noise[picked[place]])
+        norms = norms.at[index].set(_norm(noise))
+        sample = sample.at[index].set(noise[picked[index]])
         return square + noise**2, logs.add(noise), block_logs, norms, sample
 
     gradients = jax.lax.map(lambda rows: batch_gradient(losses, parameters, x, y, rows), batches)
@@ -279,17 +279,17 @@ def _ladder(values: Array) -> Iterator[Array]:
     """Sums of 4, 16, ... neighbours."""
     for _ in _lengths(values.size)[1:]:
         whole = values.size // _RATIO * _RATIO
-        first, *others = (values[place:whole:_RATIO] for place in range(_RATIO))
+        first, *others = (values[index:whole:_RATIO] for index in range(_RATIO))
         values = jax.lax.optimization_barrier(sum(others, first))  # or each length is made anew from the noise
         yield values
 
 
 def _named(layers: Layers, sums: _Sums) -> dict[str, BlockLogs]:
     """The block logs of each layer, and of all together: the longer a block, the fewer layers have it."""
-    found, total, place = {}, {}, 0
+    found, total, start = {}, {}, 0
     for name, start, stop in layers:
         lengths = _lengths(stop - start)
-        these, place = slice(place, place + len(lengths) - 1), place + len(lengths) - 1
+        these, start = slice(start, start + len(lengths) - 1), start + len(lengths) - 1
         logs = np.array([sums.log[start:stop].sum(), *sums.block_log[these]])
         counts = np.array([sums.seen[start:stop].sum(), *sums.block_seen[these]])
         rows = np.stack([logs, counts, np.full(len(lengths), logs[0]), np.full(len(lengths), counts[0])], axis=1)

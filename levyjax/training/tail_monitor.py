@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax import stable, tails
-from levyjax.datasets import Labelled, along
+from levyjax.datasets import Result, along
 from levyjax.tails.aggregation import batch_size_scaling
 from levyjax.training.capture import GradientNoise, Losses, gradient_noise
 
@@ -21,7 +21,7 @@ _REPLACED = 4  # stream of random numbers beside the seed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LayerTail(Labelled):
+class LayerTail(Result):
     """The tails of one layer's noise at one point of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ class LayerTail(Labelled):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BatchSizeStudy(Labelled):
+class BatchSizeStudy(Result):
     """One layer's noise at several batch sizes, at fixed parameters.
 
     Attributes:

@@ -43,20 +43,20 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
     Raises:
         ValueError: nothing is there, it is damaged, or it is no result.
     """
-    place = Path(path).absolute()  # "." has no name
-    if place.is_dir():
+    target = Path(path).absolute()  # "." has no name
+    if target.is_dir():
         for name, reader in _FILES:
-            if (place / name).is_file():
-                return _read(reader, place)
+            if (target / name).is_file():
+                return _read(reader, target)
         for name in ("record.json", "results.json"):
-            if (place / name).is_file():
-                return _of_file(place / name)
-        if found := benchmarks.of_folder(place):
+            if (target / name).is_file():
+                return _of_file(target / name)
+        if found := benchmarks.of_folder(target):
             return found
-        raise ValueError(f"{place.name[:60]} holds no result: no record.json, sweep.json, tails.json or benchmark.")
-    if not place.is_file():
+        raise ValueError(f"{target.name[:60]} holds no result: no record.json, sweep.json, tails.json or benchmark.")
+    if not target.is_file():
         raise ValueError(f"{str(path)[-60:]!r} is no file or folder. Give what a levyjax command wrote.")
-    return _of_file(place)
+    return _of_file(target)
 
 
 def _of_file(path: Path) -> Figures:
