@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from levyjax.training.assumptions import adam_quantities, adam_rate, assumption2, largest_noise_level
+from levyjax.claims.adam_quantities import adam_quantities, assumption2
+from levyjax.escape.validity import adam_rate, largest_noise_level
 
 
 def losses(w, x, y):

@@ -10,18 +10,17 @@ import numpy as np
 import optax
 from flax import nnx
 
-from levyjax.claims.base import Claim, Outcome, Settings, judge_below, shown
-from levyjax.plots import points_on_curve
-from levyjax.plots.training import assumption_quantities
-from levyjax.training import MLP, flatten, load
-from levyjax.training.assumptions import (
+from levyjax.claims.adam_quantities import (
     AdamQuantities,
     Assumption2,
     adam_quantities,
-    adam_rate,
     assumption2,
-    largest_noise_level,
 )
+from levyjax.claims.base import Claim, Outcome, Settings, judge_below, shown
+from levyjax.escape.validity import adam_rate, largest_noise_level
+from levyjax.plots import points_on_curve
+from levyjax.plots.training import assumption_quantities
+from levyjax.training import MLP, flatten, load
 from levyjax.training.curvature import hessian_pairs, mean_loss
 
 _WIDTHS = (20, 20, 20, 20)

@@ -157,7 +157,7 @@ def mean_ratio(first: ExponentialFit, second: ExponentialFit) -> tuple[float, In
 
 
 def known(value: T | None) -> T:
-    """What the experiment was chosen to have."""
+    """The value; an error where the experiment has none."""
     if value is None:
         raise RuntimeError("the experiment gave no number where it has to give one")
     return value

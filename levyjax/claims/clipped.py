@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 from levyjax.arrays import cast
 from levyjax.basins import Box
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, known, shown
-from levyjax.claims.line_chain import LineStep, clustered, kept_inside, laws, mean_steps, pareto_law, stationary_law
 from levyjax.dynamics import SGD, ClippedSGD
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
+from levyjax.escape.line_chain import LineStep, clustered, kept_inside, laws, mean_steps, pareto_law, stationary_law
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
 from levyjax.landscapes import WangOhRhee
 from levyjax.landscapes.wang_oh_rhee import EDGES, MINIMA

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above, judge_together
-from levyjax.claims.line_chain import LineStep, kept_inside, stable_law, stationary_law
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, binomial_interval, simulate
+from levyjax.escape.line_chain import LineStep, kept_inside, stable_law, stationary_law
 from levyjax.landscapes import AsymmetricValley
 from levyjax.noise import Independent
 from levyjax.plots import factor_panel, style

@@ -2,7 +2,6 @@
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import scipy  # its parts load when they are used
@@ -89,20 +88,69 @@ def adam_noise_level_limit(
         >>> adam_noise_level_limit(1.0, 100.0, 0.9, 0.999, 1.0) < 1e-6
         True
     """
-    from scipy.optimize import brentq  # imports slowly, and is rarely asked for
+    rate = adam_rate(hessian_min, tau, v_max, beta1, beta2, epsilon)
+    return math.inf if loss_gap <= 0 else largest_noise_level(rate, hessian_min, loss_gap)
 
-    kappa2 = 2 * hessian_min * tau * (beta1 - beta2 / 4) / (beta1 * (v_max + epsilon) + hessian_min * tau)
-    if kappa2 <= 0:
+
+def adam_rate(
+    strong_convexity: float, tau: float, v_max: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+) -> float:
+    """kappa_2 of Theorem 1 for Adam: 2 mu tau/(beta1 (v_max + epsilon) + mu tau) (beta1 - beta2/4).
+
+    The loss of the noise-free flow falls as exp(-kappa_2 t) by the supplement's Theorem 4. (For SGD kappa_2 = 2 mu.)
+
+    Args:
+        strong_convexity: mu of Assumption 1.
+        tau: of Assumption 2.
+        v_max: of Assumption 2.
+        beta1: as a rate.
+        beta2: as a rate.
+        epsilon: in the denominator.
+
+    Returns:
+        The rate; not positive where mu, tau or beta1 - beta2/4 is not.
+
+    Source:
+        Zhou et al. 2020, before Theorem 1. (Its proof takes |m hat|^2 >= tau |grad F|^2 where the assumption gives
+        tau^2: below tau = 1 the rate that is proved is smaller still.)
+
+    Example:
+        >>> round(adam_rate(1.0, 1.0, 329.0), 5)  # the bounds of their Figure 2, with mu = 1
+        0.00438
+    """
+    return 2 * strong_convexity * tau / (beta1 * (v_max + epsilon) + strong_convexity * tau) * (beta1 - beta2 / 4)
+
+
+def largest_noise_level(rate: float, strong_convexity: float, loss_gap: float) -> float:
+    """The largest eps_0 such that every noise level up to it meets ln(2 Delta/(mu eps^(1/3))) <= kappa_2 eps^(-1/3).
+
+    Args:
+        rate: kappa_2.
+        strong_convexity: mu.
+        loss_gap: Delta = F at the start - F at the minimum, positive.
+
+    Returns:
+        eps_0; inf where every noise level meets it, 0 where none does (mu or kappa_2 not positive).
+
+    Raises:
+        ValueError: the gap is not positive.
+
+    Source:
+        The condition: Zhou et al. 2020, Theorem 1. With u = eps^(-1/3) it is ln(a u) <= kappa_2 u, a = 2 Delta/mu,
+        whose larger root is -W_-1(-kappa_2/a)/kappa_2, W_-1 the lower branch of Lambert's function.
+
+    Example:
+        >>> print(f"{largest_noise_level(adam_rate(1.0, 1.0, 329.0), 1.0, 1.0):.1e}")
+        1.5e-10
+    """
+    if not loss_gap > 0:
+        raise ValueError(f"loss_gap {loss_gap} is no height of a basin. Give a positive number.")
+    if not (rate > 0 and strong_convexity > 0):
         return 0.0
-    if loss_gap <= 0 or 2 * loss_gap / hessian_min <= math.e * kappa2:
+    quotient = rate * strong_convexity / (2 * loss_gap)
+    if quotient >= 1 / math.e:
         return math.inf
-
-    def slack(log_y: float) -> float:  # y = epsilon^(-1/3)
-        return kappa2 * math.exp(log_y) - math.log(2 * loss_gap / hessian_min) - log_y
-
-    lowest = -math.log(kappa2)  # of the slack, which is negative there and grows beyond
-    log_y: Any = brentq(slack, lowest, lowest + 100)
-    return math.exp(-3 * log_y)
+    return float((-scipy.special.lambertw(-quotient, -1).real / rate) ** -3.0)
 
 
 NO_DRIFT = (

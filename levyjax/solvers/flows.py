@@ -85,13 +85,13 @@ _displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
 
 
 def farthest(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
-    """max(outreach(v), outreach(-v)): along v the boundary of a convex basin is at least s/this from depth s."""
+    """The larger gauge of v and -v: along v the boundary of a convex basin is at least s/this from depth s."""
     gauges = gauge_along(problem.basin, problem.landscape.minimum, np.concatenate([vectors, -vectors], axis=1))
     return gauges.reshape(2, -1).max(axis=0)
 
 
 def _size(parts: np.ndarray) -> float:
-    """Of squares of spreads in several directions: the widest counts whole; all together bend the path a little."""
+    """One squared spread for those in several directions: the largest, or a quarter of their sum if that is more."""
     return np.maximum(parts.max(), parts.sum() / 4)
 
 
@@ -448,8 +448,9 @@ def _linearity(problem: Any) -> tuple[float | None, float]:
         """The linearised gradient's largest relative error so far out."""
         expected = hessian @ (part * rays)
         error = _gradient(problem.landscape, minimum[:, None] + part * rays) - expected
-        error, expected = (error**2).sum(axis=0), (expected**2).sum(axis=0)
-        return float(np.sqrt((error / np.where(expected > 0, expected, np.where(error > 0, 0, 1))).max()))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # no number is within any bound
+            error, expected = (error**2).sum(axis=0), (expected**2).sum(axis=0)
+            return float(np.sqrt((error / np.where(expected > 0, expected, np.where(error > 0, 0, 1))).max()))
 
     zones = [zone for zone, allowed in _LINEAR_ZONES if departure(zone) <= allowed]
     smooth = departure(_SMOOTH[0]) <= _SMOOTH[1]

@@ -1,14 +1,7 @@
 """Training of small classifiers, with the gradient noise that the simulator and the tail audit take."""
 
+from levyjax.deprecation import moved
 from levyjax.training.applied import AppliedNoise, applied_noise
-from levyjax.training.assumptions import (
-    AdamQuantities,
-    Assumption2,
-    adam_quantities,
-    adam_rate,
-    assumption2,
-    largest_noise_level,
-)
 from levyjax.training.capture import (
     FEWEST_BATCHES,
     GradientNoise,
@@ -65,11 +58,9 @@ __all__ = [
     "EVERY",
     "FEWEST_BATCHES",
     "MLP",
-    "AdamQuantities",
     "AlexNet",
     "Algorithm",
     "AppliedNoise",
-    "Assumption2",
     "BatchSizeStudy",
     "BlockLogs",
     "Curves",
@@ -101,10 +92,7 @@ __all__ = [
     "TrainConfig",
     "TrainResult",
     "Transformer",
-    "adam_quantities",
-    "adam_rate",
     "applied_noise",
-    "assumption2",
     "batch_size_study",
     "captured_noise",
     "draw_batches",
@@ -117,7 +105,6 @@ __all__ = [
     "hessian_pairs",
     "hessian_product",
     "hessian_trace",
-    "largest_noise_level",
     "law_distance",
     "layer_means",
     "layer_slices",
@@ -140,3 +127,9 @@ __all__ = [
     "train",
     "training_curves",
 ]
+
+__getattr__ = moved(
+    __name__,
+    dict.fromkeys(["AdamQuantities", "Assumption2", "adam_quantities", "assumption2"], "levyjax.claims.adam_quantities")
+    | dict.fromkeys(["adam_rate", "largest_noise_level"], "levyjax.escape.validity"),
+)

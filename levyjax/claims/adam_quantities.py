@@ -6,14 +6,12 @@ averages forget at the rates (1 - beta)/learning_rate, and not at beta as the SD
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import lambertw
 
 from levyjax.datasets import Result, along
 from levyjax.training.capture import Losses, batch_gradient, draw_batches
@@ -204,67 +202,6 @@ def assumption2(quantities: AdamQuantities, skip: int = 0) -> Assumption2:
         rates=(rates[0], rates[1]),
         rates_ordered=rates[0] <= rates[1] <= 2 * rates[0],
     )
-
-
-def adam_rate(
-    strong_convexity: float, tau: float, v_max: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
-) -> float:
-    """kappa_2 of Theorem 1 for Adam: 2 mu tau/(beta1 (v_max + epsilon) + mu tau) (beta1 - beta2/4).
-
-    The loss of the noise-free flow falls as exp(-kappa_2 t) by the supplement's Theorem 4. (For SGD kappa_2 = 2 mu.)
-
-    Args:
-        strong_convexity: mu of Assumption 1.
-        tau: of Assumption 2.
-        v_max: of Assumption 2.
-        beta1: as a rate.
-        beta2: as a rate.
-        epsilon: in the denominator.
-
-    Returns:
-        The rate; not positive where mu, tau or beta1 - beta2/4 is not.
-
-    Source:
-        Zhou et al. 2020, before Theorem 1. (Its proof takes |m hat|^2 >= tau |grad F|^2 where the assumption gives
-        tau^2: below tau = 1 the rate that is proved is smaller still.)
-
-    Example:
-        >>> round(adam_rate(1.0, 1.0, 329.0), 5)  # the bounds of their Figure 2, with mu = 1
-        0.00438
-    """
-    return 2 * strong_convexity * tau / (beta1 * (v_max + epsilon) + strong_convexity * tau) * (beta1 - beta2 / 4)
-
-
-def largest_noise_level(rate: float, strong_convexity: float, loss_gap: float) -> float:
-    """The largest eps_0 such that every noise level up to it meets ln(2 Delta/(mu eps^(1/3))) <= kappa_2 eps^(-1/3).
-
-    Args:
-        rate: kappa_2.
-        strong_convexity: mu.
-        loss_gap: Delta = F at the start - F at the minimum, positive.
-
-    Returns:
-        eps_0; inf where every noise level meets it, 0 where none does (mu or kappa_2 not positive).
-
-    Raises:
-        ValueError: the gap is not positive.
-
-    Source:
-        The condition: Zhou et al. 2020, Theorem 1. With u = eps^(-1/3) it is ln(a u) <= kappa_2 u, a = 2 Delta/mu,
-        whose larger root is -W_-1(-kappa_2/a)/kappa_2, W_-1 the lower branch of Lambert's function.
-
-    Example:
-        >>> print(f"{largest_noise_level(adam_rate(1.0, 1.0, 329.0), 1.0, 1.0):.1e}")
-        1.5e-10
-    """
-    if not loss_gap > 0:
-        raise ValueError(f"loss_gap {loss_gap} is no height of a basin. Give a positive number.")
-    if not (rate > 0 and strong_convexity > 0):
-        return 0.0
-    quotient = rate * strong_convexity / (2 * loss_gap)
-    if quotient >= 1 / math.e:
-        return math.inf
-    return float((-lambertw(-quotient, -1).real / rate) ** -3.0)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
