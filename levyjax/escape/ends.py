@@ -305,11 +305,15 @@ class Ends:
             0.0 if state is None else expected_changes(self.jump_fates, self.jump_fates.wells[well], state, self.level)
         )
 
+    def undecided(self) -> float:
+        """The part of the jumps that do not come back whose end was not found: the rate of exits may lack them."""
+        return self._share(Fate.UNDECIDED)
+
     def doubts(self) -> list[str]:
         """What makes the number uncertain beside the noise level."""
         if (sample := self.jump_fates.sample) is not None:
             return self._sample_doubts(sample)
-        part = self._share(Fate.UNDECIDED)
+        part = self.undecided()
         if part <= _MATTERS:
             return []
         return [f"{100 * part:.2g}% of the jumps that do not come back could not be followed to their end."]

@@ -157,7 +157,10 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         mean, valid = 1 / rate, not limits
     steps_of_mean = in_steps(mean, problem, solver)
     said = (*limits, *reasons, *notes)
-    return Prediction(rate, error, mean, steps_of_mean, shares[0], kappa, valid, said, shares[1] + ends.shift())
+    lost = ends.undecided()
+    error = math.hypot(error, rate * lost / max(1 - lost, 1e-300)) if lost else error
+    share_error = min(shares[1] + ends.shift() + lost, 1.0)
+    return Prediction(rate, error, mean, steps_of_mean, shares[0], kappa, valid, said, share_error)
 
 
 def _limits(

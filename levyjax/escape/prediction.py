@@ -20,7 +20,8 @@ class Prediction(Result):
 
     Attributes:
         rate: exits per unit of the SDE's time (learning_rate times iterations for an iteration).
-        rate_error: the rate's error where jumps in a continuum of directions were sampled or followed, else 0.
+        rate_error: the rate's error where jumps in a continuum of directions were sampled or followed, and what jumps
+            that could not be followed to their end may add; else 0.
         mean_exit_time: 1/rate, or the exact mean where one is known.
         mean_exit_steps: mean_exit_time in steps of the solver.
         exit_probabilities: probability of leaving through each face.

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+_ROUNDING = 1e-6  # of the Newton steps' tolerance, which is 1e-5 and more of what is looked for
+
 
 @functools.cache
 def implicit_solver() -> Any:
@@ -28,4 +30,10 @@ def implicit_solver() -> Any:
         def assume_full_rank(self) -> bool:
             return True
 
-    return diffrax.Kvaerno5(root_finder=diffrax.VeryChord(rtol=1e-5, atol=1e-7, linear_solver=Inverse()))
+    def size(change: Any) -> Any:
+        """The norm of a Newton step, in its tolerance; 0 where it is rounding, whose growth is no divergence."""
+        largest = jnp.abs(change).max()
+        return jnp.where(largest < _ROUNDING, 0, largest)
+
+    newton = diffrax.VeryChord(rtol=1e-5, atol=1e-7, norm=size, linear_solver=Inverse())
+    return diffrax.Kvaerno5(root_finder=newton)
