@@ -31,7 +31,7 @@ from levyjax.escape.bias import rate_changes
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import follow_jumps
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, Separable, from_function
-from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent
+from levyjax.noise import Independent, PerCoordinate, Rotational, StateDependent, StudentT
 from levyjax.solvers import Euler, Iteration, JumpAdapted
 from levyjax.solvers.motion import Fate, at_rest
 from levyjax.solvers.traced_motion import TracedMotion
@@ -573,3 +573,15 @@ def test_jumps_that_were_not_followed_to_their_end_are_in_the_errors(monkeypatch
     assert found.rate_error == pytest.approx(math.hypot(whole.rate_error, 0.25 * whole.rate))
     assert found.exit_probability_error == pytest.approx(min(whole.exit_probability_error + 0.2, 1))
     assert not found.valid
+
+
+def test_faces_of_draws_that_leave_near_an_edge_have_an_error():
+    """One column of the scale points just beside the edge between two faces: the rest of the noise moves exits over."""
+    noise = StudentT(1.36, [[0.4704, 0.1], [0.4665, 0.5]])
+    problem = EscapeProblem(Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), noise, SGD(0.5), 0.02)
+    prediction = predict(problem, Iteration())
+    samples = simulate(problem, Plan(Iteration(), 1 << 14), 3)
+    names = problem.basin.face_names(2)
+    shares = np.bincount(samples.exit_face, minlength=4) / len(samples.exit_face)
+    apart = np.abs(shares - [prediction.exit_probabilities[name] for name in names]).max()
+    assert 0.02 < apart < prediction.exit_probability_error + 5 * 0.5 / 128

@@ -25,6 +25,7 @@ from levyjax.noise import Pareto
 from levyjax.plots import exit_time_scaling, position_density
 from levyjax.random import first_counter, run_key
 from levyjax.solvers import Iteration
+from levyjax.solvers.steps import Solver
 
 _BOUNDS = {math.inf: 1.2, 0.5: 1.4, 0.28: 1.6}  # clipping bounds with the exponents 1 + l (alpha - 1), l = 1, 2, 3
 _WELL, _START, _WALL = (-1.3, 0.2), -0.7, 1.6
@@ -145,7 +146,7 @@ def slopes(settings: Settings) -> Outcome:
 
 
 @partial(jax.jit, static_argnames=("paths", "snapshots", "every"))
-def _positions(problem: Any, solver: Any, key: Any, *, paths: int, snapshots: int, every: int) -> Array:
+def _positions(problem: EscapeProblem, solver: Solver, key: Any, *, paths: int, snapshots: int, every: int) -> Array:
     """Where paths are after every so many steps, (snapshots, paths)."""
     ids = jnp.arange(paths, dtype=jnp.uint32)
     first = first_counter(key, ids)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from levyjax.arrays import cast, jit, pytree, static
 from levyjax.claims.base import Interval
 from levyjax.dynamics import DrivingNoise
+from levyjax.landscapes.base import Landscape
 from levyjax.noise import Noise
 from levyjax.random import Counter, Stream, first_counter, run_key
 
@@ -65,7 +66,7 @@ class Pair:
         settled: start with the averages at rest, and not at 0.
     """
 
-    landscape: Any
+    landscape: Landscape
     noise: Any
     optimizer: Any
     model: Any

@@ -11,7 +11,7 @@ import scipy.linalg
 
 from levyjax.arrays import cast
 from levyjax.claims.coupled import drawn_noise
-from levyjax.dynamics import SGD, DrivingNoise, Momentum
+from levyjax.dynamics import SGD, DrivingNoise, Dynamics, Momentum
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.random import Counter
 
@@ -53,7 +53,7 @@ class Responses(NamedTuple):
     displaced: np.ndarray
 
 
-def responses(dynamics: Any) -> Responses:
+def responses(dynamics: Dynamics) -> Responses:
     """Taken from `iterate`, `drift` and `displace` themselves."""
     with jax.enable_x64(True):
         dynamics, noise = cast((dynamics, Independent(1.0, [1.0])), jnp.float64)

@@ -22,7 +22,7 @@ from levyjax.claims.matched_progress import (
     quotient,
     verdict_of,
 )
-from levyjax.dynamics import SGD, Adam
+from levyjax.dynamics import SGD, Adam, Dynamics
 from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, simulate, unit_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
@@ -64,11 +64,11 @@ class _Race(NamedTuple):
         rate = float(unit_rate(race.problem(sgd)))
         return race._replace(level=(_MEAN_EXIT * rate) ** (-1 / setting.alpha) / float(sgd.learning_rate))
 
-    def problem(self, dynamics: Any) -> EscapeProblem:
+    def problem(self, dynamics: Dynamics) -> EscapeProblem:
         basin = Ellipsoid(self.setting.curvatures(), 1.0, np.zeros(2))
         return EscapeProblem(self.landscape, basin, self.noise, dynamics, self.level)
 
-    def loss_left(self, dynamics: Any, count: int, seed: int) -> float:
+    def loss_left(self, dynamics: Dynamics, count: int, seed: int) -> float:
         """Median loss after the given iterations from the edge, as a part of that there."""
         start = (2 * self.setting.curvatures()) ** -0.5
         problem = dataclasses.replace(self.problem(dynamics), basin=Ball(_NO_WALL, np.zeros(2)), start=start)
@@ -91,7 +91,7 @@ class _Race(NamedTuple):
                 return Adam(find_root(excess, above, rate, 0.003))
         return None
 
-    def exits(self, dynamics: Any, count: int, longest: int, seed: int) -> ExponentialFit:
+    def exits(self, dynamics: Dynamics, count: int, longest: int, seed: int) -> ExponentialFit:
         """The mean exit time in iterations, from the minimum."""
         duration = float(dynamics.learning_rate) * (longest + 0.5)
         samples = simulate(self.problem(dynamics), Plan(Iteration(), count, max_time=duration), seed)

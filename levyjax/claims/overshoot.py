@@ -9,7 +9,7 @@ import numpy as np
 
 from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, known, shown
-from levyjax.dynamics import Adam, Momentum
+from levyjax.dynamics import Adam, Dynamics, Momentum
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate, unit_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
@@ -62,7 +62,7 @@ def heavy_ball(damping: float) -> EscapeProblem:
     return _problem(curvature, Momentum(learning_rate, _BETA), _REACH * (1 - _BETA))
 
 
-def _problem(curvature: float, dynamics: Any, noise_level: float) -> EscapeProblem:
+def _problem(curvature: float, dynamics: Dynamics, noise_level: float) -> EscapeProblem:
     return EscapeProblem(
         Quadratic([curvature]), HalfSpace([-1.0], 1.0), Independent(_ALPHA, [1.0]), dynamics, noise_level
     )

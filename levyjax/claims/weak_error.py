@@ -30,7 +30,7 @@ from levyjax.claims.linear_laws import (
     linear_optimizers,
     responses,
 )
-from levyjax.dynamics import SGD, Adam, RMSProp
+from levyjax.dynamics import SGD, Adam, Dynamics, RMSProp
 from levyjax.landscapes import MultiWell, Quadratic
 from levyjax.noise import Gaussian, Independent, sde_noise_level
 from levyjax.plots import points_on_curve
@@ -40,7 +40,7 @@ _MEMORY = (4.0, 2.0)  # c_1 and c_2
 _ORDER_TOLERANCE = 0.25
 
 
-def _simulated(dynamics: Any, alpha: float, h: float, step: float, count: int, seed: int) -> Gap:
+def _simulated(dynamics: Dynamics, alpha: float, h: float, step: float, count: int, seed: int) -> Gap:
     level = iteration_level(alpha, h)
     levels = level, level * sde_noise_level(alpha, step)
     noise, start = Independent(alpha, [1.0]), np.array([START])

@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
-from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
+from levyjax.basins import Ball, Basin, Box, Ellipsoid, HalfSpace
 from levyjax.escape.fate import JumpFates, Well
 from levyjax.escape.first_jumps import FIRST_RAYS, FirstJumps, first_jumps, ray_chances, usual_jumps
 from levyjax.escape.jumps import Rays
@@ -206,7 +206,7 @@ def expected_exits(jump_fates: JumpFates, well: Well, states: Any, level: Any) -
 
 
 @interpreted
-def _exits(basin: Any, points: Any, directions: Any, strength: Any, alpha: Any) -> Any:
+def _exits(basin: Basin, points: Any, directions: Any, strength: Any, alpha: Any) -> Any:
     """The rate of jumps that lie outside, along rays (d, rays), from each of some points inside (d, n)."""
 
     def add(total: Any, ray: Any) -> tuple[Any, None]:

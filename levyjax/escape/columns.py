@@ -1,14 +1,13 @@
 """Exit rates from sublevel sets in many dimensions: sums over the noise's columns, all or sampled ones."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.basins import Sublevel
+from levyjax.basins import Basin, Sublevel
 from levyjax.datasets import Result
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
@@ -114,19 +113,19 @@ def _powers(problem: EscapeProblem, columns: np.ndarray, most: int, quadratic: b
     return (gauges ** float(problem.noise.alpha)).sum(axis=0)
 
 
-def _gauges(basin: Sublevel, vectors: Float[Array, "d n"], quadratic: bool) -> Float[Array, " rays"]:
+def _gauges(basin: Basin, vectors: Float[Array, "d n"], quadratic: bool) -> Float[Array, " rays"]:
     """Of the vectors, then of their opposites."""
     return (_quadratic_gauges if quadratic else _searched_gauges)(basin, vectors)
 
 
 @jax.jit
-def _searched_gauges(basin: Any, vectors: Array) -> Array:
+def _searched_gauges(basin: Sublevel, vectors: Array) -> Array:
     rays = jnp.concatenate([vectors, -vectors], axis=1)
     return basin.gauge(jnp.asarray(basin.landscape.minimum), rays)
 
 
 @jax.jit
-def _quadratic_gauges(basin: Any, vectors: Array) -> Array:
+def _quadratic_gauges(basin: Sublevel, vectors: Array) -> Array:
     curvatures = (vectors * hessian_products(basin.landscape, vectors)).sum(axis=0)
     gauges = jnp.sqrt(jnp.maximum(curvatures, 0) / (2 * basin.height))
     return jnp.concatenate([gauges, gauges])

@@ -7,6 +7,7 @@ import numpy as np
 
 from levyjax.arrays import column
 from levyjax.basins import Box
+from levyjax.escape.ends import Ends
 from levyjax.escape.fate import follow_jumps
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.jumps import Rays, Segments
@@ -20,6 +21,7 @@ from levyjax.solvers.motion import Fate
 from levyjax.stable import tail_constant
 
 _MOST_RAYS = 4096
+_FAR = 1e6  # where a power tail is one
 
 
 def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
@@ -32,8 +34,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     step_time, directions = float(dynamics.learning_rate), np.asarray(noise.rays())
     every = -(-directions.shape[1] // _MOST_RAYS)
     some = directions[:, ::every]
-    ones = np.ones(some.shape[1])
-    jump_fates = follow_jumps(problem, solver, Rays(some, ones, ones, None, 0))
+    jump_fates = follow_jumps(problem, solver, _tails(problem, some, every, step_time))
     well = jump_fates.wells[0]
     if not jump_fates.plain and every > 1:
         return refused(f"{crossing_reason(problem)}, and {directions.shape[1]} rays are too many to follow.")
@@ -61,9 +62,20 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
         if jump_fates.plain
         else [f"{crossing_reason(problem)}: the rate counts every draw after which the noise-free flow leaves."]
     )
-    return Prediction(
-        total / step_time, 0.0, mean, 1 / total, shares, kappa, not limits and not steps, (*limits, *steps, *note)
-    )
+    said, valid = (*limits, *steps, *note), not limits and not steps
+    # draws of finite variance do not leave one by one at any noise level that is known, and are not valid
+    shift = Ends(jump_fates, step_time * float(problem.noise_level)).shift() if noise.tail_index is not None else 0.0
+    return Prediction(total / step_time, 0.0, mean, 1 / total, shares, kappa, valid, said, shift)
+
+
+def _tails(problem: EscapeProblem, directions: np.ndarray, every: int, step_time: float) -> Rays:
+    """The rays of the draws with their power tails, per unit of time; any weights where there are none."""
+    ones = np.ones(directions.shape[1])
+    index = problem.noise.tail_index
+    if index is None:
+        return Rays(directions, ones, ones, None, 0)
+    beyond = problem.noise.chances(np.full(np.asarray(problem.noise.rays()).shape[1], _FAR))[::every]
+    return Rays(directions, beyond * _FAR**index / step_time, index * ones, None, 0)
 
 
 def _by_segments(problem: EscapeProblem, segments: Segments, unit: float) -> tuple[np.ndarray, dict[str, float]]:

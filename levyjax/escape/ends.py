@@ -295,7 +295,10 @@ class Ends:
         length = (often.sum() * while_before / generator.exponential(size=count)) ** (1 / rays.alpha[ray])
         length = np.minimum(length, _INSIDE * well.shortest(rays)[ray])
         offset = np.asarray(flat_of(well.jumps.states(ray, length))) - np.asarray(flat_of(well.jumps.rest(ray)))
-        later = np.exp(-modes.values[:, None] * generator.uniform(0, while_before, count))
+        time = generator.uniform(0, while_before, count)
+        if modes.step is not None:
+            time = np.floor(time / modes.step) * modes.step  # what comes in one step has not decayed in it
+        later = np.exp(-modes.values[:, None] * time)
         return np.real(modes.from_modes[: self.problem.dimension] @ (modes.to_modes @ offset * later))
 
     def _at_start(self) -> float:

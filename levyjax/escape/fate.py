@@ -15,7 +15,7 @@ import scipy  # its parts load when they are used
 from jaxtyping import Float, Int
 
 from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments, basin_size, jump_rays, linear_segments
-from levyjax.escape.problem import face_of
+from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.escape.tracer import Tracer, Wells, traced_segments
 from levyjax.noise import StateDependent
 from levyjax.solvers.linear_motion import linear_motion
@@ -30,7 +30,7 @@ from levyjax.solvers.motion import (
     modes_of,
     step_length,
 )
-from levyjax.solvers.steps import Euler, Iteration, Tamed
+from levyjax.solvers.steps import Euler, Iteration, Solver, Tamed
 from levyjax.solvers.traced_motion import TracedMotion
 
 _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and by formula, for a continuum
@@ -42,7 +42,7 @@ _SAMPLE, _FEWEST_SAMPLED, _SAMPLE_WORK = 128, 64, 16_000  # jumps followed, for 
 _NEAREST, _SAMPLE_TIMES, _SAMPLE_STIFF = 0.3, 10.0, 1000.0  # of the way out; relaxation times; ratio of rates
 
 
-def modes_at(problem: Any, solver: Any, point: Any) -> Modes:
+def modes_at(problem: EscapeProblem, solver: Solver | None, point: Any) -> Modes:
     """The linearised noise-free motion at rest at a point."""
     return modes_of(linearised(problem, solver, point), step_length(problem, solver))
 
@@ -114,7 +114,7 @@ class JumpFates(NamedTuple):
     sample: where that was looked at for a sample alone.
     """
 
-    problem: Any
+    problem: EscapeProblem
     solver: Any
     rays: Rays
     wells: list[Well]
@@ -137,7 +137,7 @@ class Sample(NamedTuple):
     most: float
 
 
-def follow_jumps(problem: Any, solver: Any, rays: Rays | None = None) -> JumpFates:
+def follow_jumps(problem: EscapeProblem, solver: Solver | None, rays: Rays | None = None) -> JumpFates:
     """The fates of all jumps, along the noise's rays or given ones; under `jax.enable_x64(True)`.
 
     They depend neither on the noise level nor, as lengths, on the tail index: a sweep over those looks once.
@@ -169,7 +169,7 @@ def follow_jumps(problem: Any, solver: Any, rays: Rays | None = None) -> JumpFat
 _SEEN: dict[Any, JumpFates] = {}
 
 
-def _key(problem: Any, solver: Any, rays: Rays, more: tuple = ()) -> Any:
+def _key(problem: EscapeProblem, solver: Solver | None, rays: Rays, more: tuple = ()) -> Any:
     """What fates depend on; None where it cannot be compared."""
     noise = problem.noise if isinstance(problem.noise, StateDependent) else np.asarray(problem.noise.scale)
     leaves, structure = jax.tree.flatten((problem.landscape, problem.basin, problem.dynamics, solver, noise))
@@ -182,7 +182,7 @@ def _key(problem: Any, solver: Any, rays: Rays, more: tuple = ()) -> Any:
     return key
 
 
-def _traced(problem: Any, solver: Any, rays: Rays) -> JumpFates:
+def _traced(problem: EscapeProblem, solver: Solver | None, rays: Rays) -> JumpFates:
     found = Wells(problem, basin_size(problem, rays))
     wells: list[Well] = []
     while len(wells) < min(len(found.points), _WELLS):
@@ -196,7 +196,7 @@ def _traced(problem: Any, solver: Any, rays: Rays) -> JumpFates:
     return JumpFates(problem, solver, rays, wells, found.points, plain, len(wells) == len(found.points))
 
 
-def _sampled(problem: Any, solver: Any, rays: Rays) -> JumpFates:
+def _sampled(problem: EscapeProblem, solver: Solver | None, rays: Rays) -> JumpFates:
     """The fates that the straight ways say, and a sample of them followed: in many dimensions all would take hours."""
     wells = Wells(problem, basin_size(problem, rays))
     motion, jumps = TracedMotion(problem, solver, wells.size), Jumps(problem, solver, rays)
@@ -217,7 +217,7 @@ def _sampled(problem: Any, solver: Any, rays: Rays) -> JumpFates:
     return JumpFates(problem, solver, rays, [well], wells.points[:1], True, True, sample)
 
 
-def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: np.ndarray) -> Sample:
+def _follow_some(problem: EscapeProblem, well: Well, rays: Rays, leave: np.ndarray, way: np.ndarray) -> Sample:
     """Jumps drawn by their law, no shorter than a part of the way out, and whether they go where the way says."""
     modes = well.motion.modes
     moving = modes.rates[modes.rates > 0]
@@ -239,7 +239,7 @@ def _follow_some(problem: Any, well: Well, rays: Rays, leave: np.ndarray, way: n
     return Sample(count, ratio * wrong / count, ratio * most)
 
 
-def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
+def _straight(problem: EscapeProblem, rays: Rays) -> Float[np.ndarray, " rays"]:
     """The gauge of each ray; of a Marcus jump, that of the way that it takes."""
     origin = np.asarray(problem.landscape.minimum)
     if isinstance(problem.noise, StateDependent):
@@ -248,7 +248,7 @@ def _straight(problem: Any, rays: Rays) -> Float[np.ndarray, " rays"]:
     return gauge_along(problem.basin, origin, maps * rays.directions)
 
 
-def _is_plain(problem: Any, well: Well, rays: Rays) -> bool:
+def _is_plain(problem: EscapeProblem, well: Well, rays: Rays) -> bool:
     """Whether what leaves from the minimum are the jumps that lie outside, to what the search can tell."""
     if not getattr(problem.basin, "star_shaped", True) or not has_way_out(problem):
         return False

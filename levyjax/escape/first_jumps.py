@@ -17,6 +17,7 @@ from levyjax.arrays import padded_to
 from levyjax.escape.fate import Well
 from levyjax.escape.jumps import Rays
 from levyjax.interpret import interpreted
+from levyjax.landscapes import Landscape
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate
 
@@ -171,7 +172,7 @@ def _often(rays: Rays, level: Any) -> float:
 
 
 @interpreted
-def _slopes(landscape: Any, points: Any) -> Any:
+def _slopes(landscape: Landscape, points: Any) -> Any:
     return landscape.gradient(points)
 
 

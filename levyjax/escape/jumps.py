@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
+from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent
 from levyjax.noise.spectral import isotropic_measure_of, measure_of
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate, at_rest, displaced, gauge_along, jump_maps
+from levyjax.solvers.steps import Solver
 
 _MOVING_RAYS = 128  # the same with a preconditioner that moves, to see whether the flow matters
 NARROW = 1e-6  # of a length: segments that are no wider do not count
@@ -36,7 +38,7 @@ class Rays:
     circles: int = 0
 
 
-def jump_rays(problem: Any, most: int) -> Rays:
+def jump_rays(problem: EscapeProblem, most: int) -> Rays:
     """The rays of a problem's noise, at most about `most` of them where they stand for a continuum."""
     noise = problem.noise.driver if isinstance(problem.noise, StateDependent) else problem.noise
     many = isinstance(noise, Rotational)
@@ -61,7 +63,7 @@ def jump_rays(problem: Any, most: int) -> Rays:
 class Jumps:
     """What jumps from rest at a point do: the state right after one, and straight ways to the boundary."""
 
-    def __init__(self, problem: Any, solver: Any, rays: Rays, point: Any = None) -> None:
+    def __init__(self, problem: EscapeProblem, solver: Solver | None, rays: Rays, point: Any = None) -> None:
         self.problem, self.solver, self.rays = problem, solver, rays
         self.point = np.asarray(problem.landscape.minimum if point is None else point)
 
@@ -85,7 +87,7 @@ class Jumps:
 
 
 @interpreted
-def _displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+def _displaced(problem: EscapeProblem, solver: Solver | None, state: Any, amount: Any) -> Any:
     if isinstance(problem.noise, StateDependent) and problem.noise.kind == "marcus":
         amount = problem.noise.flow(state.x, amount) - state.x
     return displaced(problem, solver, state, amount)
@@ -134,7 +136,7 @@ def linear_segments(motion: LinearMotion, jumps: Jumps) -> tuple[Segments, bool]
     return Segments(found.path, low, high, fate, fate * 0 - 1, found.face, found.time), carried
 
 
-def basin_size(problem: Any, rays: Rays) -> float:
+def basin_size(problem: EscapeProblem, rays: Rays) -> float:
     """About how far the boundary is from the minimum, along the noise's rays and others."""
     origin = np.asarray(problem.landscape.minimum)
     units = [rays.directions / np.maximum(np.linalg.norm(rays.directions, axis=0), 1e-300)]

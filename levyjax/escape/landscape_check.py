@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Array
 
 from levyjax.arrays import bisected, cast, column
-from levyjax.basins import Attraction
+from levyjax.basins import Attraction, Basin
 from levyjax.interpret import interpreted
 from levyjax.landscapes import (
     AsymmetricValley,
     DoubleWell,
     Flat,
+    Landscape,
     LinearRegression,
     LogisticRegression,
     MultiWell,
@@ -80,13 +81,13 @@ def check_landscape(landscape: Any, basin: Any) -> None:
         return
 
 
-def _is_sure(landscape: Any) -> bool:
+def _is_sure(landscape: Landscape) -> bool:
     if type(landscape) is Separable:
         return all(map(_is_sure, landscape.parts))
     return type(landscape) in _SURE
 
 
-def _probed(landscape: Any, basin: Any) -> _Probe:
+def _probed(landscape: Landscape, basin: Basin) -> _Probe:
     arrays = (np.ndarray, np.generic, jax.Array, bool, int, float)
     if all(isinstance(leaf, arrays) for leaf in jax.tree.leaves((landscape, basin))):
         return jax.device_get(_compiled(*cast((landscape, basin), jnp.float64)))
@@ -123,7 +124,7 @@ def _unit_rays(size: int, count: int, seed: int) -> np.ndarray:
     return rays / np.linalg.norm(rays, axis=0)
 
 
-def _basin_size(basin: Any, minimum: Array) -> Array:
+def _basin_size(basin: Basin, minimum: Array) -> Array:
     """The least distance of the boundary along a few rays to both sides, by bisection; 1 where none is found."""
     if isinstance(basin, Attraction):
         return jnp.asarray(basin.near, minimum.dtype)
@@ -155,7 +156,7 @@ def _shaped(value: Any, shape: tuple[int, ...], name: str) -> Array:
     return jnp.asarray(value, jnp.float64)
 
 
-def _measured(landscape: Any, basin: Any) -> _Probe:
+def _measured(landscape: Landscape, basin: Basin) -> _Probe:
     minimum = jnp.asarray(landscape.minimum, jnp.float64)
     size, dimension = _basin_size(basin, minimum), minimum.shape[0]
     x, ways = (jnp.asarray(_unit_rays(dimension, _POINTS, seed), minimum.dtype) for seed in (1, 2))

@@ -8,7 +8,7 @@ law of Z: second differences of the integrated survival function. The error fall
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
+from levyjax.landscapes import Landscape
 from levyjax.stable import logsf
 
 Vector = Float[np.ndarray, " n"]
@@ -75,7 +76,7 @@ def stable_law(alpha: float) -> Law:
 
 
 @jax.jit
-def _gradient(landscape: Any, x: Float[Array, "1 n"]) -> Float[Array, "1 n"]:
+def _gradient(landscape: Landscape, x: Float[Array, "1 n"]) -> Float[Array, "1 n"]:
     return landscape.gradient(x)
 
 
@@ -91,7 +92,7 @@ class LineStep:
         bound: the longest step; inf for no clipping.
     """
 
-    landscape: Any
+    landscape: Landscape
     law: Law
     scale: float
     learning_rate: float

@@ -26,7 +26,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import add_to, column, jit, matrix_of, pytree
-from levyjax.basins import Box, Sublevel
+from levyjax.basins import Basin, Box, Sublevel
 from levyjax.escape.gauge import found_rays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
@@ -82,9 +82,9 @@ class System:
         leaves, those that leave by themselves apart where they are measured; None where there are none.
     """
 
-    problem: Any
-    solver: Any
-    basin: Any
+    problem: EscapeProblem
+    solver: JumpAdapted
+    basin: Basin | None
     limit: Any
     overshoots: Any
 
@@ -149,10 +149,10 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
     wide = jax.tree.map(lambda leaf: leaf[:, None], state)
     vectors = dynamics.displace(wide._replace(x=0 * wide.x), problem.noise_level * rays.vectors).x
 
+    basin: Any = system.basin  # there is one where this is asked
+
     def both(origin: Array) -> Array:
-        sides = [
-            jnp.clip(system.basin.gauge(origin, sign * vectors), 0, 1 / longest) ** rays.alpha for sign in (1.0, -1.0)
-        ]
+        sides = [jnp.clip(basin.gauge(origin, sign * vectors), 0, 1 / longest) ** rays.alpha for sign in (1.0, -1.0)]
         return (rays.weight * (sides[0] + sides[1])).sum(axis=0)
 
     least = both(jnp.asarray(problem.landscape.minimum))

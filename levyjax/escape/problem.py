@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
+from levyjax.basins import Basin
 from levyjax.dynamics import Dynamics
 from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
@@ -47,7 +48,7 @@ class EscapeProblem:
         1
     """
 
-    landscape: Any
+    landscape: Any  # what does not have their methods is refused by a sentence below
     basin: Any
     noise: Any
     dynamics: Any
@@ -95,7 +96,7 @@ class EscapeProblem:
 
 
 @interpreted
-def _moves(dynamics: Any, noise: Any, x: Array, amounts: Array) -> Any:
+def _moves(dynamics: Dynamics, noise: Any, x: Array, amounts: Array) -> Any:
     return dynamics.displace(dynamics.rest(x, noise), amounts)
 
 
@@ -111,7 +112,7 @@ def _keeps_coordinates_apart(problem: EscapeProblem) -> bool:
 
 
 @interpreted
-def contains(basin: Any, x: Float[Array, "d *batch"]) -> Any:
+def contains(basin: Basin, x: Float[Array, "d *batch"]) -> Any:
     """Whether points are inside, (*batch,)."""
     return basin.contains(x)
 
@@ -148,6 +149,6 @@ def faces(problem: EscapeProblem, x: Float[np.ndarray, "n d"]) -> np.ndarray:
 
 
 @interpreted
-def face_of(basin: Any, origin: Float[Array, " d"], x: Float[Array, "d *batch"]) -> Any:
+def face_of(basin: Basin, origin: Float[Array, " d"], x: Float[Array, "d *batch"]) -> Any:
     """The index of the face that points outside belong to, (*batch,)."""
     return basin.face(origin, x)

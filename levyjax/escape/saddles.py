@@ -13,6 +13,7 @@ from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import MAX_BIAS
 from levyjax.interpret import interpreted
+from levyjax.landscapes import Landscape
 from levyjax.stable import tail_constant
 
 _AT_REST = 0.02  # of the gradient that the curvature at the minimum would make so far out: below it b is a saddle
@@ -95,12 +96,12 @@ def _growth(problem: EscapeProblem, directions: Float[Array, "d rays"], gauge: F
 
 
 @interpreted
-def _at_rest(landscape: Any, points: Float[Array, "d n"], away: Float[Array, "d n"]) -> Bool[Array, " n"]:
+def _at_rest(landscape: Landscape, points: Float[Array, "d n"], away: Float[Array, "d n"]) -> Bool[Array, " n"]:
     """Whether the drift vanishes at points that lie so far away from the minimum."""
     slope, pull = landscape.gradient(points), landscape.hessian() @ away
     return (slope**2).sum(axis=0) < _AT_REST**2 * (pull**2).sum(axis=0)
 
 
 @interpreted
-def _curvatures(landscape: Any, points: Float[Array, "d n"]) -> Float[Array, "n d d"]:
+def _curvatures(landscape: Landscape, points: Float[Array, "d n"]) -> Float[Array, "n d d"]:
     return jax.vmap(jax.jacfwd(landscape.gradient), in_axes=1)(points)

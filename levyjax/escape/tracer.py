@@ -8,9 +8,11 @@ from jaxtyping import Float, Int
 
 from levyjax.arrays import padded_to
 from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments
-from levyjax.escape.problem import face_of
+from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.interpret import interpreted
+from levyjax.landscapes import Landscape
 from levyjax.solvers.motion import Ends, Fate, at_rest, jump_maps
+from levyjax.solvers.steps import Solver
 from levyjax.solvers.traced_motion import TracedMotion
 
 _REACH = (2e-3, 1024.0)  # lengths on a traced ray, in units of the shortest and longest way straight to the boundary
@@ -26,7 +28,7 @@ _NEWTON, _FURTHER = 6, 300.0  # steps to a rest point; how much further from a s
 class Wells:
     """Points where the noise-free dynamics comes to rest, numbered as they are found; 0 is the minimum."""
 
-    def __init__(self, problem: Any, size: float) -> None:
+    def __init__(self, problem: EscapeProblem, size: float) -> None:
         self.problem, self.size = problem, size
         self.points = [np.asarray(problem.landscape.minimum, float)]
         self.stable = [True]
@@ -60,7 +62,7 @@ class Wells:
 
 
 @interpreted
-def _expansion(landscape: Any, point: Any) -> tuple[Any, Any]:
+def _expansion(landscape: Landscape, point: Any) -> tuple[Any, Any]:
     """Gradient and Hessian."""
     matrix = jax.jacfwd(landscape.gradient)(point)
     return landscape.gradient(point), (matrix + matrix.T) / 2
@@ -182,7 +184,9 @@ class Tracer:
         return high, there
 
 
-def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: int) -> tuple[Segments, Tracer]:
+def traced_segments(
+    problem: EscapeProblem, solver: Solver | None, rays: Rays, wells: Wells, here: int
+) -> tuple[Segments, Tracer]:
     """The fates of jumps from rest in a well."""
     point = wells.points[here]
     motion = TracedMotion(problem, solver, wells.size, point)
@@ -197,7 +201,7 @@ def traced_segments(problem: Any, solver: Any, rays: Rays, wells: Wells, here: i
     return segments.chosen(~silent[segments.ray]), tracer
 
 
-def _straight_ways(problem: Any, jumps: Jumps, size: float) -> tuple[float, float]:
+def _straight_ways(problem: EscapeProblem, jumps: Jumps, size: float) -> tuple[float, float]:
     """The least and the greatest length of a jump straight to the boundary, over rays that reach it."""
     maps = np.asarray(jump_maps(problem))
     maps = np.median(maps, axis=0)

@@ -150,7 +150,7 @@ def crossing_along(
     return jnp.where(found, 1 / way, 0)
 
 
-def hessian_products(landscape: Any, vectors: Float[Array, "d n"]) -> Float[Array, "d n"]:
+def hessian_products(landscape: Landscape, vectors: Float[Array, "d n"]) -> Float[Array, "d n"]:
     """H v for each of the vectors, H the Hessian at the minimum, from the gradient's derivative along them.
 
     32 at a time, so that memory is that of 32 gradients beside the result.

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
+from levyjax.basins import Basin
 from levyjax.plots.landscapes import heights
 from levyjax.plots.style import BLUE, GREEN, GREY, INK, ORANGE, legend_above, panel
 
@@ -19,7 +20,7 @@ _MARGIN = 1.3  # of the view beyond the outermost line
 
 
 def escape_sets(
-    basin: Any,
+    basin: Basin,
     minimum: ArrayLike,
     maps: Mapping[str, ArrayLike],
     *,
@@ -80,7 +81,7 @@ def escape_sets(
     return axes
 
 
-def escape_lengths(basin: Any, minimum: ArrayLike, through: ArrayLike) -> Float[np.ndarray, " rays"]:
+def escape_lengths(basin: Basin, minimum: ArrayLike, through: ArrayLike) -> Float[np.ndarray, " rays"]:
     """How long a jump has to be to leave, in each of the directions at even angles from 0 on; inf where none does.
 
     A jump t u moves by t M u, which reaches the boundary at t = 1/gauge(M u).
@@ -120,7 +121,7 @@ def _shade(color: str, hatch: str) -> dict[str, Any]:
     return {"facecolor": "none", "edgecolor": color, "hatch": hatch, "alpha": 0.4}
 
 
-def _draw_jumps(axes: Axes, origin: np.ndarray, directions: np.ndarray, basin: Any, through: ArrayLike) -> None:
+def _draw_jumps(axes: Axes, origin: np.ndarray, directions: np.ndarray, basin: Basin, through: ArrayLike) -> None:
     """Dashed chords from the minimum to the line, along which the noise jumps."""
     for along in np.c_[directions, -directions].T:
         moved = np.asarray(through, float) * along

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
 
+from levyjax.basins import Basin
 from levyjax.plots.exits import basin_with_paths
 from levyjax.plots.style import BLUE, GREY, INK, panel
 
@@ -79,7 +80,7 @@ def heights(
     return grid, np.asarray(function.value(jnp.asarray(points)) - base, dtype=float)
 
 
-def outline(basin: Any, minimum: Float[np.ndarray, " d"], far: float) -> Float[np.ndarray, "d rays"]:
+def outline(basin: Basin, minimum: Float[np.ndarray, " d"], far: float) -> Float[np.ndarray, "d rays"]:
     """Boundary points of a basin along rays around its minimum, `far` away at most."""
     angle = np.linspace(0, 2 * np.pi, _RAYS)
     rays = np.stack([np.cos(angle), np.sin(angle)]) if minimum.size == 2 else np.array([[-1.0, 1.0]])
@@ -87,7 +88,7 @@ def outline(basin: Any, minimum: Float[np.ndarray, " d"], far: float) -> Float[n
     return minimum[:, None] + rays / np.maximum(gauge, 1 / far)
 
 
-def _graph(x: np.ndarray, values: np.ndarray, minimum: np.ndarray, basin: Any, ax: Axes | None) -> Axes:
+def _graph(x: np.ndarray, values: np.ndarray, minimum: np.ndarray, basin: Basin, ax: Axes | None) -> Axes:
     with panel(ax) as axes:
         if basin is not None:
             axes.axvspan(*outline(basin, minimum, 2 * (x[-1] - x[0]))[0], color=BLUE, alpha=0.07)

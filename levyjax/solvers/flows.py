@@ -16,7 +16,7 @@ from levyjax.arrays import Numbers, apply, column, materialized, matrix_of, tota
 from levyjax.basins import Sublevel
 from levyjax.dynamics import flow
 from levyjax.interpret import interpreted
-from levyjax.landscapes import Flat, Quadratic
+from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise import has_jumps
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
 from levyjax.solvers.small_jumps import (
@@ -30,6 +30,7 @@ from levyjax.solvers.small_jumps import (
     summed,
     turning,
 )
+from levyjax.solvers.steps import ExitProblem
 from levyjax.stable import normal
 
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
@@ -68,7 +69,7 @@ class Depth(NamedTuple):
     powers: Any = None
 
 
-def displacement_gauge(problem: Any, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
+def displacement_gauge(problem: ExitProblem, offset: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
     """How far displacements from the minimum reach: the basin's gauge, by its cheapest formula.
 
     In a sublevel set it is the square root of the height, which is the gauge where F is quadratic.
@@ -84,7 +85,7 @@ def displacement_gauge(problem: Any, offset: Float[Array, "d *batch"]) -> Float[
 _displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
 
 
-def farthest(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
+def farthest(problem: ExitProblem, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
     """The larger gauge of v and -v: along v the boundary of a convex basin is at least s/this from depth s."""
     gauges = gauge_along(problem.basin, problem.landscape.minimum, np.concatenate([vectors, -vectors], axis=1))
     return gauges.reshape(2, -1).max(axis=0)
@@ -95,14 +96,14 @@ def _size(parts: np.ndarray) -> float:
     return np.maximum(parts.max(), parts.sum() / 4)
 
 
-def _widest(problem: Any, covariance: Float[np.ndarray, "d d"]) -> float:
+def _widest(problem: ExitProblem, covariance: Float[np.ndarray, "d d"]) -> float:
     """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
     sizes, axes = np.linalg.eigh(covariance)
     principal = axes * np.sqrt(np.maximum(sizes, 0))
     return max(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T))
 
 
-def _rest(problem: Any, state: Any) -> Any:
+def _rest(problem: ExitProblem, state: Any) -> Any:
     """The state at rest at the minimum."""
     return problem.dynamics.rest(column(jnp.asarray(problem.landscape.minimum), state.x) + 0 * state.x, problem.noise)
 
@@ -158,12 +159,16 @@ class LinearFlow(NamedTuple):
         """The fastest relaxation's rate."""
         return self.decay.max()
 
-    def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
+    def longest(
+        self, problem: ExitProblem, state: Any, depth: Depth, step_part: Any, reach: Reach
+    ) -> Float[Array, " lanes"]:
         """How long a step may last."""
         short = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / self.decay.max())
         return jnp.where(depth.power >= self.least_power, jnp.inf, short)
 
-    def move(self, problem: Any, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Any) -> Any:
+    def move(
+        self, problem: ExitProblem, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Any
+    ) -> Any:
         """The state after `time`, small jumps of the given variances (d, lanes) per unit of time included."""
         center = column(problem.landscape.minimum, state.x)
         offset = state.x - center
@@ -194,19 +199,21 @@ class SteppedFlow(NamedTuple):
     def width(self) -> int:
         return self.decay.shape[0]
 
-    def _modes(self, problem: Any, state: Any) -> tuple[Array, Array]:
+    def _modes(self, problem: ExitProblem, state: Any) -> tuple[Array, Array]:
         rest = _rest(problem, state)
         offset = jnp.concatenate([now - then for now, then in zip(state, rest, strict=True)])
         offset = materialized(offset)
         return apply(self.to_modes[0], offset), apply(self.to_modes[1], offset)
 
-    def _settled(self, problem: Any, state: Any) -> Bool[Array, " lanes"]:
+    def _settled(self, problem: ExitProblem, state: Any) -> Bool[Array, " lanes"]:
         """Whether what is not 0 at rest, a preconditioner, is close to its value there."""
         pairs = list(zip(state, _rest(problem, state), strict=True))[1:]
         near = [((then == 0) | (jnp.abs(now - then) <= _SETTLED * then)).all(axis=0) for now, then in pairs]
         return jnp.stack([jnp.ones(state.x.shape[1:], bool), *near]).all(axis=0)
 
-    def longest(self, problem: Any, state: Any, depth: Depth, step_part: Any, reach: Reach) -> Float[Array, " lanes"]:
+    def longest(
+        self, problem: ExitProblem, state: Any, depth: Depth, step_part: Any, reach: Reach
+    ) -> Float[Array, " lanes"]:
         real, imaginary = self._modes(problem, state)
         ever = total(column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2))
         skips = (ever <= self.zone) & (depth.power >= self.least_power) & self._settled(problem, state)
@@ -225,7 +232,7 @@ class SteppedFlow(NamedTuple):
         short = jnp.minimum(short, jnp.where(calm, jnp.minimum(_CALM_PART, lively) / rate, careful))
         return jnp.where(skips, jnp.inf, short)
 
-    def _motion(self, problem: Any, state: Any) -> tuple[Any, Any]:
+    def _motion(self, problem: ExitProblem, state: Any) -> tuple[Any, Any]:
         """The flow's velocity and its rate of change along the flow."""
 
         def velocity(state: Any) -> Any:
@@ -234,7 +241,9 @@ class SteppedFlow(NamedTuple):
         now = velocity(state)
         return now, jax.jvp(velocity, (state,), (now,))[1]
 
-    def move(self, problem: Any, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any) -> Any:
+    def move(
+        self, problem: ExitProblem, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any
+    ) -> Any:
         draws = materialized(normal(bits))
         short = jnp.where(skips, 0, time)
         gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise
@@ -248,7 +257,7 @@ class SteppedFlow(NamedTuple):
         skipped = self._skip(problem, state, time, depth, draws)
         return jax.tree.map(lambda far, near: jnp.where(skips, far, near), skipped, stepped)
 
-    def _skip(self, problem: Any, state: Any, time: Array, depth: Depth, draws: Array) -> Any:
+    def _skip(self, problem: ExitProblem, state: Any, time: Array, depth: Depth, draws: Array) -> Any:
         """The linearised motion over any time."""
         real, imaginary = self._modes(problem, state)
         decay, turn = column(self.decay, real), column(self.turn, real)
@@ -265,13 +274,13 @@ class SteppedFlow(NamedTuple):
         return type(rest)(*(leaf + part for leaf, part in zip(rest, jnp.split(offset, rows), strict=True)))
 
 
-def _columns(problem: Any) -> np.ndarray:
+def _columns(problem: ExitProblem) -> np.ndarray:
     """What one unit of each coordinate of L does to a point at rest, (d, d)."""
     maps = np.asarray(jump_maps(problem))[0]
     return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
 
 
-def make_flow(problem: Any, variances: Float[np.ndarray, " d"]) -> LinearFlow | SteppedFlow:
+def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " d"]) -> LinearFlow | SteppedFlow:
     """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
     columns, amounts = _columns(problem), np.asarray(variances)
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
@@ -286,7 +295,7 @@ def make_flow(problem: Any, variances: Float[np.ndarray, " d"]) -> LinearFlow | 
     return _stepped_flow(problem, np.asarray(variances), diffusion)
 
 
-def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearFlow:
+def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> LinearFlow:
     hessian = hessian_of(problem.landscape)
     on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
     decay, basis = np.linalg.eigh(hessian)
@@ -311,7 +320,7 @@ def _linear_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> LinearF
 
 
 def _mode_noise(
-    problem: Any, columns: np.ndarray, variances: np.ndarray, decay: np.ndarray
+    problem: ExitProblem, columns: np.ndarray, variances: np.ndarray, decay: np.ndarray
 ) -> Apart | Alike | Together:
     """How small jumps move modes, each axis by its column."""
     parts = axis_covariances(columns, variances, np.ndim(problem.noise.alpha) == 0)
@@ -327,14 +336,14 @@ def _mode_noise(
     return Together(groups, groups.blocks(parts))
 
 
-def _least_power(problem: Any, spread: Any, slowest: float, most: float) -> float:
+def _least_power(problem: ExitProblem, spread: Any, slowest: float, most: float) -> float:
     """depth^alpha from which the stationary spread of the small jumps is a small part of the depth."""
     if slowest <= 0 or not has_jumps(problem.noise):
         return math.inf
     return float(spread) / most**2
 
 
-def _keeps_basin(problem: Any, made: LinearFlow) -> bool:
+def _keeps_basin(problem: ExitProblem, made: LinearFlow) -> bool:
     """Whether no noise-free path leaves the basin, on sampled paths that start at its boundary."""
     dimension = len(made.decay)
     normals = np.random.default_rng(0).normal(size=(dimension, 1024))
@@ -367,7 +376,9 @@ def _settled_laws(system: np.ndarray, rates: Float[np.ndarray, "n n axes"]) -> F
     return np.stack([(law + law.T) / 2 for law in laws], axis=-1)
 
 
-def _kept_law(problem: Any, system: np.ndarray, rates: np.ndarray, laws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kept_law(
+    problem: ExitProblem, system: np.ndarray, rates: np.ndarray, laws: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariances of the Gaussian law that keeps both under small jumps of these covariance rates.
 
     The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's.
@@ -384,7 +395,7 @@ def _kept_law(problem: Any, system: np.ndarray, rates: np.ndarray, laws: np.ndar
 
 
 @partial(interpreted, calls=_TURNS)
-def _averages(problem: Any, offsets: Array) -> tuple[Array, Array]:
+def _averages(problem: ExitProblem, offsets: Array) -> tuple[Array, Array]:
     """The mean velocity and the mean slope over displacements of the state from rest."""
     moving = velocity_about(problem, problem.landscape.minimum)
     slopes = jax.vmap(jax.jacfwd(moving), 1, 2)(offsets)
@@ -396,7 +407,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return axes * np.sqrt(np.maximum(sizes, 0))
 
 
-def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
+def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
     minimum = np.asarray(problem.landscape.minimum)
     system = linearised(problem, None, minimum)
     spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
@@ -431,7 +442,7 @@ def _stepped_flow(problem: Any, variances: np.ndarray, diffusion: Any) -> Steppe
     )
 
 
-def _linearity(problem: Any) -> tuple[float | None, float]:
+def _linearity(problem: ExitProblem) -> tuple[float | None, float]:
     """How far the flow is linear, as a part of the way to the boundary, None at a kink; and the widest spread to skip.
 
     The spread is that of the small jumps up to which a Gaussian law is close to theirs.
@@ -459,5 +470,5 @@ def _linearity(problem: Any) -> tuple[float | None, float]:
 
 
 @partial(interpreted, calls=8)
-def _gradient(landscape: Any, points: Array) -> Array:
+def _gradient(landscape: Landscape, points: Array) -> Array:
     return landscape.gradient(points)

@@ -16,6 +16,7 @@ from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge, make_flow
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
+from levyjax.solvers.steps import ExitProblem, Forces
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
 
@@ -113,7 +114,7 @@ class JumpAdapted:
                 raise ValueError(f"{name} must be in (0, 1), got {float(part)}.")
             freeze(self, **{name: part})
 
-    def prepare(self, problem: Any, max_time: Any = math.inf) -> "JumpAdapted":
+    def prepare(self, problem: ExitProblem, max_time: Any = math.inf) -> "JumpAdapted":
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
@@ -147,11 +148,11 @@ class JumpAdapted:
         )
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
-    def init(self, problem: Any, x: Float[Array, "d lanes"]) -> JumpState:
+    def init(self, problem: ExitProblem, x: Float[Array, "d lanes"]) -> JumpState:
         zero = jnp.zeros((1, *x.shape[1:]), x.dtype)
         return JumpState(problem.dynamics.rest(x, problem.noise), zero, zero)
 
-    def depth(self, problem: Any, x: Float[Array, "d lanes"]) -> Depth:
+    def depth(self, problem: ExitProblem, x: Float[Array, "d lanes"]) -> Depth:
         """How deep points are inside."""
         room = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
         depth = jnp.maximum(room, jnp.asarray(self.layout.least_depth, x.dtype))
@@ -168,7 +169,7 @@ class JumpAdapted:
         so_far = jnp.stack(list(itertools.accumulate(rates)))  # in a fixed order
         return 1 / so_far[-1], so_far / so_far[-1]
 
-    def _reach(self, problem: Any, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
+    def _reach(self, problem: ExitProblem, offset: Float[Array, "d lanes"]) -> Float[Array, " lanes"]:
         ends = self.layout.ends
         return (
             displacement_gauge(problem, offset)
@@ -176,7 +177,7 @@ class JumpAdapted:
             else jnp.maximum(-offset[0] * ends[0], offset[0] * ends[1])
         )
 
-    def step(self, problem: Any, state: JumpState, counter: Counter) -> JumpState:
+    def step(self, problem: ExitProblem, state: JumpState, counter: Counter) -> JumpState:
         left = (self.layout.max_time - state.time[0]) - state.time_low[0]
         interval = self.advance(problem, state.inner, counter, left)
         inner = jax.tree.map(
@@ -184,7 +185,7 @@ class JumpAdapted:
         )
         return JumpState(inner, *add_to(state.time, state.time_low, interval.time))
 
-    def step_time(self, problem: Any) -> None:
+    def step_time(self, problem: Forces) -> None:
         return None
 
     def clock(self, state: JumpState) -> tuple[Array, ...]:
@@ -193,7 +194,7 @@ class JumpAdapted:
     def expired(self, state: JumpState) -> Bool[Array, " lanes"]:
         return state.time[0] >= self.layout.max_time
 
-    def advance(self, problem: Any, inner: Any, counter: Counter, horizon: Any) -> Interval:
+    def advance(self, problem: ExitProblem, inner: Any, counter: Counter, horizon: Any) -> Interval:
         """Move until the next large jump, or for as long as a step may last, at most `horizon`."""
         layout = self.layout
         depth = self.depth(problem, inner.x)
@@ -215,11 +216,11 @@ class JumpAdapted:
         stays = problem.basin.contains(moved.x)
         return Interval(time, depth, skips, moved, stays, jump, jumped, (wait <= longest) & stays, reach)
 
-    def partway(self, problem: Any, inner: Any, counter: Counter, interval: Interval, part: Array) -> Any:
+    def partway(self, problem: ExitProblem, inner: Any, counter: Counter, interval: Interval, part: Array) -> Any:
         """A state as likely as any after this part of a leg's time; `inner` is the state at its start."""
         return self._move(problem, inner, counter, part * interval.time, interval.depth, interval.skips)
 
-    def _move(self, problem: Any, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
+    def _move(self, problem: ExitProblem, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
         flow = self.layout.flow
         bits = draw_words(counter, flow.width(), Stream.NOISE, inner.x.dtype)
         powers = depth.power if depth.powers is None else depth.powers
@@ -238,7 +239,7 @@ def _pick(values: Float[Array, " axes"], axis: Int32[Array, " lanes"]) -> Float[
     return jnp.where(index == axis, column(values, index), 0).sum(axis=0)
 
 
-def _reach_of_jumps(problem: Any, rays: Float[np.ndarray, "d rays"]) -> Float[np.ndarray, " rays"]:
+def _reach_of_jumps(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> Float[np.ndarray, " rays"]:
     """How far jumps of A L reach, 1 for one that leaves: straight away, or later by the flow.
 
     Where rays stand for a continuum, the flow is asked about some of them, for by how much it takes them further.
@@ -256,7 +257,7 @@ def _reach_of_jumps(problem: Any, rays: Float[np.ndarray, "d rays"]) -> Float[np
     return straight * np.maximum(flowing.max() / straight[some].max(), 1)
 
 
-def _least_depth(problem: Any) -> float:
+def _least_depth(problem: ExitProblem) -> float:
     """By whether a jump moves the point itself."""
     moved = jump_slopes(problem, np.asarray(problem.landscape.minimum))[: problem.dimension]
     return _LEAST_DEPTH if moved.any() else _LEAST_DEPTH_OF_A_PUSH

@@ -7,14 +7,14 @@ import numpy as np
 
 from levyjax.arrays import matrix_of
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, linearised
-from levyjax.solvers.steps import Euler, Iteration, Tamed
+from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
 
 # Rounding puts a mean off by 1% where it is a coarser part of the way to the boundary, or where it swallows the drift
 # of a step closer to the minimum than this part, if the drift acts for so much of a mean exit time.
 _FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
 
 
-def _growth(problem: Any, dt: Any) -> float:
+def _growth(problem: ExitProblem, dt: Any) -> float:
     """The largest factor by which a step multiplies what the flow itself does not let grow; 0 where it damps it."""
     with jax.enable_x64(True):
         values = np.linalg.eigvals(linearised(problem, Euler(dt), problem.landscape.minimum))
@@ -22,7 +22,7 @@ def _growth(problem: Any, dt: Any) -> float:
     return float(np.abs(values[grows]).max(initial=0))
 
 
-def require_stable(problem: Any, solver: Any) -> None:
+def require_stable(problem: ExitProblem, solver: Solver | None) -> None:
     """Refuse an SDE's steps that are too long for the curvature at the minimum; an optimizer's iteration is what it is.
 
     Raises:
@@ -44,7 +44,7 @@ def require_stable(problem: Any, solver: Any) -> None:
     )
 
 
-def _reaches(problem: Any) -> np.ndarray:
+def _reaches(problem: ExitProblem) -> np.ndarray:
     """How far the basin reaches from the minimum down and up each axis, (2, d); inf where it has no end."""
     with jax.enable_x64(True):
         minimum = np.asarray(problem.landscape.minimum, np.float64)
@@ -54,7 +54,7 @@ def _reaches(problem: Any) -> np.ndarray:
         return 1 / np.maximum(gauges, 0)
 
 
-def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _steps(problem: ExitProblem, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a step does along each axis: the drift per distance, and the typical noise, which carries it over rounding.
 
     The drift is 0 where it hardly acts within a mean exit time.
@@ -75,7 +75,7 @@ def _steps(problem: Any, dt: float, width: np.ndarray) -> tuple[np.ndarray, np.n
     return np.where(drift > _FREE * exits, drift * dt, 0), typical
 
 
-def require_resolution(problem: Any, solver: Any, dtype: str) -> None:
+def require_resolution(problem: ExitProblem, solver: Solver | None, dtype: str) -> None:
     """Refuse coordinates that a dtype cannot tell apart, beside the basin's width or a step's drift.
 
     Args:

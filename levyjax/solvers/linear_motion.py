@@ -11,6 +11,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import column, padded_to
+from levyjax.basins import Basin
+from levyjax.dynamics import Dynamics
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.solvers.motion import (
@@ -26,7 +28,7 @@ from levyjax.solvers.motion import (
     step_length,
     velocities,
 )
-from levyjax.solvers.steps import Euler, Iteration, Tamed
+from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
 
 _RATIO, _FIRST, _LAST = 1.1, 1e-3, 16.0  # times on which a linear motion is looked at, in its fastest and slowest ones
 _TURN, _TURNS_DECAY, _MOST_TURN_POINTS = 0.12, 3.0, 4000
@@ -97,7 +99,7 @@ _Pair = tuple[Array, Array]  # real and imaginary parts
 
 
 @interpreted
-def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
+def _scan(basin: Basin, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
     """Gauge and face, (times, paths), of paths of these amplitudes (n, paths), for factors (times, n)."""
 
     def look(some: _Pair) -> tuple[Array, Array]:
@@ -108,7 +110,7 @@ def _scan(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, fact
 
 
 @partial(interpreted, calls=32)
-def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
+def _furthest(basin: Basin, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Array:
     """The largest gauge of linear paths over the times, (paths,)."""
 
     def look(most: Array, some: _Pair) -> tuple[Array, None]:
@@ -118,7 +120,7 @@ def _furthest(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, 
 
 
 @partial(interpreted, calls=_ROUNDS)
-def _looks(basin: Any, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
+def _looks(basin: Basin, origin: Array, to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> tuple[Array, Array]:
     """The same at times of each path's own, factors (n, times, paths)."""
     several = (amplitudes[0][:, None], amplitudes[1][:, None])
     return _gauge_and_face(basin, origin, _displacement(to_point, several, factors))
@@ -144,7 +146,7 @@ def _displacement(to_point: _ToPoint, amplitudes: _Pair, factors: _Pair) -> Arra
     return to_point(real, imaginary)
 
 
-def _gauge_and_face(basin: Any, origin: Array, offset: Array) -> tuple[Array, Array]:
+def _gauge_and_face(basin: Basin, origin: Array, offset: Array) -> tuple[Array, Array]:
     gauge = basin.gauge(origin, offset)
     point = column(origin, offset) + offset * jnp.where(gauge > 0, 1.001 / jnp.where(gauge > 0, gauge, 1), 0)
     return gauge, basin.face(origin, point)
@@ -192,7 +194,7 @@ def _records(looks: list[_Looks], count: int) -> Reaches:
 class LinearMotion:
     """The exact motion of a linear optimizer on a quadratic landscape, in continuous time or in steps."""
 
-    def __init__(self, problem: Any, solver: Any) -> None:
+    def __init__(self, problem: ExitProblem, solver: Solver | None) -> None:
         self.problem, self.solver = problem, solver
         self.origin = np.asarray(problem.landscape.minimum)
         self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
@@ -293,7 +295,7 @@ class LinearMotion:
         return Ends(fate, np.where(leaves, first, 0.0), np.asarray(after.x), after)
 
 
-def is_linear(problem: Any, solver: Any) -> bool:
+def is_linear(problem: ExitProblem, solver: Solver | None) -> bool:
     """Whether the optimizer's noise-free motion is linear in its state: on a quadratic, tried at a few states."""
     if not isinstance(problem.landscape, Quadratic | Flat) or isinstance(solver, Tamed):
         return False
@@ -312,7 +314,7 @@ def is_linear(problem: Any, solver: Any) -> bool:
     return bool((np.abs(whole - 2 * half) <= 1e-9 * scale + 1e-12 * np.abs(values[0])).all())
 
 
-def linear_motion(problem: Any, solver: Any = None) -> LinearMotion | None:
+def linear_motion(problem: ExitProblem, solver: Any = None) -> LinearMotion | None:
     """The noise-free motion as a solver takes it, where it is linear; under `jax.enable_x64(True)`."""
     solver = solver if isinstance(solver, Euler | Tamed | Iteration) else None
     if is_linear(problem, solver) and getattr(problem.basin, "star_shaped", True):
@@ -320,7 +322,7 @@ def linear_motion(problem: Any, solver: Any = None) -> LinearMotion | None:
     return None
 
 
-def flow_reach(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
+def flow_reach(problem: ExitProblem, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
     """How far the noise-free flow takes a point after the noise has moved it by each vector, the basin's gauge at most.
 
     By the motion linearised at the minimum. A jump of A L that reaches 1/r leads out if it is r times as long; the
@@ -332,5 +334,5 @@ def flow_reach(problem: Any, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndar
 
 
 @interpreted
-def _displaced(dynamics: Any, state: Any, amount: Any) -> Any:
+def _displaced(dynamics: Dynamics, state: Any, amount: Any) -> Any:
     return dynamics.displace(state, amount)

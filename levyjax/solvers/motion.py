@@ -11,13 +11,14 @@ import scipy  # its parts load when they are used
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import components
-from levyjax.basins import Attraction, Sublevel
-from levyjax.dynamics import DrivingNoise
+from levyjax.basins import Attraction, Basin, Sublevel
+from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.interpret import interpreted
+from levyjax.landscapes import Landscape
 from levyjax.landscapes.base import beside
 from levyjax.noise import StateDependent
 from levyjax.random import Counter
-from levyjax.solvers.steps import Euler, Iteration, Tamed, tamed
+from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed, tamed
 
 
 class Fate(enum.IntEnum):
@@ -68,14 +69,14 @@ class _Given(NamedTuple):
         return self.amount
 
 
-def step_length(problem: Any, solver: Any) -> float | None:
+def step_length(problem: ExitProblem, solver: Solver | None) -> float | None:
     """The time between the solver's steps where they are steps of one length; None in continuous time."""
     if isinstance(solver, Euler | Tamed | Iteration):
         return float(solver.step_time(problem))
     return None
 
 
-def one_step(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+def one_step(problem: ExitProblem, solver: Euler | Tamed | Iteration, state: Any, amount: Any) -> Any:
     """The solver's next state, long after the start, with the noise of the step moving the point by `amount`."""
     late = jnp.ones(state.x.shape[1:], jnp.uint32)
     counter = Counter(0 * late, late, 0 * late, 0 * late)
@@ -89,24 +90,24 @@ def one_step(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
     return problem.dynamics.sde_step(state, gradient, DrivingNoise(noise, 1.0, counter, solver.dt))
 
 
-def displaced(problem: Any, solver: Any, state: Any, amount: Any) -> Any:
+def displaced(problem: ExitProblem, solver: Solver | None, state: Any, amount: Any) -> Any:
     """The state after a jump that moves the noise epsilon A L by `amount`: at once, or in the solver's next step."""
     if not isinstance(solver, Euler | Tamed | Iteration):
         return problem.dynamics.displace(state, amount)
     return one_step(problem, solver, state, amount)
 
 
-def at_rest(problem: Any, points: Any) -> Any:
+def at_rest(problem: ExitProblem, points: Any) -> Any:
     """The optimizer at rest at these points (d, *batch)."""
     return _at_rest(problem.dynamics, problem.noise, points)
 
 
 @interpreted
-def _at_rest(dynamics: Any, noise: Any, points: Any) -> Any:
+def _at_rest(dynamics: Dynamics, noise: Any, points: Any) -> Any:
     return dynamics.rest(jnp.asarray(points), noise)
 
 
-def jump_maps(problem: Any) -> Any:
+def jump_maps(problem: ExitProblem) -> Any:
     """What multiplies a jump of A L on its way into x at rest, (samples, d)."""
     if problem.dynamics.gradient_noise != "frozen":
         return problem.dynamics.jump_maps(problem.noise)  # it may draw samples
@@ -114,12 +115,12 @@ def jump_maps(problem: Any) -> Any:
 
 
 @interpreted
-def _jump_maps(dynamics: Any, noise: Any) -> Any:
+def _jump_maps(dynamics: Dynamics, noise: Any) -> Any:
     return dynamics.jump_maps(noise)
 
 
 @interpreted
-def hessian_of(landscape: Any) -> Any:
+def hessian_of(landscape: Landscape) -> Any:
     """The Hessian at the minimum, (d, d)."""
     return landscape.hessian()
 
@@ -134,7 +135,7 @@ def like(rest: Any, flat: Any) -> Any:
     return type(rest)(*(np.split if isinstance(flat, np.ndarray) else jnp.split)(flat, rows))
 
 
-def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
+def linearised(problem: ExitProblem, solver: Solver | None, point: Any) -> np.ndarray:
     """Minus the derivative of the state's velocity at rest at a point; of a step, its derivative itself.
 
     Where the landscape's slope has a kink at the point, the mean of its two sides.
@@ -144,7 +145,7 @@ def linearised(problem: Any, solver: Any, point: Any) -> np.ndarray:
 
 
 @interpreted
-def _derivative(problem: Any, solver: Any, point: Array) -> Array:
+def _derivative(problem: ExitProblem, solver: Solver | None, point: Array) -> Array:
     rest = at_rest(problem, point)
     rest = off_zero(rest)
 
@@ -162,30 +163,30 @@ def off_zero(state: Any) -> Any:
     return type(state)(state.x, *(jnp.where(jnp.abs(leaf) < 1e-100, 1e-150, leaf) for leaf in state[1:]))
 
 
-def _velocity(problem: Any, state: Any) -> Array:
+def _velocity(problem: ExitProblem, state: Any) -> Array:
     return flat_of(problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise))
 
 
 @interpreted
-def drift_of(problem: Any, state: Any) -> Any:
+def drift_of(problem: ExitProblem, state: Any) -> Any:
     return problem.dynamics.drift(state, problem.landscape.gradient(state.x), problem.noise)
 
 
-def velocity_about(problem: Any, point: Any) -> Callable[[Array], Array]:
+def velocity_about(problem: ExitProblem, point: Any) -> Callable[[Array], Array]:
     """The state's velocity as a function of its displacement from rest at a point, all fields in one vector."""
     rest = at_rest(problem, jnp.asarray(point))
     return lambda offset: _velocity(problem, like(rest, flat_of(rest) + offset))
 
 
 @interpreted
-def jump_slopes(problem: Any, point: Array) -> Array:
+def jump_slopes(problem: ExitProblem, point: Array) -> Array:
     """What one unit of the noise A L does to the state at rest at a point, (n, d)."""
     rest = at_rest(problem, point)
     return jax.jacfwd(lambda amount: flat_of(problem.dynamics.displace(rest, amount)))(0 * point)
 
 
 @interpreted
-def velocities(problem: Any, flats: Array) -> Array:
+def velocities(problem: ExitProblem, flats: Array) -> Array:
     """Of states (n, states)."""
     rest = at_rest(problem, jnp.asarray(problem.landscape.minimum))
     return _velocity(problem, like(rest, flats))
@@ -260,11 +261,11 @@ def _coupled_modes(system: np.ndarray, step: float | None) -> Modes:
 
 
 @interpreted
-def gauge_along(basin: Any, origin: Array, directions: Array) -> Array:
+def gauge_along(basin: Basin, origin: Array, directions: Array) -> Array:
     return basin.gauge(origin, directions)
 
 
-def has_way_out(problem: Any) -> bool:
+def has_way_out(problem: ExitProblem) -> bool:
     """Whether the way of a jump from rest to the boundary can be looked at in a reasonable time.
 
     A Marcus jump takes many short steps, and each would ask a basin of attraction where it leads.
@@ -273,7 +274,7 @@ def has_way_out(problem: Any) -> bool:
     return not (curved and isinstance(problem.basin, Attraction))
 
 
-def kept_by_descent(problem: Any) -> bool:
+def kept_by_descent(problem: ExitProblem) -> bool:
     """Whether the basin is of a kind that gradient descent's flow never leaves, by its definition."""
     if not isinstance(problem.basin, Attraction | Sublevel) or len(at_rest(problem, problem.landscape.minimum)) > 1:
         return False

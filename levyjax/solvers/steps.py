@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
+from levyjax.basins import Basin
 from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.landscapes import Flat, Landscape, Quadratic
-from levyjax.noise import Noise, PointNoise, noise_at, require_process
+from levyjax.noise import LevyNoise, Noise, PointNoise, noise_at, require_process
 from levyjax.random import Counter
 
 _UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow
@@ -29,6 +30,18 @@ class Forces(Protocol):
     def noise(self) -> Noise: ...
     @property
     def noise_level(self) -> Any: ...
+
+
+@runtime_checkable
+class ExitProblem(Forces, Protocol):
+    """What moves a point, and what it leaves: the parts of a problem whose paths are followed to its boundary."""
+
+    @property
+    def basin(self) -> Basin: ...
+    @property
+    def noise(self) -> LevyNoise: ...
+    @property
+    def dimension(self) -> int: ...
 
 
 @runtime_checkable

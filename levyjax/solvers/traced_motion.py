@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from levyjax.arrays import Numbers, bisected, padded_to
-from levyjax.basins import Attraction
+from levyjax.basins import Attraction, Basin
 from levyjax.solvers.implicit import implicit_solver
 from levyjax.solvers.motion import (
     Ends,
@@ -29,6 +29,7 @@ from levyjax.solvers.motion import (
     real_and_imaginary,
     step_length,
 )
+from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
 
 _LOOKS = 8  # inside a step of the ODE solver
 _LOOKED_STEPS = 8  # of an iteration, where looks are dear
@@ -46,15 +47,15 @@ _LANES = 256  # followed at a time
 class TracedMotion:
     """The motion followed step by step: any optimizer, any landscape, any basin."""
 
-    def __init__(self, problem: Any, solver: Any, size: float = 1.0, point: Any = None) -> None:
+    def __init__(self, problem: ExitProblem, solver: Solver | None, size: float = 1.0, point: Any = None) -> None:
         self.problem, self.solver = problem, solver
         self.origin = np.asarray(problem.landscape.minimum if point is None else point)
         self.modes = modes_of(linearised(problem, solver, self.origin), step_length(problem, solver))
         self.rest = at_rest(problem, self.origin)
         self.kept = kept_by_descent(problem)  # what starts inside stays inside
-        self.by_definition = self.kept and isinstance(
-            problem.basin, Attraction
-        )  # and where it rests tells whether it did
+        basin = problem.basin
+        self.near = float(basin.near) if self.kept and isinstance(basin, Attraction) else None
+        self.by_definition = self.near is not None  # where it rests tells whether it started inside
         self.reach, self.sizes = self._reach(size), self._sizes(size)
 
     def _reach(self, size: float) -> np.ndarray:
@@ -62,8 +63,8 @@ class TracedMotion:
         vectors = self.modes.from_modes[: len(self.origin)]
         parts = np.concatenate([np.real(vectors), np.imag(vectors)], axis=1)
         reach = np.linalg.norm(parts, axis=0) / size
-        if self.by_definition:
-            reach = np.linalg.norm(parts, axis=0) / float(self.problem.basin.near)
+        if self.near is not None:
+            reach = np.linalg.norm(parts, axis=0) / self.near
         elif getattr(self.problem.basin, "star_shaped", True):
             both = np.concatenate([parts, -parts], axis=1)
             gauge = gauge_along(self.problem.basin, self.origin, both)
@@ -116,11 +117,11 @@ class TracedMotion:
             np.asarray(self.modes.fastest()),
         )
         state = type(self.rest)(*leaves)
-        if self.modes.step is None:
+        if isinstance(self.solver, Euler | Tamed | Iteration):
+            found = _iterate(self.problem, self.solver, watched, state, stop, np.asarray(self.modes.step))
+        else:
             way = stiff, not self.kept, not self.by_definition
             found = _trace(self.problem, watched, state, stop, tolerance, *way)
-        else:
-            found = _iterate(self.problem, self.solver, watched, state, stop, np.asarray(self.modes.step))
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
         if self.by_definition:  # what comes to rest elsewhere was outside from the start
             away = np.isin(fate, (Fate.ELSEWHERE, Fate.BLOWS_UP)) & ~self._comes_back(point)
@@ -130,7 +131,7 @@ class TracedMotion:
 
     def _comes_back(self, point: np.ndarray) -> np.ndarray:
         """Whether points at rest are the minimum, as closely as it is known."""
-        return np.linalg.norm(point - self.origin[:, None], axis=0) < 0.5 * float(self.problem.basin.near)
+        return np.linalg.norm(point - self.origin[:, None], axis=0) < 0.5 * (self.near or 0.0)
 
     def _sizes(self, size: float) -> np.ndarray:
         """How large each entry of the state becomes, for tolerances: the point as far as the basin reaches."""
@@ -186,14 +187,21 @@ def _returned(watch: _Watch, offset: Array) -> Array:
     return jnp.asarray(ever < _NEAR)
 
 
-def _crossing(basin: Any, inside: Array, outside: Array) -> Array:
+def _crossing(basin: Basin, inside: Array, outside: Array) -> Array:
     """A point just outside on the way from a point inside to one outside."""
     return bisected(basin.contains, inside, outside, 30)[1]
 
 
 @partial(jax.jit, static_argnames=("stiff", "watches", "begins"))
 def _trace(
-    problem: Any, watch: _Watch, state: Any, stop: Array, tolerance: Array, stiff: bool, watches: bool, begins: bool
+    problem: ExitProblem,
+    watch: _Watch,
+    state: Any,
+    stop: Array,
+    tolerance: Array,
+    stiff: bool,
+    watches: bool,
+    begins: bool,
 ) -> Any:
     """Paths in continuous time, each with steps of its own.
 
@@ -323,7 +331,9 @@ def _lanes_first(chosen: Array, like: Array) -> Array:
 
 
 @jax.jit
-def _iterate(problem: Any, solver: Any, watch: _Watch, state: Any, stop: Array, step: Any) -> Any:
+def _iterate(
+    problem: ExitProblem, solver: Euler | Tamed | Iteration, watch: _Watch, state: Any, stop: Array, step: Any
+) -> Any:
     """Paths in steps of one length.
 
     Where each look at a point is a descent of its own, in a basin of attraction, only the first steps, every one at a
