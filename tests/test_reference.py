@@ -234,6 +234,9 @@ def test_bad_input():
         interval_reference(dataclasses.replace(case, basin=Box([-1.0], [np.inf])))
     with pytest.raises(ValueError, match="Adam"):
         interval_reference(dataclasses.replace(case, dynamics=Adam(0.1)))
+    far = dataclasses.replace(quadratic(50, 2.0), basin=Box([-20.0], [1.0]))  # it took 23 GB
+    with pytest.raises(ValueError, match="the most that fit into memory"):
+        interval_reference(far)
     for error in (np.nan, -1.0):
         with pytest.raises(ValueError, match="relative_error must be 0 or more"):
             interval_reference(case, relative_error=error)

@@ -11,6 +11,7 @@ from numpy.polynomial import legendre
 _GRADING = 0.25  # ratio of neighbouring elements
 _NEAR_ONE = 0.02  # where the kernel r^(1 - alpha) is taken minus 1, so that it tends to -log r
 _OVERFLOW = 690  # log of the largest time
+_MOST_UNKNOWNS = 8000  # some ten matrices of their square are held at a time: 5 GB
 
 
 class Drifted(NamedTuple):
@@ -266,6 +267,7 @@ def galerkin(drifted: Drifted, degree: int) -> Solution:
     sizes = _mesh(drifted, neglected)
     space = _space(sizes, degree)
     count, width = len(sizes), space.slopes.shape[1]
+    _require_room(width)
     kernel = _kernel_matrix(_Kernel(drifted.alpha, 2 * degree), sizes, degree)
     form = space.slopes.T @ (kernel @ space.slopes)
     keep = np.delete(np.arange(width), [0, count])
@@ -293,20 +295,33 @@ def galerkin(drifted: Drifted, degree: int) -> Solution:
     return Solution(sizes, coefficients(time), coefficients(above, lift), coefficients(density), 1 / value)
 
 
+class TooLarge(ValueError):
+    """A system that does not fit into memory."""
+
+
+def _require_room(unknowns: int) -> None:
+    if unknowns > _MOST_UNKNOWNS:
+        raise TooLarge(
+            f"The drift is so steep beside the noise that {unknowns} unknowns would be needed, and {_MOST_UNKNOWNS} is "
+            "the most that fit into memory: bring an end that is hardly ever reached nearer."
+        )
+
+
 def green_function(drifted: Drifted, degree: int) -> Solution:
     """Solve for alpha = 2 by Green's function, whose entries are all positive: any barrier keeps its digits."""
     sizes = _mesh(drifted, 1e-6)
     nodes, weights = _gauss(degree + 6)
     steep = np.abs(drifted.drift(np.cumsum(sizes))) + np.abs(drifted.drift(2 - np.cumsum(sizes[::-1])[::-1]))
     parts = np.ceil(sizes * steep / 8 + 1e-9).astype(int)
-    sizes = np.repeat(sizes / parts, parts)
     count = len(nodes)
+    sizes = np.repeat(sizes / parts, parts)
     to_legendre = legendre.legvander(2 * nodes - 1, count - 1) * weights[:, None] * (2 * np.arange(count) + 1)
     partial = _integrals(nodes, count) @ to_legendre.T
     log_below, log_above, log_speed, log_total = _scale_function(drifted, sizes, nodes, weights, partial)
     top = (log_below + log_above + log_speed).max() - log_total
     if top > _OVERFLOW:
         raise ValueError(f"The mean exit time is about exp({top:.0f}): too long for a float.")
+    _require_room(len(sizes) * count)
     element = np.repeat(np.arange(len(sizes)), count)
     own = element[:, None] == element
     tiled, lengths = np.tile(weights, len(sizes)), np.repeat(sizes, count)
