@@ -511,7 +511,7 @@ def test_what_is_no_optimizer_is_refused():
 
         init = iterate = sde_step = rest = drift = displace = jump_maps = lambda *_: None
 
-    with pytest.raises(ValueError, match=r"derived from levyjax\.dynamics\.Dynamics"):
+    with pytest.raises(ValueError, match=r"derive Bare from levyjax\.dynamics\.Dynamics"):
         EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), Bare(), 0.02)
     parts = Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0])
     prediction = predict(EscapeProblem(*parts, FixedPreconditioner(np.array([0.5])), 0.02), Iteration())

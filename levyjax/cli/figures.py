@@ -24,7 +24,8 @@ def write_figure(path: Path, axes: Any) -> None:
 def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
     """`survival.png` where there are samples, and `exit_time_scaling.png` where there are several noise levels."""
     from levyjax.plots.results import Choice
-    from levyjax.plots.results.exits import ExitResult, Exits, kinds_of
+    from levyjax.plots.results.exit_cells import ExitResult, Exits
+    from levyjax.plots.results.exits import kinds_of
 
     def exits(index: int) -> Exits:
         samples = all_samples[index]

@@ -68,7 +68,7 @@ class EscapeProblem:
         require_methods(self.landscape)
         if not isinstance(self.dynamics, Dynamics):
             raise ValueError(
-                f"dynamics must be an optimizer, derived from levyjax.dynamics.Dynamics, got {self.dynamics!r}."
+                f"dynamics must be an optimizer: derive {type(self.dynamics).__name__} from levyjax.dynamics.Dynamics."
             )
         sizes = [("the minimum", np.shape(self.landscape.minimum)[0])]
         sizes += [("scale", np.shape(self.noise.scale)[0])]

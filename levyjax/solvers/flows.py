@@ -1,56 +1,34 @@
 """How a point moves between large jumps: the noise-free flow and, with it, the small jumps as Brownian motion."""
 
-import functools
-import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy  # its parts load when they are used
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import Numbers, apply, column, materialized, matrix_of, total
+from levyjax.arrays import Numbers, apply, column, materialized, total
 from levyjax.basins import Sublevel
 from levyjax.dynamics import flow
-from levyjax.interpret import interpreted
-from levyjax.landscapes import Flat, Landscape, Quadratic
-from levyjax.noise import has_jumps
-from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
+from levyjax.landscapes import Quadratic
 from levyjax.solvers.small_jumps import (
     Groups,
     Turning,
-    axis_covariances,
     correlated,
-    grouped,
-    related,
     relaxed,
     summed,
-    turning,
 )
 from levyjax.solvers.steps import ExitProblem
 from levyjax.stable import normal
 
 _DRIFT_PART = 0.2  # of the fastest relaxation time: a step's length where the jump threshold has to follow the point
-_SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
+SKIP_SPREAD = 0.2  # of the depth: up to this spread of the small jumps a step lasts until the next large jump
 _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutta steps, each to 3e-4
-_SPREAD_PART = (
-    0.07  # over the spread as a part of the depth: they come at once, amid a step, with (k t)^2/6 too little left
-)
+# over the spread as a part of the depth: small jumps come at once, amid a step, with (k t)^2/6 too little left
+_SPREAD_PART = 0.07
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
-# Parts of the way to the boundary, with the error of the linearised gradient that is allowed so far out.
-_LINEAR_ZONES = ((0.8, 0.02), (0.4, 0.02), (0.2, 0.02), (0.1, 0.02), (0.05, 0.1), (0.02, 0.1), (0.01, 0.1))
-_NONLINEAR_ZONE, _SMOOTH = 0.005, (1e-5, 0.02)
-# Where the gradient is not linear, a Gaussian law of the small jumps has the mean and the spread s that the gradient
-# itself gives it; what it misses, the law's skewness, is about the gradient's departure at s times s^3.
-_SKEWNESS, _SPREADS = 2.5e-4, (0.17, 0.14, 0.12, 0.1, 0.085, 0.07, 0.06, 0.05, 0.035, 0.025, 0.015, 0.01, 0.005)
-_DRAWS, _TURNS = 2048, 6
-_PARALLEL = 100.0  # the modes' condition number above which they are taken apart
 _SETTLED = 0.1
-_EQUAL = 1e-9  # relaxation rates that differ by less are one
-
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
 
@@ -80,27 +58,6 @@ def displacement_gauge(problem: ExitProblem, offset: Float[Array, "d *batch"]) -
         rise = problem.landscape.value(x) - problem.landscape.value(origin[:, None])[0]
         return jnp.sqrt(jnp.maximum(rise, 0) / problem.basin.height)
     return problem.basin.gauge(origin, offset)
-
-
-_displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
-
-
-def farthest(problem: ExitProblem, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
-    """The larger gauge of v and -v: along v the boundary of a convex basin is at least s/this from depth s."""
-    gauges = gauge_along(problem.basin, problem.landscape.minimum, np.concatenate([vectors, -vectors], axis=1))
-    return gauges.reshape(2, -1).max(axis=0)
-
-
-def _size(parts: np.ndarray) -> float:
-    """One squared spread for those in several directions: the largest, or a quarter of their sum if that is more."""
-    return np.maximum(parts.max(), parts.sum() / 4)
-
-
-def _widest(problem: ExitProblem, covariance: Float[np.ndarray, "d d"]) -> float:
-    """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
-    sizes, axes = np.linalg.eigh(covariance)
-    principal = axes * np.sqrt(np.maximum(sizes, 0))
-    return max(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T))
 
 
 def _rest(problem: ExitProblem, state: Any) -> Any:
@@ -225,7 +182,7 @@ class SteppedFlow(NamedTuple):
         rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
         ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
-        calm = self.spread <= _SKIP_SPREAD**2 * depth.power
+        calm = self.spread <= SKIP_SPREAD**2 * depth.power
         careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
         lively = _SPREAD_PART * jnp.sqrt(depth.power / self.spread)
         short = jnp.maximum(_OUTWARD_PART * depth.room / outward, _SHORTEST_PART / rate)
@@ -272,203 +229,3 @@ class SteppedFlow(NamedTuple):
         rest = _rest(problem, state)
         rows = np.cumsum([leaf.shape[0] for leaf in rest])[:-1].tolist()
         return type(rest)(*(leaf + part for leaf, part in zip(rest, jnp.split(offset, rows), strict=True)))
-
-
-def _columns(problem: ExitProblem) -> np.ndarray:
-    """What one unit of each coordinate of L does to a point at rest, (d, d)."""
-    maps = np.asarray(jump_maps(problem))[0]
-    return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
-
-
-def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " d"]) -> LinearFlow | SteppedFlow:
-    """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
-    columns, amounts = _columns(problem), np.asarray(variances)
-    if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
-        diffusion = _widest(problem, columns * amounts @ columns.T)
-    else:
-        diffusion = _size(farthest(problem, columns) ** 2 * variances)
-    linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, Quadratic | Flat)
-    if linear:
-        made = _linear_flow(problem, np.asarray(variances), diffusion)
-        if _keeps_basin(problem, made):
-            return made
-    return _stepped_flow(problem, np.asarray(variances), diffusion)
-
-
-def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> LinearFlow:
-    hessian = hessian_of(problem.landscape)
-    on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
-    decay, basis = np.linalg.eigh(hessian)
-    if on_axes:
-        decay, basis = np.diag(hessian), np.eye(len(hessian))
-    columns = _columns(problem) if on_axes else basis.T @ _columns(problem)
-    noise = _mode_noise(problem, columns, variances, decay)
-    if isinstance(noise, Apart):
-        spread = columns**2 @ variances / (2 * np.maximum(decay, 1e-300))
-        spread = _size(farthest(problem, basis) ** 2 * spread)
-    else:
-        stationary = columns * variances @ columns.T / np.maximum(decay[:, None] + decay, 1e-300)
-        spread = _widest(problem, basis @ stationary @ basis.T)
-    return LinearFlow(
-        None if on_axes else basis,
-        decay,
-        noise,
-        diffusion,
-        _least_power(problem, spread, decay.min(), _SKIP_SPREAD),
-        decay.min(),
-    )
-
-
-def _mode_noise(
-    problem: ExitProblem, columns: np.ndarray, variances: np.ndarray, decay: np.ndarray
-) -> Apart | Alike | Together:
-    """How small jumps move modes, each axis by its column."""
-    parts = axis_covariances(columns, variances, np.ndim(problem.noise.alpha) == 0)
-    linked = related(parts)
-    if not (linked & ~np.eye(len(decay), dtype=bool)).any():
-        mixing = columns**2
-        diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
-        return Apart(np.diag(mixing) if diagonal else mixing)
-    moved = decay[np.diag(linked)]
-    if np.ptp(moved) <= _EQUAL * np.abs(moved).max():
-        return Alike(columns)
-    groups = grouped(linked)
-    return Together(groups, groups.blocks(parts))
-
-
-def _least_power(problem: ExitProblem, spread: Any, slowest: float, most: float) -> float:
-    """depth^alpha from which the stationary spread of the small jumps is a small part of the depth."""
-    if slowest <= 0 or not has_jumps(problem.noise):
-        return math.inf
-    return float(spread) / most**2
-
-
-def _keeps_basin(problem: ExitProblem, made: LinearFlow) -> bool:
-    """Whether no noise-free path leaves the basin, on sampled paths that start at its boundary."""
-    dimension = len(made.decay)
-    normals = np.random.default_rng(0).normal(size=(dimension, 1024))
-    basis = np.eye(dimension) if made.basis is None else np.asarray(made.basis)
-    rays = np.concatenate([normals, np.eye(dimension), basis, -np.eye(dimension), -basis], axis=1)
-    gauge = _displacement_gauge(problem, rays)
-    fastest = max(float(made.decay.max()), 1e-300)
-    for time in np.geomspace(1e-3, 1e3, 31) / fastest:
-        moved = basis @ (np.exp(-np.asarray(made.decay) * time)[:, None] * (basis.T @ rays))
-        if bool((_displacement_gauge(problem, moved) > gauge * (1 + 1e-9)).any()):
-            return False
-    return True
-
-
-def _modes(system: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors; near critical damping, of a system that differs by one part in a thousand.
-
-    Modes that are almost parallel would cost the small numbers in float32 their digits.
-    """
-    scales = np.diag(scipy.linalg.matrix_balance(system, permute=False)[1])
-    values, vectors = np.linalg.eig(system)
-    if np.linalg.cond(vectors / scales[:, None] / np.linalg.norm(vectors / scales[:, None], axis=0)) > _PARALLEL:
-        values, vectors = np.linalg.eig(system * (1 + 1e-3 * np.random.default_rng(0).normal(size=len(system))))
-    return values, vectors
-
-
-def _settled_laws(system: np.ndarray, rates: Float[np.ndarray, "n n axes"]) -> Float[np.ndarray, "n n axes"]:
-    """The covariance in which each axis' small jumps settle."""
-    laws = [scipy.linalg.solve_continuous_lyapunov(system, rate) for rate in np.moveaxis(rates, -1, 0)]
-    return np.stack([(law + law.T) / 2 for law in laws], axis=-1)
-
-
-def _kept_law(
-    problem: ExitProblem, system: np.ndarray, rates: np.ndarray, laws: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariances of the Gaussian law that keeps both under small jumps of these covariance rates.
-
-    The velocity enters by its mean and its mean slope over that law; it starts from the linearised motion's.
-    """
-    half = np.random.default_rng(0).normal(size=(len(system), _DRAWS))
-    half = np.linalg.solve(np.linalg.cholesky(half @ half.T / _DRAWS), half)
-    draws = np.concatenate([half, -half], axis=1)
-    shift = np.zeros(len(system))
-    for _ in range(_TURNS):
-        offsets = _root(laws.sum(axis=-1)) @ draws + shift[:, None]
-        mean, slope = _averages(problem, offsets)
-        shift, laws = shift - np.linalg.solve(slope, mean), _settled_laws(-slope, rates)
-    return shift, laws
-
-
-@partial(interpreted, calls=_TURNS)
-def _averages(problem: ExitProblem, offsets: Array) -> tuple[Array, Array]:
-    """The mean velocity and the mean slope over displacements of the state from rest."""
-    moving = velocity_about(problem, problem.landscape.minimum)
-    slopes = jax.vmap(jax.jacfwd(moving), 1, 2)(offsets)
-    return jax.vmap(moving, 1, 1)(offsets).mean(axis=1), slopes.mean(axis=2)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    sizes, axes = np.linalg.eigh((covariance + covariance.T) / 2)
-    return axes * np.sqrt(np.maximum(sizes, 0))
-
-
-def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
-    minimum = np.asarray(problem.landscape.minimum)
-    system = linearised(problem, None, minimum)
-    spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
-    values, vectors = _modes(system)
-    inverse = np.linalg.inv(vectors)
-    slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
-    dimension = problem.dimension
-    parts = [farthest(problem, part[:dimension]) for part in (np.real(vectors), np.imag(vectors))]
-    rates = axis_covariances(spreads, variances, np.ndim(problem.noise.alpha) == 0)
-    rates = rates * (variances[:1] if rates.shape[-1] == 1 else variances)
-    laws = _settled_laws(system, rates) if slowest > 0 else 0 * rates
-    spread = _widest(problem, laws.sum(axis=-1)[:dimension, :dimension])
-    spread = _least_power(problem, spread, slowest, 1.0)
-    zone, most = _linearity(problem)
-    shift = np.zeros(len(system))
-    if spread <= most**2:
-        shift, laws = _kept_law(problem, system, rates, laws)
-    return SteppedFlow(
-        np.stack([np.real(inverse), np.imag(inverse)]),
-        np.stack([np.real(vectors), np.imag(vectors)]),
-        np.real(values),
-        np.imag(values),
-        parts[0] + parts[1],
-        turning(values, vectors, laws),
-        shift,
-        zone or _NONLINEAR_ZONE,
-        diffusion,
-        spread,
-        spread / most**2,
-        slowest,
-        fastest,
-    )
-
-
-def _linearity(problem: ExitProblem) -> tuple[float | None, float]:
-    """How far the flow is linear, as a part of the way to the boundary, None at a kink; and the widest spread to skip.
-
-    The spread is that of the small jumps up to which a Gaussian law is close to theirs.
-    """
-    minimum = np.asarray(problem.landscape.minimum)
-    axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
-    rays = np.concatenate([axes, -axes, normals], axis=1)
-    reach = gauge_along(problem.basin, minimum, rays)
-    rays = rays[:, reach > 0] / reach[reach > 0]
-    hessian = hessian_of(problem.landscape)
-
-    @functools.cache
-    def departure(part: float) -> float:
-        """The linearised gradient's largest relative error so far out."""
-        expected = hessian @ (part * rays)
-        error = _gradient(problem.landscape, minimum[:, None] + part * rays) - expected
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # no number is within any bound
-            error, expected = (error**2).sum(axis=0), (expected**2).sum(axis=0)
-            return float(np.sqrt((error / np.where(expected > 0, expected, np.where(error > 0, 0, 1))).max()))
-
-    zones = [zone for zone, allowed in _LINEAR_ZONES if departure(zone) <= allowed]
-    smooth = departure(_SMOOTH[0]) <= _SMOOTH[1]
-    spreads = [spread for spread in (_SKIP_SPREAD, *_SPREADS) if departure(spread) * spread**3 <= _SKEWNESS]
-    return (*zones, _NONLINEAR_ZONE if smooth else None)[0], (*spreads, _SPREADS[-1])[0]
-
-
-@partial(interpreted, calls=8)
-def _gradient(landscape: Landscape, points: Array) -> Array:
-    return landscape.gradient(points)

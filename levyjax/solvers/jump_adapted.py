@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float, Int32
 from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, materialized, parameter, pytree
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
-from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge, make_flow
+from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge
 from levyjax.solvers.linear_motion import flow_reach
+from levyjax.solvers.make_flow import make_flow
 from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
 from levyjax.solvers.steps import ExitProblem, Forces
 from levyjax.stable import draw_words, exponential

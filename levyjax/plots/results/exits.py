@@ -1,9 +1,7 @@
 """Figures of what `levyjax escape --out` and `levyjax sweep` write."""
 
 import itertools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from levyjax.config import RunConfig, cells, parse
+from levyjax.config import cells, parse
 from levyjax.config.build import build_plan, build_problem
-from levyjax.config.sweeps import Cell
 from levyjax.dynamics import SGD, Adam
-from levyjax.engine import ExitCode
 from levyjax.escape import EscapeProblem, simulate_paths
 from levyjax.plots.comparisons import Interval, exit_time_scaling, ratio_forest
 from levyjax.plots.escape_sets import escape_sets
@@ -23,9 +19,21 @@ from levyjax.plots.exits import exponential_qq, survival
 from levyjax.plots.landscapes import landscape, outline
 from levyjax.plots.phase import contest_grid, phase_diagram, phase_grid
 from levyjax.plots.results.base import Choice, Figures, offered
+from levyjax.plots.results.exit_cells import (
+    NAMES,
+    SYMBOLS,
+    ExitResult,
+    Row,
+    axis_name,
+    cell_label,
+    chunked_exits,
+    shown_value,
+    stored_exits,
+    without_null,
+)
 from levyjax.plots.style import legend_above, style
 from levyjax.sweep import ChunkStore
-from levyjax.sweep.collect import cell_samples, rows_so_far
+from levyjax.sweep.collect import rows_so_far
 
 KINDS = {
     "scaling": "mean exit times against the noise level, with theory, and censored cells as bounds",
@@ -37,72 +45,19 @@ KINDS = {
     "paths": "a basin of the plane with trajectories, their jumps dashed",
     "escape-sets": "jumps that leave a basin of the plane under SGD and under Adam",
 }
-_SYMBOLS = {"alpha": "α", "noise_level": "ε", "learning_rate": "η"}
-_NAMES = {"alpha": "tail index α", "noise_level": "noise level ε", "learning_rate": "learning rate η"}
 _MOST_CURVES, _MOST_PATHS, _MOST_STEPS, _MOST_ROWS = 6, 5, 4000, 30
 _FEW_CURVES = 3  # that leave room for a legend among them
 _MARGIN = 0.4  # of the basin's width, around it
-Row = Mapping[str, Any]
-
-
-class Exits(NamedTuple):
-    """The ends of a cell's trajectories in the order of their ids: times, codes and steps, (n,)."""
-
-    time: NDArray[np.float64]
-    code: NDArray[Any]
-    step: NDArray[Any]
-
-    @property
-    def exited(self) -> NDArray[np.bool_]:
-        """(n,) whether it left."""
-        return self.code == ExitCode.EXITED
-
-    def finite(self) -> "Exits":
-        """Without the trajectories that left the finite numbers."""
-        return Exits(*(part[self.code != ExitCode.NONFINITE] for part in self))
-
-
-@dataclass(frozen=True)
-class ExitResult:
-    """The cells of a run or a sweep.
-
-    Attributes:
-        rows: of all cells; one that has not been run has its axes alone.
-        axes: the names of a row that say which cell it is.
-        exits: the exits of a cell; None for rates without times.
-        places: the run and the cell of each row.
-    """
-
-    rows: Sequence[Row]
-    axes: tuple[str, ...]
-    exits: Callable[[int], Exits] | None
-    places: Sequence[tuple[RunConfig, Cell]]
-
-    @property
-    def varying(self) -> tuple[str, ...]:
-        """The axes that have several values."""
-        return tuple(name for name in self.axes if len({repr(row[name]) for row in self.rows}) > 1)
-
-    def done(self) -> list[int]:
-        """The cells that were run."""
-        return [index for index, row in enumerate(self.rows) if "rate" in row]
-
-    def timed(self) -> list[int]:
-        """The cells that were run and have exit times: a sweep may have quasi-stationary cells beside them."""
-        if self.exits is None:
-            return []
-        methods = [config.run.method for config, _ in self.places]
-        return [index for index in self.done() if not methods or methods[index] != "quasi_stationary"]
 
 
 def of_record(path: Path, record: dict[str, Any]) -> Figures:
     """The figures of `levyjax escape --out`; `path` is its record."""
-    config = parse(_without_null(record["config"]))
+    config = parse(without_null(record["config"]))
     axes = ("alpha", "noise_level", "learning_rate")
     rows = [{**dict.fromkeys(axes), **row} for row in record["cells"]]
     sampled = (path.parent / "samples_0000.npz").is_file()
     places = [(config, cell) for cell in cells(config)]
-    result = ExitResult(rows, axes, (lambda index: _stored(path.parent, index)) if sampled else None, places)
+    result = ExitResult(rows, axes, (lambda index: stored_exits(path.parent, index)) if sampled else None, places)
     return Figures("levyjax escape", KINDS, kinds_of(result))
 
 
@@ -113,7 +68,7 @@ def of_sweep(folder: Path) -> Figures:
     rows = [{**dict.fromkeys(axes), **row} for row in rows_so_far(folder)]
     timed = any(place.config.run.method != "quasi_stationary" for place in store.config.cells)
     places = [(place.config, place.cell) for place in store.config.cells]
-    result = ExitResult(rows, axes, (lambda index: _chunked(store, index)) if timed else None, places)
+    result = ExitResult(rows, axes, (lambda index: chunked_exits(store, index)) if timed else None, places)
     return Figures("levyjax sweep", KINDS, kinds_of(result))
 
 
@@ -163,7 +118,7 @@ def scaling_series(result: ExitResult) -> Iterator[Series]:
     for members in groups.values():
         if len({row["noise_level"] for row in members}) > 1:
             yield Series(
-                _label(members[0], shown or ["alpha"]),
+                cell_label(members[0], shown or ["alpha"]),
                 [row["noise_level"] for row in members],
                 [1 / row["rate"] if row["rate"] else None for row in members],
                 [_inverse(row["rate_ci95"]) for row in members],
@@ -192,7 +147,8 @@ def survivals(result: ExitResult, choice: Choice) -> Axes:
         for index in _chosen(result, choice, [i for i in result.timed() if result.rows[i]["exited"]], _MOST_CURVES):
             row, exits = result.rows[index], result.exits(index).finite()
             scaled = exits.time / row["mean_exit_time"]
-            axes = survival(scaled, exits.exited, label=_label(row, result.varying), unit="mean exit times", ax=axes)
+            label = cell_label(row, result.varying)
+            axes = survival(scaled, exits.exited, label=label, unit="mean exit times", ax=axes)
     assert axes is not None
     return axes
 
@@ -202,7 +158,7 @@ def _quantiles(result: ExitResult, choice: Choice) -> Axes:
     axes = None
     with style():
         for index in _chosen(result, choice, _uncensored(result), 3):
-            label = _label(result.rows[index], result.varying)
+            label = cell_label(result.rows[index], result.varying)
             axes = exponential_qq(result.exits(index).time, label=label or None, ax=axes)
     assert axes is not None
     return axes
@@ -221,7 +177,7 @@ def ratio_rows(result: ExitResult, cells: Sequence[int]) -> tuple[list[str], lis
             low, high = row["rate_ci95"]
             ends = _inverse((low, high)) if times else (low, high)
             scale = row["predicted_rate"] if times else 1 / row["predicted_rate"]
-            labels.append(_label(row, result.varying) or "the cell")
+            labels.append(cell_label(row, result.varying) or "the cell")
             ratios.append(_ratio(row, times))
             intervals.append(None if ends is None else tuple(None if end is None else end * scale for end in ends))
     return labels, ratios, intervals
@@ -258,7 +214,7 @@ def _phase(result: ExitResult, choice: Choice) -> Axes:
     times = any(map(_has_times, result.rows))
     grid = phase_grid([{**row, "ratio": _ratio(row, times)} for row in rows], x, y)
     with style():
-        axes = phase_diagram(grid, xlabel=_name(x), ylabel=_name(y), label=_ratio_name(result))
+        axes = phase_diagram(grid, xlabel=axis_name(x), ylabel=axis_name(y), label=_ratio_name(result))
         axes.set_title(held, fontsize=7.5, loc="right")
     return axes
 
@@ -269,7 +225,7 @@ def _contest(result: ExitResult, choice: Choice) -> Axes:
     first, second = dict.fromkeys(row["dynamics"] for row in rows)
     label = f"exit time of {second} / of {first}"
     with style():
-        axes = phase_diagram(contest_grid(rows, x, y), xlabel=_name(x), ylabel=_name(y), label=label)
+        axes = phase_diagram(contest_grid(rows, x, y), xlabel=axis_name(x), ylabel=axis_name(y), label=label)
         axes.set_title(held, fontsize=7.5, loc="right")
     return axes
 
@@ -278,7 +234,7 @@ def _two_axes(names: Sequence[str], choice: Choice) -> tuple[str, str]:
     for given in (choice.x, choice.y):
         if given is not None and given not in names:
             raise ValueError(f"axis {given[:40]!r} is not among those that vary: {', '.join(names)}.")
-    free = [name for name in sorted(names, key=lambda name: name not in _NAMES) if name not in (choice.x, choice.y)]
+    free = [name for name in sorted(names, key=lambda name: name not in NAMES) if name not in (choice.x, choice.y)]
     x = choice.x or free.pop(0)
     y = choice.y or (free.pop(0) if free else x)
     if x == y:
@@ -293,7 +249,7 @@ def _held(result: ExitResult, free: Sequence[str], choice: Choice) -> tuple[list
     """
     others = [name for name in result.varying if name not in free]
     for name, text in choice.where.items():
-        values = dict.fromkeys(_show(row[name]) for row in result.rows) if name in others else {}
+        values = dict.fromkeys(shown_value(row[name]) for row in result.rows) if name in others else {}
         if text not in values:
             allowed = f"{name} = {', '.join(values)}" if values else f"the axes {', '.join(others) or '(none)'}"
             raise ValueError(f"--where {name[:40]}={text[:40]} does not fit: there are {allowed}.")
@@ -301,18 +257,18 @@ def _held(result: ExitResult, free: Sequence[str], choice: Choice) -> tuple[list
     for name in sorted(others, key=lambda name: name not in choice.where):
         if name not in choice.where and _follows(rows, name, free):
             continue
-        text = choice.where.get(name, _show(rows[0][name]))
-        rows = [row for row in rows if _show(row[name]) == text]
+        text = choice.where.get(name, shown_value(rows[0][name]))
+        rows = [row for row in rows if shown_value(row[name]) == text]
         if not rows:
             raise ValueError("No cell has all of " + ", ".join(f"{k}={v}" for k, v in choice.where.items()) + ".")
         fixed[name] = rows[0][name]
-    return rows, _label(fixed, others)
+    return rows, cell_label(fixed, others)
 
 
 def _follows(rows: Sequence[Row], name: str, free: Sequence[str]) -> bool:
     """Whether the values of the free axes say that of another."""
-    places = {tuple(_show(row[axis]) for axis in free) for row in rows}
-    return len({(*(_show(row[axis]) for axis in free), _show(row[name])) for row in rows}) == len(places)
+    places = {tuple(shown_value(row[axis]) for axis in free) for row in rows}
+    return len({(*(shown_value(row[axis]) for axis in free), shown_value(row[name])) for row in rows}) == len(places)
 
 
 def _paths(result: ExitResult, choice: Choice) -> Axes:
@@ -328,7 +284,7 @@ def _paths(result: ExitResult, choice: Choice) -> Axes:
     low, high = basin_view(problem)
     with style(figure_figsize=(3.6, 3.4)):
         axes = landscape(problem.landscape, low, high, basin=problem.basin, paths=paths.tracks())
-        axes.set_title(_label(result.rows[index], [*_SYMBOLS]), fontsize=7.5)
+        axes.set_title(cell_label(result.rows[index], [*SYMBOLS]), fontsize=7.5)
     return axes
 
 
@@ -373,22 +329,6 @@ def _jumps(problem: EscapeProblem) -> NDArray[np.float64] | None:
     return np.asarray(measure.directions, dtype=float)
 
 
-def _stored(folder: Path, index: int) -> Exits:
-    path = folder / f"samples_{index:04d}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Exits(arrays["exit_time"], arrays["exit_code"], arrays["exit_step"])
-    except FileNotFoundError:
-        raise ValueError(f"{path.name} is not there.") from None
-    except Exception:
-        raise ValueError(f"{path.name} is damaged.") from None
-
-
-def _chunked(store: ChunkStore, index: int) -> Exits:
-    samples = cell_samples(store, index)
-    return Exits(samples.exit_time, samples.exit_code, samples.exit_step)
-
-
 def _uncensored(result: ExitResult) -> list[int]:
     """The cells in which all have left."""
     done = [(index, result.rows[index]) for index in result.timed()]
@@ -411,30 +351,3 @@ def _inverse(interval: Any) -> Interval:
     """The interval of a mean from that of its rate."""
     low, high = interval
     return (1 / high if high else None, 1 / low if low else None)
-
-
-def _label(row: Row, names: Sequence[str]) -> str:
-    parts = [(name, row[name]) for name in names if row.get(name) is not None]
-    return ", ".join(_part(name, value) for name, value in parts)
-
-
-def _part(axis: str, value: Any) -> str:
-    """A text, such as an optimizer's name, says itself what it is."""
-    return value if isinstance(value, str) else f"{_SYMBOLS.get(axis, axis.split('.')[-1])} = {_show(value)}"
-
-
-def _name(axis: str) -> str:
-    return _NAMES.get(axis, axis.replace("_", " "))
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"({', '.join(map(_show, value))})"
-    return f"{value:g}" if isinstance(value, (int, float)) and math.isfinite(value) else str(value)
-
-
-def _without_null(tables: Any) -> Any:
-    """Tables without what JSON has as null: keys at their default."""
-    if isinstance(tables, Mapping):
-        return {name: _without_null(value) for name, value in tables.items() if value is not None}
-    return tables
