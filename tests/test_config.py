@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from levyjax.config import Cell, ConfigError, QuadraticConfig, RunConfig, cells, load, parse
+from levyjax.config import Cell, ConfigError, RunConfig, cells, load, parse
+from levyjax.config.schema import QuadraticConfig
 from levyjax.config.tables import KINDS, TABLES, keys_of
 
 BASE = {

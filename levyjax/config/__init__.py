@@ -4,76 +4,14 @@
 when the tree is built; what is wrong is a `ConfigError` that says what was given, what is allowed and what to do.
 """
 
+from levyjax.config import schema
 from levyjax.config.checks import ConfigError
 from levyjax.config.load import load, parse
-from levyjax.config.schema import (
-    AdagradConfig,
-    AdamConfig,
-    AdamwConfig,
-    AsymmetricValleyConfig,
-    AttractionConfig,
-    BallConfig,
-    BoxConfig,
-    ClippedSgdConfig,
-    DoubleWellConfig,
-    EllipsoidConfig,
-    EmpiricalConfig,
-    FlatConfig,
-    GaussianConfig,
-    HalfSpaceConfig,
-    IndependentConfig,
-    MomentumConfig,
-    MultiWellConfig,
-    ParetoConfig,
-    PerCoordinateConfig,
-    QuadraticConfig,
-    RmspropConfig,
-    RotationalConfig,
-    RunConfig,
-    RunSettings,
-    SgdConfig,
-    StudentTConfig,
-    SublevelConfig,
-    TemperedConfig,
-    TruncatedConfig,
-    WangOhRheeConfig,
-)
+from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import Cell, cells
+from levyjax.deprecation import moved
 
-__all__ = [
-    "AdagradConfig",
-    "AdamConfig",
-    "AdamwConfig",
-    "AsymmetricValleyConfig",
-    "AttractionConfig",
-    "BallConfig",
-    "BoxConfig",
-    "Cell",
-    "ClippedSgdConfig",
-    "ConfigError",
-    "DoubleWellConfig",
-    "EllipsoidConfig",
-    "EmpiricalConfig",
-    "FlatConfig",
-    "GaussianConfig",
-    "HalfSpaceConfig",
-    "IndependentConfig",
-    "MomentumConfig",
-    "MultiWellConfig",
-    "ParetoConfig",
-    "PerCoordinateConfig",
-    "QuadraticConfig",
-    "RmspropConfig",
-    "RotationalConfig",
-    "RunConfig",
-    "RunSettings",
-    "SgdConfig",
-    "StudentTConfig",
-    "SublevelConfig",
-    "TemperedConfig",
-    "TruncatedConfig",
-    "WangOhRheeConfig",
-    "cells",
-    "load",
-    "parse",
-]
+__all__ = ["Cell", "ConfigError", "RunConfig", "cells", "load", "parse"]
+
+_TABLES = [name for name in vars(schema) if name.endswith(("Config", "Settings"))]
+__getattr__ = moved(__name__, dict.fromkeys(_TABLES, "levyjax.config.schema"))
