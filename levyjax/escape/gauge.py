@@ -64,7 +64,7 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
     where `predict`, which also judges the limit, is not at home.
 
     Args:
-        problem: of noise with jumps (alpha below 2), in a basin that the noise-free flow does not leave.
+        problem: of noise with jumps (alpha below 2), in a basin of one well that the noise-free flow does not leave.
 
     Returns:
         Exits per unit of the SDE's time.
