@@ -44,7 +44,7 @@ def wells(**changes):
     return MultiWell(**(sizes | {"saddle_curvatures": [2.0, 2.0]} | changes))
 
 
-class TestOutside:
+class TestComplement:
     def test_is_all_but_the_target(self):
         basin = Complement(Box([1.0], [2.0]))
         x = jnp.array([[-5.0, 0.0, 1.5, 3.0, math.nan]])
