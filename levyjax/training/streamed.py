@@ -286,10 +286,10 @@ def _ladder(values: Array) -> Iterator[Array]:
 
 def _named(layers: Layers, sums: _Sums) -> dict[str, BlockLogs]:
     """The block logs of each layer, and of all together: the longer a block, the fewer layers have it."""
-    found, total, start = {}, {}, 0
+    found, total, first = {}, {}, 0
     for name, start, stop in layers:
         lengths = _lengths(stop - start)
-        these, start = slice(start, start + len(lengths) - 1), start + len(lengths) - 1
+        these, first = slice(first, first + len(lengths) - 1), first + len(lengths) - 1
         logs = np.array([sums.log[start:stop].sum(), *sums.block_log[these]])
         counts = np.array([sums.seen[start:stop].sum(), *sums.block_seen[these]])
         rows = np.stack([logs, counts, np.full(len(lengths), logs[0]), np.full(len(lengths), counts[0])], axis=1)
