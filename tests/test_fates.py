@@ -585,3 +585,19 @@ def test_faces_of_draws_that_leave_near_an_edge_have_an_error():
     shares = np.bincount(samples.exit_face, minlength=4) / len(samples.exit_face)
     apart = np.abs(shares - [prediction.exit_probabilities[name] for name in names]).max()
     assert 0.02 < apart < prediction.exit_probability_error + 5 * 0.5 / 128
+
+
+def test_a_sample_of_jumps_in_many_dimensions_is_not_all_that_is_known():
+    """The flow carries a few percent of the jumps out, of which a sample of a hundred may have none."""
+    generator = np.random.default_rng(0)
+    root = generator.normal(size=(20, 20))
+    hessian = np.eye(20) + root @ root.T / 4
+    wall, noise = HalfSpace(generator.normal(size=20), 1.0), Independent(1.85, np.ones(20))
+    parts = wall, noise, SGD(), 1e-4
+    function = from_function(lambda x, h: x @ h @ x / 2, np.zeros(20), hessian)
+    sampled, exact = (predict(EscapeProblem(one, *parts)) for one in (function, Quadratic(hessian)))
+    assert exact.valid
+    apart = abs(sampled.rate - exact.rate)
+    assert 0.01 * exact.rate < apart < 1.1 * sampled.rate_error
+    assert not sampled.valid
+    assert any("that is left out here" in reason for reason in sampled.reasons)

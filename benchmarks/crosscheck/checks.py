@@ -171,7 +171,8 @@ def jump_adapted(description: Description, seed: int) -> Found:
     found = simulated(description, Plan(JumpAdapted(), COUNT), BIAS["jump_adapted"], seed)
     parts, kind = description.dynamics.parts, description.dynamics.kind
     by_flow = kind == "Momentum" or parts.get("variant") in ("corrected", "malladi")
-    return found._replace(overshoot=None) if by_flow else found  # it has none, but for the rest of a step
+    continuous = by_flow or description.noise.kind == "Gaussian"  # no overshoot but for the rest of a step
+    return found._replace(overshoot=None) if continuous else found
 
 
 def iteration(description: Description, seed: int, expected: float = 0.0) -> Found:

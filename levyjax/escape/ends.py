@@ -310,13 +310,14 @@ class Ends:
 
     def undecided(self) -> float:
         """The part of the jumps that do not come back whose end was not found: the rate of exits may lack them."""
-        return self._share(Fate.UNDECIDED)
+        sample = self.jump_fates.sample
+        return self._share(Fate.UNDECIDED) if sample is None else min(sample.astray, 1.0)
 
     def doubts(self) -> list[str]:
         """What makes the number uncertain beside the noise level."""
         if (sample := self.jump_fates.sample) is not None:
             return self._sample_doubts(sample)
-        part = self.undecided()
+        part = self._share(Fate.UNDECIDED)
         if part <= _MATTERS:
             return []
         return [f"{100 * part:.2g}% of the jumps that do not come back could not be followed to their end."]
@@ -325,10 +326,11 @@ class Ends:
         where = f"In {self.problem.dimension} dimensions"
         if sample.count == 0:
             return [f"{where}, where the noise-free flow leads after a jump would take too long to follow."]
-        if sample.astray:
+        if sample.astray > _MATTERS:
             return [
-                f"{where} {sample.count} jumps were followed: {100 * sample.astray:.2g}% as many as those that leave "
-                "come to rest elsewhere inside, leave by the flow or come back from outside; that is left out here."
+                f"{where} a sample of {sample.count} jumps was followed: {100 * sample.astray:.2g}% as many as those "
+                "that leave come to rest elsewhere inside, leave by the flow or come back from outside; that is left "
+                "out here."
             ]
         if self.start[1] is not None:
             return [f"{where}, exits on the way from the start to the minimum are not worked out."]
