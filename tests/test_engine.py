@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from levyjax.arrays import cast, pytree, settled, total
+from levyjax.arrays import cast, pytree, materialized, total
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import ExitCode, Process, chunks, lanes, run, run_chunks
@@ -215,12 +215,12 @@ class TestSettled:
     @pytest.mark.parametrize("first", [1.0, np.nan, np.inf])
     def test_values_are_the_same_whatever_the_first_is(self, first):
         values = jnp.asarray([first, -2.0, 0.0, np.nan]), jnp.arange(4)
-        for value, other in zip(jax.jit(settled)(values), values, strict=True):
+        for value, other in zip(jax.jit(materialized)(values), values, strict=True):
             np.testing.assert_array_equal(value, other)
 
     def test_nothing_is_compiled_into_what_comes_after(self):
         def program(x):
-            return settled(x * x) + 1
+            return materialized(x * x) + 1
 
         text = jax.jit(program).lower(jnp.zeros(64)).compile().as_text()
         assert "conditional(" in text

@@ -197,7 +197,7 @@ class Adam(Dynamics):
             return column(1 / self.preconditioner, state.x)
         return 1 / (jnp.sqrt(omega * state.v) + self.epsilon)
 
-    def with_jump_map(self, state: Any, maps: Array) -> Any:
+    def with_jump_map(self, state: Any, maps: Any) -> Any:
         return state._replace(v=(1 / maps - float(self.epsilon)) ** 2)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:

@@ -103,8 +103,8 @@ class Dynamics(abc.ABC):
         origin = jnp.zeros(scale.shape[0], scale.dtype)
         return (self.displace(self.rest(origin, noise), jnp.ones_like(origin)).x - origin)[None]
 
-    def with_jump_map(self, state: Any, maps: Float[Array, "d *batch"]) -> Any:
-        """The state whose averages give this one of several jump maps."""
+    def with_jump_map(self, state: Any, maps: Any) -> Any:
+        """The state whose averages give this one of several jump maps, (d, *batch)."""
         raise NotImplementedError(f"{type(self).__name__} has one jump map.")
 
     def after_jump(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> Any:

@@ -95,7 +95,7 @@ class RMSProp(Dynamics):
     def displace(self, state: SquaresState, amount: Array) -> SquaresState:
         return state._replace(x=state.x + self._inverse_q(state.v) * amount)
 
-    def with_jump_map(self, state: Any, maps: Array) -> Any:
+    def with_jump_map(self, state: Any, maps: Any) -> Any:
         return state._replace(v=(1 / maps - float(self.epsilon)) ** 2)
 
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
