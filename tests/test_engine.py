@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from levyjax.arrays import cast, pytree, materialized, total
+from levyjax.arrays import cast, materialized, pytree, total
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import ExitCode, Process, chunks, lanes, run, run_chunks
