@@ -28,7 +28,7 @@ from levyjax.escape import (
 )
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, MultiWell, Quadratic, from_function
 from levyjax.noise import Independent, Rotational
-from levyjax.solvers import JumpAdapted, flows
+from levyjax.solvers import JumpAdapted, flows, make_flow
 
 BIAS = 0.01  # of the jump-adapted mean exit time, for alpha from 1.2 to 1.9
 GRID = [(alpha, kappa) for alpha in (1.2, 1.5, 1.8, 1.9) for kappa in (0, 1, 3, 10, 100)] + [(1.9, 30)]
@@ -162,7 +162,8 @@ class TestJumpAdaptedElsewhere:
         for level in (0.3, 0.05):
             skipped = exits(make(level), 40_000, 60)
             with monkeypatch.context() as patched:
-                patched.setattr(flows, "_SKIP_SPREAD", 1e-9)
+                for module in (flows, make_flow):
+                    patched.setattr(module, "SKIP_SPREAD", 1e-9)
                 stepped = exits(make(level), 40_000, 61)
             assert_same_mean(skipped.exit_time, stepped.exit_time, bias=0.005)
         assert stepped.exit_step.mean() > 2 * skipped.exit_step.mean()  # it does skip where the noise is small
