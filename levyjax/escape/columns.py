@@ -59,6 +59,7 @@ def column_rate(
         ValueError: another optimizer, noise or basin, or fewer than 2 columns.
 
     Example:
+        >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
         >>> landscape = Quadratic([1.0, 4.0])
         >>> parts = landscape, Sublevel(landscape, 0.5), Independent(1.5, [1.0, 0.1]), SGD()

@@ -64,7 +64,8 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
     )
     said, valid = (*limits, *steps, *note), not limits and not steps
     # draws of finite variance do not leave one by one at any noise level that is known, and are not valid
-    shift = Ends(jump_fates, step_time * float(problem.noise_level)).shift() if noise.tail_index is not None else 0.0
+    level = np.asarray(step_time * float(problem.noise_level))
+    shift = Ends(jump_fates, level).shift() if noise.tail_index is not None else 0.0
     return Prediction(total / step_time, 0.0, mean, 1 / total, shares, kappa, valid, said, shift)
 
 

@@ -34,10 +34,10 @@ class Ends:
 
     Args:
         jump_fates: the fates.
-        level: the noise level, one for each ray.
+        level: the noise level, one for each ray or for all.
     """
 
-    def __init__(self, jump_fates: JumpFates, level: Float[np.ndarray, " rays"]) -> None:
+    def __init__(self, jump_fates: JumpFates, level: Float[np.ndarray, " *rays"]) -> None:
         self.jump_fates, self.level = jump_fates, np.broadcast_to(np.asarray(level, float), jump_fates.rays.alpha.shape)
         self.problem = jump_fates.problem
         self._rates = [well.segments.rates(jump_fates.rays, self.level) for well in jump_fates.wells]

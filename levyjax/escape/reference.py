@@ -174,6 +174,7 @@ def interval_reference(
 
     Example:
         >>> from levyjax.basins import Box
+        >>> from levyjax.dynamics import SGD
         >>> from levyjax.landscapes import Quadratic
         >>> from levyjax.noise import Independent
         >>> problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.5)
