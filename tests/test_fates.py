@@ -526,6 +526,27 @@ class Rotating(FixedPreconditioner):
         return SGDState(state.x + amount[::-1])
 
 
+@pytree
+class Drifting(Dynamics):
+    """An SDE without a word on what its noise does."""
+
+    def init(self, x):
+        return SGDState(x)
+
+    def iterate(self, state, gradient, driving):
+        return SGDState(state.x - gradient - driving.draw())
+
+    def drift(self, state, gradient, noise):
+        return SGDState(-gradient)
+
+
+def test_half_an_sde_is_none():
+    problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0]), Drifting(), 0.02)
+    assert predict(problem).reasons == ("No SDE is known for Drifting, so there is no rate to predict; simulate it.",)
+    with pytest.raises(ValueError, match="No SDE is known for Drifting"):
+        simulate(problem, Plan(Euler(0.1), 64), 0)
+
+
 def test_an_optimizer_that_mixes_coordinates_is_refused():
     parts = Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Independent(1.5, [1.0, 1.0])
     EscapeProblem(*parts, FixedPreconditioner(np.array([1.0, 0.5])), 0.02)

@@ -116,7 +116,9 @@ class Dynamics(abc.ABC):
 
     def why_no_sde(self) -> str | None:
         """Why it is an algorithm only, a sentence without its full stop; None where it has an SDE."""
-        return None if self._has_sde else f"No SDE is known for {type(self).__name__}"
+        kind = type(self)
+        whole = kind.drift is not Dynamics.drift and kind.displace is not Dynamics.displace
+        return None if whole else f"No SDE is known for {kind.__name__}"
 
     def why_no_rate(self, of_iteration: bool, minimum: Float[np.ndarray, " d"]) -> str | None:
         """Why its exits have no rate that a formula knows, of the iteration or of the SDE; None where they have."""
@@ -135,13 +137,9 @@ class Dynamics(abc.ABC):
 
     _cap = "steps that are no linear function of the noise change"
 
-    @property
-    def _has_sde(self) -> bool:
-        return type(self).drift is not Dynamics.drift
-
     def _refuse_sde(self) -> None:
-        if not self._has_sde:
-            raise ValueError(f'{self.why_no_sde()}; run it by method "iteration" (solvers.Iteration).')
+        if (reason := self.why_no_sde()) is not None:
+            raise ValueError(f'{reason}; run it by method "iteration" (solvers.Iteration).')
 
 
 def flow(dynamics: Dynamics, gradient: Callable[[Array], Array], noise: Noise, state: Any, dt: Any) -> Any:

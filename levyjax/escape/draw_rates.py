@@ -33,8 +33,7 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
         return refused(f"No exit rate is known for the iteration of {type(dynamics).__name__} under draws of this law.")
     step_time, directions = float(dynamics.learning_rate), np.asarray(noise.rays())
     every = -(-directions.shape[1] // _MOST_RAYS)
-    some = directions[:, ::every]
-    jump_fates = follow_jumps(problem, solver, _tails(problem, some, every, step_time))
+    jump_fates = follow_jumps(problem, solver, _tails(problem, directions, every, step_time))
     well = jump_fates.wells[0]
     if not jump_fates.plain and every > 1:
         return refused(f"{crossing_reason(problem)}, and {directions.shape[1]} rays are too many to follow.")
@@ -70,13 +69,13 @@ def one_draw(problem: EscapeProblem, solver: Iteration) -> Prediction:
 
 
 def _tails(problem: EscapeProblem, directions: np.ndarray, every: int, step_time: float) -> Rays:
-    """The rays of the draws with their power tails, per unit of time; any weights where there are none."""
-    ones = np.ones(directions.shape[1])
-    index = problem.noise.tail_index
+    """Every so many of the draws' rays with their power tails, per unit of time; any weights where there are none."""
+    some, index = directions[:, ::every], problem.noise.tail_index
+    ones = np.ones(some.shape[1])
     if index is None:
-        return Rays(directions, ones, ones, None, 0)
-    beyond = problem.noise.chances(np.full(np.asarray(problem.noise.rays()).shape[1], _FAR))[::every]
-    return Rays(directions, beyond * _FAR**index / step_time, index * ones, None, 0)
+        return Rays(some, ones, ones, None, 0)
+    beyond = problem.noise.chances(np.full(directions.shape[1], _FAR))[::every]
+    return Rays(some, beyond * _FAR**index / step_time, index * ones, None, 0)
 
 
 def _by_segments(problem: EscapeProblem, segments: Segments, unit: float) -> tuple[np.ndarray, dict[str, float]]:

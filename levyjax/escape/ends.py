@@ -311,7 +311,7 @@ class Ends:
     def undecided(self) -> float:
         """The part of the jumps that do not come back whose end was not found: the rate of exits may lack them."""
         sample = self.jump_fates.sample
-        return self._share(Fate.UNDECIDED) if sample is None else min(sample.astray, 1.0)
+        return self._share(Fate.UNDECIDED) if sample is None else sample.astray / (1 + sample.astray)
 
     def doubts(self) -> list[str]:
         """What makes the number uncertain beside the noise level."""

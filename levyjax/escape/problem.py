@@ -14,6 +14,7 @@ from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
 from levyjax.interpret import interpreted
 from levyjax.random import Counter
+from levyjax.solvers.motion import at_rest, displaced_at_once
 
 
 def _shape_of(piece: Any, names: tuple[str, ...]) -> list[tuple[str, int]]:
@@ -95,11 +96,6 @@ class EscapeProblem:
         return np.shape(self.noise.scale)[0]
 
 
-@interpreted
-def _moves(dynamics: Dynamics, noise: Any, x: Array, amounts: Array) -> Any:
-    return dynamics.displace(dynamics.rest(x, noise), amounts)
-
-
 def _keeps_coordinates_apart(problem: EscapeProblem) -> bool:
     """Whether noise on one coordinate moves that coordinate alone: noise on every second one, and on all."""
     if type(problem.dynamics).__module__.startswith("levyjax."):
@@ -107,7 +103,7 @@ def _keeps_coordinates_apart(problem: EscapeProblem) -> bool:
     size = 1.0 + np.arange(problem.dimension) % 7
     some = np.arange(problem.dimension) % 2 == 0
     at = np.repeat(np.asarray(problem.landscape.minimum)[:, None], 2, axis=1)
-    moved = _moves(problem.dynamics, problem.noise, at, np.stack([size, size * some], axis=1))
+    moved = displaced_at_once(problem, at_rest(problem, at), np.stack([size, size * some], axis=1))
     return all(np.allclose(leaf[some, 0], leaf[some, 1], rtol=1e-9) for leaf in map(np.asarray, jax.tree.leaves(moved)))
 
 

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import column, padded_to
 from levyjax.basins import Basin
-from levyjax.dynamics import Dynamics
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Quadratic
 from levyjax.solvers.motion import (
@@ -20,6 +19,7 @@ from levyjax.solvers.motion import (
     Fate,
     Modes,
     at_rest,
+    displaced_at_once,
     flat_of,
     like,
     linearised,
@@ -330,9 +330,4 @@ def flow_reach(problem: ExitProblem, vectors: Float[np.ndarray, "d n"]) -> Float
     """
     motion = LinearMotion(problem, None)
     rest = at_rest(problem, np.repeat(motion.origin[:, None], vectors.shape[1], axis=1))
-    return motion.reaches(_displaced(problem.dynamics, rest, vectors)).largest
-
-
-@interpreted
-def _displaced(dynamics: Dynamics, state: Any, amount: Any) -> Any:
-    return dynamics.displace(state, amount)
+    return motion.reaches(displaced_at_once(problem, rest, vectors)).largest

@@ -97,6 +97,16 @@ def displaced(problem: ExitProblem, solver: Solver | None, state: Any, amount: A
     return one_step(problem, solver, state, amount)
 
 
+def displaced_at_once(problem: ExitProblem, state: Any, amount: Any) -> Any:
+    """The state after a jump that moves the noise epsilon A L by `amount`, in continuous time."""
+    return _displaced(problem.dynamics, state, amount)
+
+
+@interpreted
+def _displaced(dynamics: Dynamics, state: Any, amount: Any) -> Any:
+    return dynamics.displace(state, amount)
+
+
 def at_rest(problem: ExitProblem, points: Any) -> Any:
     """The optimizer at rest at these points (d, *batch)."""
     return _at_rest(problem.dynamics, problem.noise, points)

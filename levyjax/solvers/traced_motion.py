@@ -54,8 +54,8 @@ class TracedMotion:
         self.rest = at_rest(problem, self.origin)
         self.kept = kept_by_descent(problem)  # what starts inside stays inside
         basin = problem.basin
+        # where it rests tells whether it started inside; how near to the minimum that is
         self.near = float(basin.near) if self.kept and isinstance(basin, Attraction) else None
-        self.by_definition = self.near is not None  # where it rests tells whether it started inside
         self.reach, self.sizes = self._reach(size), self._sizes(size)
 
     def _reach(self, size: float) -> np.ndarray:
@@ -120,10 +120,10 @@ class TracedMotion:
         if isinstance(self.solver, Euler | Tamed | Iteration):
             found = _iterate(self.problem, self.solver, watched, state, stop, np.asarray(self.modes.step))
         else:
-            way = stiff, not self.kept, not self.by_definition
+            way = stiff, not self.kept, self.near is None
             found = _trace(self.problem, watched, state, stop, tolerance, *way)
         fate, time, point, flat = (np.asarray(part)[..., :width] for part in found)
-        if self.by_definition:  # what comes to rest elsewhere was outside from the start
+        if self.near is not None:  # what comes to rest elsewhere was outside from the start
             away = np.isin(fate, (Fate.ELSEWHERE, Fate.BLOWS_UP)) & ~self._comes_back(point)
             fate, time = np.where(away, Fate.LEAVES, fate), np.where(away, 0.0, time)
             point = np.where(away, leaves[0][:, :width], point)
