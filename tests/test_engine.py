@@ -15,14 +15,14 @@ import pytest
 from levyjax.arrays import cast, materialized, pytree, total
 from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, Momentum
-from levyjax.engine import ExitCode, Process, chunks, lanes, run, run_chunks
+from levyjax.engine import ExitCode, Process, chunks, lanes, observe, observe_on, run, run_chunks
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, kaplan_meier, simulate, simulate_summary, summarize
 from levyjax.escape.problem import ExitProcess
 from levyjax.escape.summary import edges
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.random import Counter, words
-from levyjax.solvers import Euler
+from levyjax.solvers import Euler, Iteration
 from levyjax.solvers.jump_adapted import JumpAdapted
 
 
@@ -62,6 +62,10 @@ def problem_of(dynamics, dimension=2, noise_level=0.2, alpha=1.5):
 
 def euler(dynamics, **options):
     return cast(ExitProcess(problem_of(dynamics, **options), Euler(0.05)), jnp.float32)
+
+
+def iteration(dynamics, **options):
+    return cast(ExitProcess(problem_of(dynamics, **options), Iteration()), jnp.float32)
 
 
 def jumps(dynamics, **options):
@@ -209,6 +213,96 @@ class TestIdleLanes:
         work = chunks._work(10, 130, 1024, 4, 100)
         assert work.total.tolist() == [33, 33, 33, 31]
         assert work.first_low.tolist() == [10, 43, 76, 109]
+
+
+def point(state):
+    return state.x
+
+
+class TestLooks:
+    @pytest.mark.parametrize(
+        ("make", "dynamics"),
+        [
+            (euler, SGD()),
+            (jumps, SGD()),
+            (iteration, Adam(0.2)),
+            pytest.param(euler, Adam(), marks=pytest.mark.slow),
+            pytest.param(jumps, Momentum(0.1), marks=pytest.mark.slow),
+            pytest.param(iteration, Momentum(0.2), marks=pytest.mark.slow),
+        ],
+    )
+    def test_the_states_are_those_of_a_run(self, make, dynamics):
+        """To the last bit, however far apart the looks are; what has left stays where it left."""
+        process, count, most = make(dynamics), 150, 120
+        ends = run(process, 5, count, most)
+        assert (ends.code == ExitCode.EXITED).any()
+        assert (ends.code == ExitCode.CENSORED).any() or make is jumps
+        for every in (1, 10):
+            found = observe(process, 5, np.arange(count), every, point, most // every, max_steps=most)
+            np.testing.assert_array_equal(found.seen[-1].T, ends.record[:, :2])
+            np.testing.assert_array_equal(found.step, ends.step)
+            np.testing.assert_array_equal(found.code, ends.code)
+
+    def test_a_trajectory_is_the_same_whatever_the_others_are(self, monkeypatch):
+        """Other numbers, orders, widths, devices and cores, ids beyond 2^32 and float64."""
+        high = (1 << 40) + 3
+        with jax.enable_x64(True):
+            process = cast(iteration(Adam(0.05)), jnp.float64)
+            everyone = observe(process, 1, np.arange(200), 7, point, 5, devices=jax.devices()[:1])
+            assert everyone.seen.shape == (5, 2, 200)
+            assert everyone.seen.dtype == np.float64
+            monkeypatch.setattr(chunks, "_cores", lambda mesh: 3)
+            for ids, options in (
+                ([150, 3, high], {}),
+                (np.arange(199, -1, -1), {"width": 128}),
+                ([high, 199, 0], {"devices": jax.devices()[:3], "width": 64}),
+            ):
+                found = observe(process, 1, ids, 7, point, 5, **options)
+                old = np.asarray(ids) < 200
+                np.testing.assert_array_equal(found.seen[..., old], everyone.seen[..., np.asarray(ids)[old]])
+            alone = run(process, 1, 1, 35, first_id=high)
+        np.testing.assert_array_equal(found.seen[-1, :, 0], alone.record[0, :2])
+
+    def test_parts_are_one_observation(self):
+        process = memoryless(20.0)
+        whole = observe(process, 2, [0, 1, 2], 3, lambda state: state.total[0], 40)
+        parts = list(observe_on(process, 2, [0, 1, 2], 3, lambda state: state.total[0], 8))
+        assert 1 < len(parts) <= 40 // 8
+        seen = np.concatenate([part.seen for part in parts])
+        np.testing.assert_array_equal(seen, whole.seen[: len(seen)])
+        assert (parts[-1].code == ExitCode.EXITED).all()
+        assert (parts[-1].step == whole.step).all()
+
+    def test_a_look_has_arrays_of_its_own(self, programs):
+        def far(limit, state):
+            return {"far": state.total[0] > limit, "total": state.total}
+
+        for limit in (1.0, 2.0):
+            look = jax.tree_util.Partial(far, jnp.float32(limit))
+            found = observe(memoryless(1e9), 0, np.arange(70), 10, look, 4).seen
+            np.testing.assert_array_equal(found["far"], found["total"][:, 0] > limit)
+        assert sum("_watched" in name for name in programs) == 1
+
+    def test_steps_carry_into_the_high_word_within_a_block(self):
+        process = memoryless(1e9)
+        work = jax.tree.map(lambda leaf: leaf[0], chunks._work(0, 1, 1, 1, 1 << 38))
+        start = lanes.idle_lanes(process, 64, 1, 1)[0]._replace(code=jnp.zeros(64, jnp.int32))
+        word = jnp.full(64, jnp.uint32(2**32 - 4))
+        start = start._replace(counter=start.counter._replace(low=word))
+        whole = lanes._run_block(process, work, start, lanes.Block(10))[0]
+        single = start
+        for _ in range(10):
+            single = lanes._run_block(process, work, single, lanes.Block(1))[0]
+        assert int(whole.counter.high[0]) == 1
+        np.testing.assert_array_equal(whole.state.total, single.state.total)
+
+    @pytest.mark.parametrize(
+        "arguments", [([], 1, 1), ([[0]], 1, 1), ([0], 0, 1), ([0], 1, 0)], ids=["none", "table", "every", "looks"]
+    )
+    def test_refuses(self, arguments):
+        ids, every, looks = arguments
+        with pytest.raises(ValueError, match="1 or more of each"):
+            observe(memoryless(2.0), 0, ids, every, point, looks)
 
 
 class TestSettled:

@@ -2,30 +2,28 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy  # its parts load when they are used
-from jax import lax
 from jaxtyping import Array, Float
 
 from levyjax.arrays import cast
 from levyjax.basins import Box
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, known, shown
 from levyjax.dynamics import SGD, ClippedSGD
+from levyjax.engine import observe
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.escape.line_chain import LineStep, clustered, kept_inside, laws, mean_steps, pareto_law, stationary_law
+from levyjax.escape.problem import ExitProcess
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
 from levyjax.landscapes import WangOhRhee
 from levyjax.landscapes.wang_oh_rhee import EDGES, MINIMA
 from levyjax.noise import Pareto
 from levyjax.plots import exit_time_scaling, position_density
-from levyjax.random import first_counter, run_key
 from levyjax.solvers import Iteration
-from levyjax.solvers.steps import Solver
 
 _BOUNDS = {math.inf: 1.2, 0.5: 1.4, 0.28: 1.6}  # clipping bounds with the exponents 1 + l (alpha - 1), l = 1, 2, 3
 _WELL, _START, _WALL = (-1.3, 0.2), -0.7, 1.6
@@ -145,22 +143,8 @@ def slopes(settings: Settings) -> Outcome:
     )
 
 
-@partial(jax.jit, static_argnames=("paths", "snapshots", "every"))
-def _positions(problem: EscapeProblem, solver: Solver, key: Any, *, paths: int, snapshots: int, every: int) -> Array:
-    """Where paths are after every so many steps, (snapshots, paths)."""
-    ids = jnp.arange(paths, dtype=jnp.uint32)
-    first = first_counter(key, ids)
-
-    def one(index: Array, state: Any) -> Any:
-        low = jnp.broadcast_to(index.astype(jnp.uint32), ids.shape)
-        return solver.step(problem, state, first._replace(low=low))
-
-    def snapshot(state: Any, place: Array) -> tuple[Any, Array]:
-        state = lax.fori_loop(place * every, (place + 1) * every, one, state)
-        return state, state.x[0]
-
-    start = jnp.broadcast_to(jnp.asarray(problem.start)[:, None], (1, paths))
-    return lax.scan(snapshot, solver.init(problem, start), jnp.arange(snapshots))[1]
+def _position(state: Any) -> Array:
+    return state.x[0]
 
 
 def _in_narrow(x: np.ndarray) -> np.ndarray:
@@ -182,10 +166,9 @@ def _narrow_time(bound: float, place: int, settings: Settings) -> dict[str, Any]
     """The part of their time that paths spend in the narrow wells, simulated and exact."""
     paths, snapshots, every = settings.size(256, 512), settings.size(60, 400), 5000
     kept = slice(snapshots // 3, snapshots)
-    problem = cast(_problem(_RATE, bound, Box([-2.0], [2.0]), _FROM), jnp.float32)
-    key = run_key(settings.seeds("WOR-occupancy")[place])
-    solver = cast(_SOLVER, jnp.float32)
-    x = np.asarray(_positions(problem, solver, key, paths=paths, snapshots=snapshots, every=every))[kept]
+    process = cast(ExitProcess(_problem(_RATE, bound, Box([-2.0], [2.0]), _FROM), _SOLVER), jnp.float32)
+    seed = settings.seeds("WOR-occupancy")[place]
+    x = observe(process, seed, np.arange(paths), every, _position, snapshots, width=paths).seen[kept]
     shares = _in_narrow(x).mean(axis=0)
     exact, long_run = _exact_share(_step(_RATE, bound), every, kept, settings.size(60, 200))
     half = 1.96 * float(shares.std(ddof=1)) / paths**0.5

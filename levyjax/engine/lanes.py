@@ -111,8 +111,10 @@ def _run_block(process: Process, work: Work, lanes: Lanes, block: Block) -> tupl
 
     def step(index: Array, carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         state, code, taken = carry
-        # A running lane has taken whole blocks only: within one the low word cannot run over.
-        counter = lanes.counter._replace(low=lanes.counter.low + index.astype(jnp.uint32))
+        low, high = lanes.counter.low + index.astype(jnp.uint32), lanes.counter.high
+        if block.steps & (block.steps - 1):  # else a block, of which a running lane has taken whole ones, ends with it
+            high += (low < lanes.counter.low).astype(jnp.uint32)
+        counter = lanes.counter._replace(low=low, high=high)
         running = code == ExitCode.RUNNING
         moved = process.step(state, counter)
         state = jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, state)

@@ -2,23 +2,21 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import cast
 from levyjax.datasets import Result, along
-from levyjax.engine import ExitCode
+from levyjax.engine import observe_on
 from levyjax.escape.problem import EscapeProblem, ExitProcess
 from levyjax.escape.simulate import Plan
-from levyjax.random import first_counter, run_key
 
 _MOST = 1 << 26  # numbers that are held at once
+_PART = 1 << 10  # steps of one compiled call, for whole blocks of lanes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +52,7 @@ def simulate_paths(
         plan: the solver, the number of paths and the dtype; the other fields as in `simulate`, if they matter.
         num_steps: of the solver, at most.
         key: an integer seed or a `jax.random.key`.
-        trajectories: the ids of the paths, below 2^32; default those from 0 on.
+        trajectories: the ids of the paths; default those from 0 on.
 
     Raises:
         ValueError: num_steps below 1, or more than 2^26 numbers to hold.
@@ -80,25 +78,14 @@ def simulate_paths(
         solver = plan.solver.prepare(problem, plan.max_time)
     with jax.enable_x64(plan.dtype == "float64"):
         process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
-        x, steps, code = _run(process, run_key(key), jnp.asarray(ids, jnp.uint32), num_steps)
-        return ExitPaths(np.asarray(x).transpose(2, 1, 0), np.asarray(steps), np.asarray(code))
+        looks = min(num_steps, _PART)
+        parts = list(observe_on(process, key, ids, 1, point_of, looks, max_steps=num_steps, devices=plan.devices))
+        start = np.broadcast_to(np.asarray(process.start().x), (problem.dimension, ids.size))
+    x = np.concatenate([start[None], *(part.seen for part in parts)])[: num_steps + 1]
+    x = np.pad(x, ((0, num_steps + 1 - len(x)), (0, 0), (0, 0)), mode="edge")  # where all have left
+    return ExitPaths(x.transpose(2, 1, 0), parts[-1].step.astype(np.int64), parts[-1].code)
 
 
-@partial(jax.jit, static_argnames=("num_steps",))
-def _run(process: ExitProcess, key: Any, ids: Array, num_steps: int) -> tuple[Array, Array, Array]:
-    first, count = first_counter(key, ids), ids.size
-    state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], count)), process.start())
-
-    def step(carry: tuple[Any, Array, Array], at: Array) -> tuple[tuple[Any, Array, Array], Array]:
-        state, code, taken = carry
-        running = code == ExitCode.RUNNING
-        moved = process.step(state, first._replace(low=jnp.broadcast_to(at, first.low.shape)))
-        state = jax.tree.map(lambda new, old: jnp.where(running, new, old), moved, state)
-        finite = jnp.isfinite(process.record(state)).all(axis=0)
-        status = jnp.where(finite, process.status(state), jnp.int32(ExitCode.NONFINITE))
-        return (state, jnp.where(running, status, code), taken + running.astype(jnp.int32)), state.x
-
-    start = state, jnp.full(count, jnp.int32(ExitCode.RUNNING)), jnp.zeros(count, jnp.int32)
-    (_, code, taken), x = lax.scan(step, start, jnp.arange(num_steps, dtype=jnp.uint32))
-    code = jnp.where(code == ExitCode.RUNNING, jnp.int32(ExitCode.CENSORED), code)
-    return jnp.concatenate([state.x[None], x]), taken, code
+def point_of(state: Any) -> Float[Array, "d lanes"]:
+    """Where lanes are."""
+    return state.x

@@ -7,19 +7,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from levyjax.arrays import cast, jit
+from levyjax.arrays import cast
 from levyjax.config.build import build_plan, build_problem
 from levyjax.datasets import Result, along
-from levyjax.engine import ExitCode
+from levyjax.engine import ExitCode, observe_on
 from levyjax.escape import EscapeProblem, Plan
+from levyjax.escape.paths import point_of
 from levyjax.escape.problem import ExitProcess
-from levyjax.random import Counter, run_key, trajectory_key
 from levyjax.sweep.store import ChunkStore
 
-_LANES = 64  # as wide as the engine's lanes are at least
 _WINDOW = 1024  # steps between two looks from the host
 _LAST = 20  # points that are kept
 
@@ -68,44 +66,15 @@ def replay(problem: EscapeProblem, plan: Plan, key: Any, trajectory: int, max_st
     limit = min(limit, np.inf if max_steps is None else max_steps)
     with jax.enable_x64(plan.dtype == "float64"):
         process = cast(ExitProcess(problem, solver), jnp.dtype(plan.dtype))
-        low = jnp.full(_LANES, trajectory & 0xFFFFFFFF, jnp.uint32)
-        high, zero = jnp.full(_LANES, trajectory >> 32, jnp.uint32), jnp.zeros(_LANES, jnp.uint32)
-        first = Counter(*trajectory_key(run_key(key), low, high), zero, zero)
-        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], _LANES)), process.start())
-        points, step = [(0, np.asarray(state.x)[:, 0])], 0
-        while True:
-            count = int(min(_WINDOW, limit - step))
-            at = step + np.arange(_WINDOW, dtype=np.uint64)
-            words = (
-                jnp.asarray((at & np.uint64(0xFFFFFFFF)).astype(np.uint32)),
-                jnp.asarray((at >> np.uint64(32)).astype(np.uint32)),
-            )
-            state, x, codes = _window(process, first, state, *words)
-            x, codes = np.asarray(x)[:count], np.asarray(codes)[:count]
-            ended = np.flatnonzero(codes != ExitCode.RUNNING)
-            taken = int(ended[0]) + 1 if len(ended) else count
-            points = [*points, *((step + 1 + i, x[i]) for i in range(max(taken - _LAST, 0), taken))][-_LAST:]
-            step += taken
-            if len(ended) or step >= limit:
-                code = ExitCode(int(codes[ended[0]])) if len(ended) else ExitCode.CENSORED
-                steps, last = zip(*points, strict=True)
-                return Replay(step, code, last[-1], np.array(steps), np.array(last))
-
-
-@jit
-def _window(process: ExitProcess, first: Counter, state: Any, low: Array, high: Array) -> tuple[Any, Array, Array]:
-    """A window of steps: the state after it, and point and code after each."""
-
-    def step(state: Any, at: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
-        lanes = first.low.shape
-        counter = first._replace(low=jnp.broadcast_to(at[0], lanes), high=jnp.broadcast_to(at[1], lanes))
-        state = process.step(state, counter)
-        finite = jnp.isfinite(process.record(state)).all(axis=0)
-        code = jnp.where(finite, process.status(state), jnp.int32(ExitCode.NONFINITE))
-        return state, (state.x[:, 0], code[0])
-
-    state, (x, code) = lax.scan(step, state, (low, high))
-    return state, x, code
+        points, step, code = [(0, np.asarray(process.start().x)[:, 0])], 0, ExitCode.RUNNING
+        for part in observe_on(
+            process, key, [trajectory], 1, point_of, _WINDOW, max_steps=None if np.isinf(limit) else int(limit)
+        ):
+            before, step, code = step, int(part.step[0]), ExitCode(int(part.code[0]))
+            new = range(max(step - before - _LAST, 0), step - before)
+            points = [*points, *((before + 1 + i, part.seen[i, :, 0]) for i in new)][-_LAST:]
+    steps, last = zip(*points, strict=True)
+    return Replay(step, code, last[-1], np.array(steps), np.array(last))
 
 
 def replay_stored(folder: str | os.PathLike[str], trajectory: int, cell: int = 0) -> dict[str, Any]:
