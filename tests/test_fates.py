@@ -460,9 +460,6 @@ class HeavyBall(Dynamics):
     def momentum_rate(self):
         return self.friction
 
-    def jump_maps(self, noise):
-        return jnp.full((1, jnp.shape(noise.scale)[0]), 1 / self.friction)
-
 
 @pytree
 class FixedPreconditioner(Dynamics):
@@ -484,7 +481,7 @@ class FixedPreconditioner(Dynamics):
 
 
 def test_a_users_optimizer_is_predicted_as_the_same_one_here():
-    """Momentum(1, beta) has dm = (g - (1 - beta) m) dt - epsilon A dL, dx = -m dt."""
+    """Momentum(1, beta) has dm = (g - (1 - beta) m) dt - epsilon A dL, dx = -m dt; how far a jump moves x follows."""
     parts = Quadratic([1.0]), Box([-1.0], [1.5]), Independent(1.5, [1.0])
     theirs, ours = (predict(EscapeProblem(*parts, one, 1e-3)) for one in (HeavyBall(0.4), Momentum(1.0, 0.6)))
     assert theirs.rate == pytest.approx(ours.rate, rel=1e-9)

@@ -94,18 +94,21 @@ class Dynamics(abc.ABC):
     def jump_maps(self, noise: Noise) -> Float[Array, "samples d"]:
         """What multiplies a jump of A L on its way into x at rest: one diagonal, or samples of its stationary law.
 
-        Where noise enters x through a momentum, the whole way that a jump would take it on a flat landscape.
+        Where noise enters x through a momentum, the whole way that a jump would take it on a flat landscape: the
+        velocity falls off at `momentum_rate`.
         """
         self._refuse_sde()
-        if self.noise_in_momentum:
-            raise NotImplementedError(f"{type(self).__name__} needs jump_maps: its noise enters a momentum.")
         scale = jnp.asarray(noise.scale)
         origin = jnp.zeros(scale.shape[0], scale.dtype)
-        return (self.displace(self.rest(origin, noise), jnp.ones_like(origin)).x - origin)[None]
+        moved = self.displace(self.rest(origin, noise), jnp.ones_like(origin))
+        way = moved.x - origin
+        if self.noise_in_momentum:
+            way = way + self.drift(moved, jnp.zeros_like(origin), noise).x / self.momentum_rate()
+        return way[None]
 
     def with_jump_map(self, state: Any, maps: Any) -> Any:
         """The state whose averages give this one of several jump maps, (d, *batch)."""
-        raise NotImplementedError(f"{type(self).__name__} has one jump map.")
+        raise ValueError(f"{type(self).__name__} has one jump map. Give it a with_jump_map to have several.")
 
     def after_jump(self, x: Float[Array, "d *batch"], jump: Array, noise: Noise) -> Any:
         """The state of an optimizer at rest at x, right after a jump that moves it by `jump` (through `jump_maps`)."""
