@@ -9,12 +9,12 @@ from scipy import integrate
 
 from levyjax.basins import Box
 from levyjax.claims import clipped
+from levyjax.claims.figures.wells import histogram_density, position_density
 from levyjax.dynamics import SGD, ClippedSGD
 from levyjax.escape import EscapeProblem, Plan, bias_constant, line_chain, predict, simulate
 from levyjax.escape.line_chain import LineStep, pareto_law, stable_law
 from levyjax.landscapes import Quadratic, WangOhRhee
 from levyjax.noise import Pareto
-from levyjax.plots.wells import histogram_density, position_density
 from levyjax.solvers import Iteration
 from levyjax.stable import sf
 

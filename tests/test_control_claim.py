@@ -7,8 +7,8 @@ import pytest
 
 from levyjax.claims import control
 from levyjax.claims.base import Settings
+from levyjax.claims.figures.wells import factor_panel
 from levyjax.escape import predict
-from levyjax.plots.wells import factor_panel
 
 
 def test_each_factor_varies_alone():

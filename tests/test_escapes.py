@@ -8,12 +8,13 @@ import pytest
 from flax import nnx
 
 from levyjax.claims import figure5
+from levyjax.claims.figures.bands import curve_bands
+from levyjax.claims.figures.ratios import grouped_ratios
 from levyjax.claims.network import examples
 from levyjax.claims.real_escapes import Exits, OptimizerStudy
 from levyjax.dynamics.adam import AdamState
 from levyjax.escape import exponential_fit
 from levyjax.noise.empirical import uniform_index
-from levyjax.plots import curve_bands, grouped_ratios
 from levyjax.random import first_counter, run_key, words
 from levyjax.training import (
     EVERY,

@@ -12,13 +12,12 @@ from flax import nnx
 from levyjax.arrays import cast
 from levyjax.basins import Box, Ellipsoid, Sublevel
 from levyjax.claims.base import Settings
+from levyjax.claims.figures.network import finite_reaches, ray_reach
 from levyjax.claims.network import network_exits
 from levyjax.dynamics import SGD, Momentum
 from levyjax.escape import EscapeProblem, column_rate, predict
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent, Rotational
-from levyjax.plots import ray_reach
-from levyjax.plots.network import finite_reaches
 from levyjax.training import MLP, NetworkLoss, flatten, landscape, network_landscape
 
 

@@ -19,6 +19,7 @@ from levyjax.basins import Box, HalfSpace
 from levyjax.claims import overshoot, reproduce
 from levyjax.claims.adam_exits import mean_steps
 from levyjax.claims.coupled import Fit, Pair, fitted_order, gap
+from levyjax.claims.figures.curves import curve_points, points_on_curve
 from levyjax.claims.iterates import distances, judge, learning_rate_of
 from levyjax.claims.linear_laws import linear_laws, linear_optimizers, responses
 from levyjax.claims.weak_error import adaptive_pair, judge_vanishing
@@ -26,8 +27,6 @@ from levyjax.dynamics import SGD, Adam, DrivingNoise, Momentum
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian, Independent
-from levyjax.plots import points_on_curve
-from levyjax.plots.curves import curve_points
 from levyjax.random import Counter
 from levyjax.solvers import JumpAdapted
 from levyjax.tails import critical_learning_rate, iterate_tail_index, iterates

@@ -14,6 +14,7 @@ from scipy import stats
 
 from levyjax import plots
 from levyjax.basins import Ball, Box, HalfSpace
+from levyjax.claims.figures import maps
 from levyjax.dynamics import SGD
 from levyjax.engine import ExitCode
 from levyjax.escape import EscapeProblem, ExitPaths
@@ -21,6 +22,7 @@ from levyjax.escape.statistics import kaplan_meier
 from levyjax.landscapes import DoubleWell, Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import animation, comparisons, exits, landscapes, tails
+from levyjax.plots.escape_sets import escape_lengths
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +73,9 @@ FIGURES = {
         HalfSpace([1.0, 0.5], 1.0), [0, 0], {"SGD": [1, 1], "Adam": [1.0, 3.0]}, directions=np.eye(2),
         landscape=Quadratic([1.0, 0.2]), **kw,
     ),
-    "sooner_map": lambda **kw: plots.sooner_map(
+    "sooner_map": lambda **kw: maps.sooner_map(
         [1, 10, 100], [-1, 1], np.array([[-1.0, -2.0, -3.0], [1.0, 2.0, 3.0]]),
-        [plots.MeasuredCell(10, 1, 1.9), plots.MeasuredCell(10, -1, None), plots.MeasuredCell(1, 1, 2.0, bound=True)],
+        [maps.MeasuredCell(10, 1, 1.9), maps.MeasuredCell(10, -1, None), maps.MeasuredCell(1, 1, 2.0, bound=True)],
         xlabel="condition number", ylabel="alignment", colorbar="ratio", **kw,
     ),
 }  # fmt: skip
@@ -84,7 +86,7 @@ def test_every_figure_is_made_and_drawn(name):
     axes = FIGURES[name]()
     assert axes.get_xlabel()
     axes.figure.canvas.draw()
-    assert name in plots.__all__
+    assert name in plots.__all__ or hasattr(maps, name)
     assert {label.get_fontsize() for label in axes.get_xticklabels()} == {7.5}  # made after the style has been left
 
 
@@ -402,17 +404,17 @@ class TestAnimation:
 class TestEscapeSets:
     def test_lengths_are_those_of_the_basin_through_the_map(self):
         """Along the axes of a box a jump has to be half a side over the map's entry; a quarter turn is a quarter."""
-        lengths = plots.escape_lengths(Box([-1, -2], [1, 2]), [0, 0], [1.0, 0.5])
+        lengths = escape_lengths(Box([-1, -2], [1, 2]), [0, 0], [1.0, 0.5])
         quarter = lengths.size // 4
         assert lengths[::quarter].tolist() == pytest.approx([1.0, 4.0, 1.0, 4.0], rel=1e-6)
 
     def test_directions_that_never_leave_are_infinite(self):
-        lengths = plots.escape_lengths(HalfSpace([1.0, 0.0], 1.0), [0, 0], [1.0, 1.0])
+        lengths = escape_lengths(HalfSpace([1.0, 0.0], 1.0), [0, 0], [1.0, 1.0])
         assert np.isinf(lengths).mean() == pytest.approx(0.5, abs=0.01)
 
     def test_refused(self):
         with pytest.raises(ValueError, match="of the plane"):
-            plots.escape_lengths(Box([-1], [1]), [0.0], [1.0])
+            escape_lengths(Box([-1], [1]), [0.0], [1.0])
         with pytest.raises(ValueError, match="one or more maps"):
             plots.escape_sets(Box([-1, -1], [1, 1]), [0.0, 0.0], {})
 

@@ -7,12 +7,12 @@ import numpy as np
 from levyjax.basins import Box
 from levyjax.claims.averaging import spike_cap
 from levyjax.claims.base import Claim, Outcome, Settings, judge_value, known, shown
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.dynamics import Adam
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent, sde_noise_level
-from levyjax.plots import points_on_curve
 from levyjax.solvers import Euler, Iteration
 
 _ALPHA, _TOLERANCE = 1.5, 0.3

@@ -9,7 +9,7 @@ import optax
 
 from levyjax import tails
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, shown
-from levyjax.plots import layer_moments, tail_indices
+from levyjax.claims.figures.noise import layer_moments, tail_indices
 from levyjax.training import (
     GradientNoise,
     TrainConfig,

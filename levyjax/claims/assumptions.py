@@ -17,9 +17,9 @@ from levyjax.claims.adam_quantities import (
     assumption2,
 )
 from levyjax.claims.base import Claim, Outcome, Settings, judge_below, shown
+from levyjax.claims.figures.assumptions import assumption_quantities
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.escape.validity import adam_rate, largest_noise_level
-from levyjax.plots import points_on_curve
-from levyjax.plots.training import assumption_quantities
 from levyjax.training import MLP, flatten, load
 from levyjax.training.curvature import hessian_pairs, mean_loss
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from levyjax.arrays import cast
 from levyjax.basins import Box
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, known, shown
+from levyjax.claims.figures.wells import position_density
 from levyjax.dynamics import SGD, ClippedSGD
 from levyjax.engine import observe
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
@@ -22,7 +23,7 @@ from levyjax.escape.statistics import ExponentialFit, SlopeFit
 from levyjax.landscapes import WangOhRhee
 from levyjax.landscapes.wang_oh_rhee import EDGES, MINIMA
 from levyjax.noise import Pareto
-from levyjax.plots import exit_time_scaling, position_density
+from levyjax.plots import exit_time_scaling
 from levyjax.solvers import Iteration
 
 _BOUNDS = {math.inf: 1.2, 0.5: 1.4, 0.28: 1.6}  # clipping bounds with the exponents 1 + l (alpha - 1), l = 1, 2, 3

@@ -19,12 +19,13 @@ from levyjax.claims.base import (
     judge_value,
     known,
 )
+from levyjax.claims.figures.wells import factor_panel
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.escape.statistics import ExponentialFit, SlopeFit
 from levyjax.landscapes import MultiWell
 from levyjax.noise import Independent
-from levyjax.plots import factor_panel, style
+from levyjax.plots import style
 from levyjax.solvers import Euler, JumpAdapted
 
 _ALPHA, _TOLERANCE = 1.5, 0.05

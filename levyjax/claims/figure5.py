@@ -9,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, seeds_of, shown
-from levyjax.plots import curve_bands, style
+from levyjax.claims.figures.bands import curve_bands
+from levyjax.plots import style
 from levyjax.training import (
     MLP,
     Algorithm,

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from levyjax.arrays import materialized
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_value, shown
-from levyjax.plots import points_on_curve
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.random import Counter, Stream, first_counter, run_key
 from levyjax.stable import draw_words, normal
 from levyjax.tails import critical_learning_rate, hill, iterate_tail_index

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from levyjax.basins import Ball, Ellipsoid
 from levyjax.claims.averaging import spike_cap
 from levyjax.claims.base import Claim, Outcome, Settings, known, shown
+from levyjax.claims.figures.maps import sooner_map
 from levyjax.claims.matched_progress import (
     ALPHAS,
     LOSS_LEFT,
@@ -26,7 +27,7 @@ from levyjax.dynamics import SGD, Adam, Dynamics
 from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, simulate, unit_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
-from levyjax.plots import PALETTE, sooner_map, style
+from levyjax.plots import PALETTE, style
 from levyjax.solvers import Iteration
 
 _ITERATIONS = 100  # in which the loss falls to a tenth

@@ -16,11 +16,12 @@ from scipy.optimize import root_scalar
 
 from levyjax.basins import Ellipsoid
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, known, mean_ratio, shown
+from levyjax.claims.figures.maps import MeasuredCell, sooner_map
 from levyjax.dynamics import SGD, Adam
 from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, predict, simulate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
-from levyjax.plots import MeasuredCell, sooner_map, style
+from levyjax.plots import style
 from levyjax.solvers import JumpAdapted
 
 ALPHAS = (1.2, 1.5, 1.8)

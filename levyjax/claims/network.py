@@ -10,10 +10,11 @@ from flax import nnx
 
 from levyjax.basins import Sublevel
 from levyjax.claims.base import Claim, Outcome, Settings, judge_value, known, shown
+from levyjax.claims.figures.network import ray_reach
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, column_rate, exponential_fit, predict, simulate
 from levyjax.noise import Independent
-from levyjax.plots import ratio_forest, ray_reach
+from levyjax.plots import ratio_forest
 from levyjax.solvers import Euler
 from levyjax.training import (
     MLP,

@@ -9,11 +9,11 @@ import numpy as np
 
 from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, known, shown
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.dynamics import Adam, Dynamics, Momentum
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate, unit_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
-from levyjax.plots import points_on_curve
 from levyjax.solvers import JumpAdapted
 
 _ALPHA, _BETA, _TOLERANCE = 1.5, 0.9, 0.02

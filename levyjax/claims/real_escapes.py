@@ -23,11 +23,12 @@ from levyjax.claims.base import (
     seeds_of,
     shown,
 )
+from levyjax.claims.figures.ratios import grouped_ratios
 from levyjax.claims.network import examples
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, ExponentialFit, exponential_fit, exponentiality_test, predict
 from levyjax.noise import Independent, sde_noise_level
-from levyjax.plots import grouped_ratios, style
+from levyjax.plots import style
 from levyjax.training import (
     EVERY,
     MLP,

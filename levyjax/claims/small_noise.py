@@ -21,11 +21,12 @@ from levyjax.claims.base import (
     known,
     shown,
 )
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, exponential_fit, log_log_slope, predict, simulate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent, sde_noise_level
-from levyjax.plots import points_on_curve, ratio_forest
+from levyjax.plots import ratio_forest
 from levyjax.solvers import Iteration
 
 _ALPHA, _RHO = 1.5, 0.5

@@ -10,12 +10,13 @@ from jaxtyping import Float
 
 from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above, judge_together
+from levyjax.claims.figures.wells import factor_panel
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, Plan, binomial_interval, simulate
 from levyjax.escape.line_chain import LineStep, kept_inside, stable_law, stationary_law
 from levyjax.landscapes import AsymmetricValley
 from levyjax.noise import Independent
-from levyjax.plots import factor_panel, style
+from levyjax.plots import style
 from levyjax.solvers import Euler
 
 _ALPHAS = (1.2, 1.5, 1.8, 2.0)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, shown
 from levyjax.claims.coupled import SUBSTEPS, Fit, Gap, Pair, columns, fitted_order, gap, intervals
+from levyjax.claims.figures.curves import points_on_curve
 from levyjax.claims.linear_laws import (
     CURVATURE,
     LEVEL,
@@ -33,7 +34,6 @@ from levyjax.claims.linear_laws import (
 from levyjax.dynamics import SGD, Adam, Dynamics, RMSProp
 from levyjax.landscapes import MultiWell, Quadratic
 from levyjax.noise import Gaussian, Independent, sde_noise_level
-from levyjax.plots import points_on_curve
 from levyjax.plots.style import legend_above
 
 _MEMORY = (4.0, 2.0)  # c_1 and c_2

@@ -184,10 +184,13 @@ def _measured(landscape: Landscape, basin: Basin) -> _Probe:
         vectors = _tested(hessian)
     offsets = [x, towards, -towards, h * vectors, -h * vectors, size * vectors, -size * vectors]
     slopes, up, down, *around = gradient(*offsets)
-    heights = value(jnp.concatenate([x + h * ways, x - h * ways], axis=1)).reshape(2, _POINTS)
+    heights = value(jnp.concatenate([x + h * ways, x - h * ways, x], axis=1)).reshape(3, _POINTS)
     rise, along = (heights[0] - heights[1]) / (2 * h), (slopes * ways).sum(axis=0)
-    # what rounds where F is steep or large may be far larger than F and its slope on a plateau
-    floor = 1e-6 * _largest(_norm(slopes)) + 100 * eps * _largest(jnp.abs(heights)) / h
+    # what rounds where F is steep or large may be far larger than F and its slope on a plateau; and F may be a small
+    # difference of large numbers: then its second differences are rounding
+    bends = jnp.abs(heights[0] - 2 * heights[2] + heights[1])
+    rounding = jnp.where(jnp.isfinite(bends), bends, 0).mean()
+    floor = 1e-6 * _largest(_norm(slopes)) + (100 * eps * _largest(jnp.abs(heights)) + 4 * rounding) / h
     off = _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + floor
     pull = jnp.nanmean(jnp.abs(((jnp.concatenate([up, down], axis=1) - first) * towards).sum(axis=0))) / size
     beyond = jnp.zeros(0) if vectors.size == 0 else _hessian_off(hessian @ vectors, first, around, h, size, eps)

@@ -11,7 +11,7 @@ from levyjax.plots.style import GREY, INK, MARKERS, PALETTE, legend_above, panel
 
 _GAUSSIAN = "Gaussian twin"
 _HIGHEST = 5.0  # of the estimates that are shown
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def alpha_along_training(
@@ -85,44 +85,11 @@ def loss_along_path(paths: Mapping[str, tuple[ArrayLike, ArrayLike]], *, ax: Axe
         for place, (name, (places, losses)) in enumerate(paths.items()):
             at, height = _pair(places, losses, name)
             color = PALETTE[place % len(PALETTE)]
-            axes.plot(at, height, linestyle=_DASHES[place % 5], color=color, label=name)
+            axes.plot(at, height, linestyle=DASHES[place % 5], color=color, label=name)
             top = int(np.argmax(height))
             if 0 < top < len(height) - 1:
                 axes.plot(at[top], height[top], "o", color=color, markersize=4.0)
         axes.set(xlabel="part of the way", ylabel="loss", xlim=(-0.02, 1.02))
-        legend_above(axes, columns=2)
-    return axes
-
-
-def assumption_quantities(
-    iterations: ArrayLike, quantities: Mapping[str, ArrayLike], *, ax: Axes | None = None
-) -> Axes:
-    """Positive quantities against the iterations, both axes logarithmic; a line stops where its quantity is 0 or less.
-
-    Args:
-        iterations: (m,), positive.
-        quantities: legend entry -> (m,).
-        ax: axes to draw on; new ones by default.
-
-    Returns:
-        The axes.
-
-    Raises:
-        ValueError: no quantity, or lengths that differ.
-
-    Source:
-        Zhou et al. 2020, Figure 2, which has them on one linear axis, each scaled.
-
-    Example:
-        >>> assumption_quantities([1, 10, 100], {"v_max": [0.1, 0.2, 0.1]}).get_xscale()
-        'log'
-    """
-    at, lines = index_lines(iterations, quantities)
-    with panel(ax, height=3.0) as axes:
-        for place, (name, line) in enumerate(lines.items()):
-            shown, label = np.where(line > 0, line, np.nan), name if (line > 0).any() else f"{name} (never above 0)"
-            axes.plot(at, shown, linestyle=_DASHES[place % 5], color=PALETTE[place % len(PALETTE)], label=label)
-        axes.set(xscale="log", yscale="log", xlabel="iteration", ylabel="value")
         legend_above(axes, columns=2)
     return axes
 
