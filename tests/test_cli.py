@@ -327,7 +327,7 @@ def test_methods_whose_cost_does_not_grow(tmp_path, capsys):
 
 
 def test_interrupted_run_keeps_what_it_has(tmp_path, capsys, monkeypatch):
-    import levyjax.cli.study as study
+    import levyjax.cli.escape as command
 
     class Bar:
         def __enter__(self):
@@ -340,7 +340,7 @@ def test_interrupted_run_keeps_what_it_has(tmp_path, capsys, monkeypatch):
             if ended > 100:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(study, "progress", lambda total, desc: Bar())
+    monkeypatch.setattr(command, "progress", lambda total, desc: Bar())
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("noise_level = 0.1", "noise_level = [0.05, 0.04]") + "num_trajectories = 20000\n")
     result = _cells(capsys, ["escape", str(path), "--out", str(tmp_path / "out")], status=130)

@@ -20,6 +20,7 @@ from levyjax.plots.results import KINDS, Choice, open_result
 from levyjax.plots.results import exits as exit_figures
 from levyjax.plots.results import training as training_figures
 from levyjax.solvers import Euler
+from levyjax.sweep import collect
 
 mpl.use("Agg")
 
@@ -277,10 +278,13 @@ def test_a_run_killed_while_it_writes_leaves_no_record_of_another(tmp_path, monk
     out = tmp_path / "out"
     (tmp_path / "run.toml").write_text(RUN)
     assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
+    (tmp_path / "run.toml").write_text(RUN.replace("alpha = [1.2, 1.8]", "alpha = [1.4, 1.6]"))
     with monkeypatch.context() as patch:
-        patch.setattr("levyjax.cli.study.write_record", lambda *given: 1 / 0)
+        patch.setattr("levyjax.records.write_record", lambda *given: 1 / 0)
         assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 1
-    assert main(["plot", str(out), "--list"]) == 2
+    assert not (out / "record.json").exists()
+    assert [row["alpha"] for row in collect(out)["cells"]] == [1.4, 1.4, 1.6, 1.6]
+    assert main(["plot", str(out), "--list"]) == 0  # of the samples that there are
 
 
 def test_lines_of_layers_have_gaps_where_nothing_was_looked_at():
@@ -298,7 +302,7 @@ def test_lines_of_layers_have_gaps_where_nothing_was_looked_at():
 def test_cells_that_were_not_run_are_hatched(results, tmp_path):
     shutil.copytree(results["sweep"], tmp_path / "sweep")
     (tmp_path / "sweep" / "cells.json").unlink()
-    shutil.rmtree(tmp_path / "sweep" / "chunks" / "000003")
+    (tmp_path / "sweep" / "samples_0003.npz").unlink()
     axes = open_result(tmp_path / "sweep").draw("phase", Choice(where={"dynamics": "sgd"}))
     assert len(axes.texts) == 3
     assert [patch.get_hatch() for patch in axes.patches] == ["////"]

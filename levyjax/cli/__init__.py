@@ -70,7 +70,7 @@ def _run(argv: list[str]) -> int:
     _check_command(argv)
     keep_programs()
     gc.set_threshold(_OBJECTS)
-    parser, commands = _parser()
+    parser, commands = _parser([name for name in COMMANDS if name == argv[0]] or COMMANDS)
     try:
         args, unknown = parser.parse_known_args(argv)
     except SystemExit:  # --help and --version have printed what there is
@@ -99,7 +99,9 @@ def _check_command(argv: list[str]) -> None:
         )
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, tuple[ModuleType, argparse.ArgumentParser]]]:
+def _parser(
+    names: Sequence[str],
+) -> tuple[argparse.ArgumentParser, dict[str, tuple[ModuleType, argparse.ArgumentParser]]]:
     parser = _Parser(
         prog="levyjax",
         description="Lévy-driven SDEs of SGD and Adam: exit rates, exit times, and tail indices of gradient noise.",
@@ -109,7 +111,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, tuple[ModuleType, argp
     parser.add_argument("--version", action="version", version=f"levyjax {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands = {}
-    for name in COMMANDS:
+    for name in names:
         module = _module(name)
         if module is not None:
             text = getattr(module, "HELP", None) or (module.__doc__ or name).strip().splitlines()[0]

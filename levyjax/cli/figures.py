@@ -1,10 +1,9 @@
-"""The figures that `levyjax escape --out` writes."""
+"""Figures as files."""
 
 import io
 from pathlib import Path
 from typing import Any
 
-from levyjax.escape import ExitSamples
 from levyjax.output import write_bytes
 
 
@@ -19,20 +18,3 @@ def write_figure(path: Path, axes: Any) -> None:
         axes.figure.savefig(buffer, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)
     plt.close(axes.figure)
     write_bytes(path, buffer.getvalue())
-
-
-def write_figures(folder: Path, result: dict[str, Any], all_samples: list[ExitSamples]) -> None:
-    """`survival.png` where there are samples, and `exit_time_scaling.png` where there are several noise levels."""
-    from levyjax.plots.results import Choice
-    from levyjax.plots.results.exit_cells import ExitResult, Exits
-    from levyjax.plots.results.exits import kinds_of
-
-    def exits(index: int) -> Exits:
-        samples = all_samples[index]
-        return Exits(samples.exit_time, samples.exit_code, samples.exit_step)
-
-    axes = ("alpha", "noise_level", "learning_rate")
-    kinds = kinds_of(ExitResult(result["cells"], axes, exits if all_samples else None, ()))
-    for kind, name in (("survival", "survival"), ("scaling", "exit_time_scaling")):
-        if kind in kinds:
-            write_figure(folder / f"{name}.png", kinds[kind](Choice()))

@@ -15,11 +15,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Predicts every cell of the run."""
     from levyjax.config import load
+    from levyjax.config.grid import whole_cells
 
     config = load(args.run_file)
-    from levyjax.cli.study import predict_cells  # imports jax
+    from levyjax.sweep.rows import cell_problem  # imports jax
 
-    return {"cells": predict_cells(config)}
+    return {
+        "cells": [{**place.coordinates, **_row(cell_problem(place).prediction)} for place in whole_cells(config).cells]
+    }
+
+
+def _row(prediction: Any) -> dict[str, Any]:
+    """A prediction, as the command's contract has it."""
+    faces = [{"face": face, "probability": share} for face, share in prediction.exit_probabilities.items()]
+    return {
+        "rate": prediction.rate,
+        "mean_exit_time": prediction.mean_exit_time,
+        "mean_exit_steps": prediction.mean_exit_steps,
+        "exit_probabilities": faces,
+        "kappa": prediction.kappa,
+        "valid": prediction.valid,
+        "reasons": list(prediction.reasons),
+    }
 
 
 def render(result: dict[str, Any]) -> str:

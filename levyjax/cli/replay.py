@@ -1,14 +1,14 @@
-"""`levyjax replay`: one trajectory of a sweep once more, with its last points."""
+"""`levyjax replay`: one trajectory of a run or a sweep once more, with its last points."""
 
 import argparse
 from typing import Any
 
-HELP = "run one trajectory of a sweep again and show its last points"
+HELP = "run one trajectory of a run or a sweep again and show its last points"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
-    parser.add_argument("folder", metavar="DIR", help="the sweep's folder")
+    parser.add_argument("folder", metavar="DIR", help="the folder of the run or the sweep")
     parser.add_argument("--trajectory", metavar="ID", type=int, required=True, help="its id in the cell")
     parser.add_argument("--cell", metavar="K", type=int, default=0, help="the cell, counted from 0; default 0")
     parser.add_argument("--json", action="store_true", help="print JSON")

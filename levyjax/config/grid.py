@@ -67,6 +67,13 @@ class SweepConfig:
         return ((index, chunk) for index in range(len(self.cells)) for chunk in range(self.num_chunks(index)))
 
 
+def whole_cells(config: RunConfig) -> SweepConfig:
+    """A run as a sweep, each cell in one chunk."""
+    size = config.run.num_trajectories
+    found = tuple(SweepCell(coordinates(config, cell), config, cell) for cell in cells(config))
+    return SweepConfig({**config.to_dict(), "sweep": {"chunk_size": size}}, found, size)
+
+
 def load_sweep(path: str | os.PathLike[str]) -> SweepConfig:
     """Reads a sweep from a TOML file.
 

@@ -1,21 +1,17 @@
-"""The results of a sweep: rows, samples, and files for xarray."""
+"""The results of a sweep: rows, samples, and how far it is."""
 
-import dataclasses
+import contextlib
 import os
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from levyjax.config.build import build_plan, build_problem
-from levyjax.escape import ExitSamples, QuasiStationaryRate, predict
-from levyjax.escape.simulate import joined
-from levyjax.records import read_record, write_record
-from levyjax.sweep.rows import exits_row, rate_row, slopes
-from levyjax.sweep.run import Build, from_arrays, nonfinite
-from levyjax.sweep.store import ChunkStore, DamagedChunk
+from levyjax.config.build import build_problem
+from levyjax.escape import ExitCode, ExitSamples
+from levyjax.records import SCHEMA_VERSION, write_record
+from levyjax.sweep.rows import Build, cell_problem, row, slopes
+from levyjax.sweep.store import ChunkStore
 
 _IDS_SHOWN = 100
 
@@ -24,9 +20,8 @@ def status(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """How far a sweep is: chunks by state (every checksum is tried), seconds, and what the journal has to say."""
     store = ChunkStore.open(folder)
     states = [store.state(*place) for place in store.config.chunks()]
-    entries = list(store.journal())
     done = states.count("done")
-    seconds = [entry["wall_seconds"] for entry in entries if "wall_seconds" in entry]
+    seconds = [entry["wall_seconds"] for entry in store.journal() if "wall_seconds" in entry]
     left = len(states) - done
     return {
         "cells": len(store.config.cells),
@@ -37,46 +32,32 @@ def status(folder: str | os.PathLike[str]) -> dict[str, Any]:
         "complete": left == 0,
         "seconds_per_chunk": float(np.mean(seconds)) if seconds else None,
         "worker_seconds_left": float(np.mean(seconds)) * left if seconds else None,
-        "notes": [_note(entry) for entry in entries if "redone" in entry or "device_out_of_memory" in entry],
-        "environments": _environments(entries),
+        "notes": _notes(store),
+        "environments": store.environments(),
     }
 
 
-def _note(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: entry.get(name) for name in ("cell", "chunk", "redone", "device_out_of_memory")}
-
-
-def _environments(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The different environments; more than one may mean different last bits."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        if "environment" in entry:
-            found.setdefault(repr(entry["environment"]), entry["environment"])
-    return list(found.values())
-
-
-def cell_arrays(store: ChunkStore, index: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The first trajectory and the arrays of every chunk of a cell.
-
-    Raises:
-        ValueError: a chunk is missing or damaged.
-    """
-    for chunk in range(store.config.num_chunks(index)):
-        try:
-            yield store.config.bounds(index, chunk)[0], store.read(index, chunk)
-        except (FileNotFoundError, DamagedChunk):
-            raise ValueError(f"Chunk {chunk} of cell {index} is not there. Run the sweep to its end first.") from None
+def _notes(store: ChunkStore) -> list[dict[str, Any]]:
+    """What went wrong."""
+    names = ("cell", "chunk", "redone", "device_out_of_memory")
+    kept = (entry for entry in store.journal() if "redone" in entry or "device_out_of_memory" in entry)
+    return [{name: entry.get(name) for name in names} for entry in kept]
 
 
 def cell_samples(store: ChunkStore, index: int, seconds: float = 0.0) -> ExitSamples:
-    """The exits of one cell, in the order of their ids."""
-    parts = [from_arrays(arrays) for _, arrays in cell_arrays(store, index)]
-    first, *rest = parts
-    return joined([dataclasses.replace(first, seconds=seconds), *rest])
+    """The exits of one cell, in the order of their ids.
+
+    Raises:
+        ValueError: a chunk is missing or damaged, or the cell is a rate without samples.
+    """
+    samples = store.ends(index, seconds)
+    if not isinstance(samples, ExitSamples):
+        raise ValueError(f"cell {index} is a quasi-stationary rate, which has no samples.")
+    return samples
 
 
 def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dict[str, Any]:
-    """The rows of all cells, the slopes over the noise level, and the record; also written as `cells.json`.
+    """The rows of all cells, the slopes over the noise level, and the record; of a sweep also written as `cells.json`.
 
     Args:
         folder: the sweep's folder.
@@ -90,50 +71,36 @@ def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dic
         ValueError: a chunk is missing.
     """
     store = ChunkStore.open(folder)
-    entries = list(store.journal())
-    seconds: dict[int, float] = defaultdict(float)
-    for entry in entries:
-        seconds[entry.get("cell", -1)] += entry.get("seconds") or 0.0
+    seconds = store.seconds()
     rows = [_row(store, index, seconds[index], build) for index in range(len(store.config.cells))]
     axes = dict.fromkeys(name for row in store.config.cells for name in row.coordinates if name != "noise_level")
-    result = {
-        "cells": rows,
-        "slopes": slopes([{**dict.fromkeys(axes), **row} for row in rows], list(axes)),
-        "notes": [_note(entry) for entry in entries if "redone" in entry or "device_out_of_memory" in entry],
-        "environments": _environments(entries),
-    }
-    record = write_record(Path(folder) / "cells.json", result)
+    found = slopes([{**dict.fromkeys(axes), **row} for row in rows], list(axes))
+    result = {"cells": rows, "slopes": found, "notes": _notes(store), "environments": store.environments()}
     store.tidy()
-    return record
+    if store.command == "escape":  # its `record.json` stays
+        return {"schema_version": SCHEMA_VERSION, **result}
+    return write_record(Path(folder) / "cells.json", result)
 
 
-def rows_so_far(folder: str | os.PathLike[str], build: Build = build_problem) -> list[dict[str, Any]]:
-    """The rows of all cells of a sweep, finished or not; a cell with a chunk missing has its axes alone."""
-    store = ChunkStore.open(folder)
-    finished = Path(folder) / "cells.json"
-    if finished.is_file():
-        return read_record(finished, ("cells",))["cells"]
-    rows = []
-    for index, place in enumerate(store.config.cells):
-        try:
-            rows.append(_row(store, index, 0.0, build))
-        except ValueError:
-            rows.append(dict(place.coordinates))
+def rows_so_far(store: ChunkStore, build: Build = build_problem) -> list[dict[str, Any]]:
+    """The rows of all cells of a run or a sweep, finished or not; a cell that is not done has its axes alone."""
+    rows = [dict(place.coordinates) for place in store.config.cells]
+    if store.record is not None:
+        for place, found in zip(rows, store.record["cells"], strict=False):
+            place |= found
+        return rows
+    seconds = store.seconds()
+    for index, place in enumerate(rows):
+        with contextlib.suppress(ValueError):
+            place |= _row(store, index, seconds[index], build)
     return rows
 
 
 def _row(store: ChunkStore, index: int, seconds: float, build: Build) -> dict[str, Any]:
-    place = store.config.cells[index]
-    prediction = predict(build(place.config, place.cell), build_plan(place.config).solver)
-    if place.config.run.method == "quasi_stationary":
-        return {**place.coordinates, **rate_row(_rate(store, index, seconds), prediction), "nonfinite_ids": []}
-    lost = [number for first, arrays in cell_arrays(store, index) for number in nonfinite(arrays, first)]
-    row = exits_row(cell_samples(store, index, seconds), prediction)
-    return {**place.coordinates, **row, "nonfinite_ids": lost[:_IDS_SHOWN]}
-
-
-def _rate(store: ChunkStore, index: int, seconds: float) -> QuasiStationaryRate:
-    _, arrays = next(cell_arrays(store, index))
-    numbers: dict[str, Any] = {name: value.item() for name, value in arrays.items()}
-    numbers["seconds"] = seconds
-    return QuasiStationaryRate(**numbers)
+    """The row of a cell; of a run of an earlier version as its record has it."""
+    if store.digest is None and store.record is not None and store.state(index, 0) == "done":
+        return store.record["cells"][index]
+    place, ends = store.config.cells[index], store.ends(index, seconds)
+    lost = np.flatnonzero(ends.exit_code == ExitCode.NONFINITE).tolist() if isinstance(ends, ExitSamples) else []
+    found = row(ends, cell_problem(place, build).prediction)
+    return {**place.coordinates, **found, "nonfinite_ids": lost[:_IDS_SHOWN]}

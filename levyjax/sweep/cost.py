@@ -8,8 +8,8 @@ import numpy as np
 
 from levyjax.config.build import build_plan, build_problem
 from levyjax.config.grid import SweepCell, SweepConfig
-from levyjax.escape import predict, simulate
-from levyjax.sweep.rows import check_work
+from levyjax.escape import simulate
+from levyjax.sweep.rows import checked_problem
 
 _PILOT_TRAJECTORIES, _PILOT_STEPS = 4096, 512
 _PILOTS = 4  # programs that are tried; others count as their mean
@@ -25,8 +25,7 @@ def check_hardest(config: SweepConfig) -> None:
     """
     hardest = sorted(config.cells, key=lambda place: (place.cell.noise_level, -np.max(place.cell.alpha or 0.0)))
     for place in hardest[:_MOST_CHECKED]:
-        problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
-        check_work(problem, plan, predict(problem, plan.solver), place.cell)
+        checked_problem(place)
 
 
 def cost(config: SweepConfig) -> dict[str, Any]:
@@ -83,9 +82,7 @@ def _kind(place: SweepCell) -> str:
 
 def _steps(place: SweepCell) -> float | None:
     """Expected steps of all trajectories of a cell."""
-    problem, plan = build_problem(place.config, place.cell), build_plan(place.config)
-    prediction = predict(problem, plan.solver)
-    check_work(problem, plan, prediction, place.cell)
+    problem, plan, prediction = checked_problem(place)
     if place.config.run.method == "quasi_stationary":
         return None
     expected = prediction.mean_exit_steps
@@ -113,10 +110,9 @@ def _pilot(place: SweepCell) -> _Pilot:
 
 
 def _bytes(place: SweepCell) -> int:
-    """Of a cell's chunks on disk: step, code, face, position, and the clock where steps differ."""
+    """Of a cell's chunks on disk: step, time, code, face and position."""
     run = place.config.run
     if run.method == "quasi_stationary":
         return 4096
     width = {"float32": 4, "float64": 8}[run.dtype]
-    clock = 8 if run.method == "jump_adapted" else 0
-    return run.num_trajectories * (8 + 1 + 4 + width * place.config.dimension + clock)
+    return run.num_trajectories * (8 + 8 + 1 + 4 + width * place.config.dimension)

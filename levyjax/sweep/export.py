@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -13,10 +13,9 @@ import numpy as np
 from levyjax.config.build import build_problem
 from levyjax.datasets import EXTRA, describe, import_xarray, label, scalars
 from levyjax.escape import ExitSamples
-from levyjax.output import to_json
-from levyjax.sweep.collect import cell_samples, collect
-from levyjax.sweep.rows import DESCRIPTIONS
-from levyjax.sweep.run import Build
+from levyjax.records import SCHEMA_VERSION
+from levyjax.sweep.collect import collect
+from levyjax.sweep.rows import DESCRIPTIONS, Build
 from levyjax.sweep.store import ChunkStore
 
 if TYPE_CHECKING:
@@ -47,12 +46,12 @@ def export(folder: str | os.PathLike[str], path: str | os.PathLike[str], build: 
         raise ValueError(f"{path.name} is neither *.nc (netCDF) nor *.zarr. Give one of these names.")
     if path.exists():
         raise ValueError(f"{path.name} exists. Give another name.")
-    store, result = ChunkStore.open(folder), collect(folder, build)
+    rows = collect(folder, build)["cells"]
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
-        cells = _cells(store, result)
+        cells = cell_data(ChunkStore.open(folder), rows)
         if path.suffix == ".nc":
-            write_netcdf(partial, cells, len(result["cells"]))
+            write_netcdf(partial, cells, len(rows))
         else:
             _write_zarr(partial, (cell.to_xarray() for cell in cells))
         os.replace(partial, path)
@@ -80,7 +79,8 @@ def to_xarray(folder: str | os.PathLike[str], build: Build = build_problem) -> "
         ValueError: a chunk is missing.
     """
     xarray = import_xarray()
-    cells = _cells(ChunkStore.open(folder), collect(folder, build))
+    rows = collect(folder, build)["cells"]
+    cells = cell_data(ChunkStore.open(folder), rows)
     return xarray.concat([cell.to_xarray() for cell in cells], "cell", combine_attrs="override")
 
 
@@ -105,22 +105,23 @@ class CellData(NamedTuple):
         return import_xarray().Dataset(self.variables, attrs=self.attributes).set_coords(self.coordinates)
 
 
-def cell_data(
-    rows: Sequence[dict[str, Any]],
-    samples: Callable[[int], ExitSamples | None],
-    axes: Sequence[Iterable[str]],
-    shape: tuple[int, int],
-    attributes: dict[str, Any],
-) -> Iterator[CellData]:
+def cell_data(store: ChunkStore, rows: Sequence[dict[str, Any]]) -> Iterator[CellData]:
     """One cell after the other, all of the same shape.
 
     Args:
-        rows: one for each cell, as `levyjax escape` prints them.
-        samples: the exits of a cell by its place; None for a rate without times.
-        axes: the names of a row that say which cell it is, for each row.
-        shape: the most trajectories and coordinates of a cell; (0, 0) where there are no samples at all.
-        attributes: of the whole.
+        store: where the samples are.
+        rows: one for each cell, or for the first of them, as `levyjax escape` prints them.
     """
+    places = store.config.cells
+    sampled = [place.config.run.method != "quasi_stationary" for place in places]
+    sizes = [place.config.run.num_trajectories for place in itertools.compress(places, sampled)]
+    dimension = max(place.config.dimension for place in places)
+    attributes = {
+        "title": f"levyjax {store.command}",
+        "schema_version": SCHEMA_VERSION,
+        "tables": json.dumps(store.tables),
+        "environments": json.dumps(store.environments()),
+    }
     descriptions = DESCRIPTIONS | describe(ExitSamples)
     texts = {name for row in rows for name, value in scalars(row).items() if isinstance(value, str)}
     for index, row in enumerate(rows):
@@ -128,12 +129,15 @@ def cell_data(
         # Where one cell has a text or a list, numbers are texts too: a variable has one type.
         values |= {name: json.dumps(row[name]) for name in texts & set(values) if not isinstance(values[name], str)}
         variables = {name: (("cell",), np.array([value])) for name, value in values.items()}
-        variables |= _padded(samples(index), *shape) if shape[0] else {}
+        if sizes:
+            variables |= _padded(store.ends(index, partial=True) if sampled[index] else None, max(sizes), dimension)
         variables["cell"] = (("cell",), np.array([index]))
         labelled = {
             name: (dims, value, label(name, value.dtype, descriptions)) for name, (dims, value) in variables.items()
         }
-        yield CellData(labelled, ["cell", *(name for name in axes[index] if name in variables)], attributes)
+        yield CellData(
+            labelled, ["cell", *(name for name in places[index].coordinates if name in variables)], attributes
+        )
 
 
 def write_netcdf(path: str | os.PathLike[str] | BinaryIO, cells: Iterable[CellData], num_cells: int) -> None:
@@ -160,25 +164,6 @@ def write_netcdf(path: str | os.PathLike[str] | BinaryIO, cells: Iterable[CellDa
                     made.attrs.update(attributes | placed)
             for name, (_, value, _) in cell.variables.items():
                 file.variables[name][index : index + 1] = value
-
-
-def _cells(store: ChunkStore, result: dict[str, Any]) -> Iterator[CellData]:
-    configs = [place.config for place in store.config.cells]
-    sampled = [config.run.method != "quasi_stationary" for config in configs]
-    num_trajectories = max((config.run.num_trajectories for config in itertools.compress(configs, sampled)), default=0)
-    attributes = {
-        "title": "levyjax sweep",
-        "schema_version": result["schema_version"],
-        "tables": json.dumps(json.loads((store.folder / "sweep.json").read_bytes())["tables"]),
-        "environments": json.dumps(json.loads(to_json(result["environments"]))),
-    }
-    return cell_data(
-        result["cells"],
-        lambda index: cell_samples(store, index) if sampled[index] else None,
-        [place.coordinates for place in store.config.cells],
-        (num_trajectories, max(config.dimension for config in configs)),
-        attributes,
-    )
 
 
 def _padded(samples: Any, num_trajectories: int, dimension: int) -> dict[str, Any]:

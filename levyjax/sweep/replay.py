@@ -78,7 +78,7 @@ def replay(problem: EscapeProblem, plan: Plan, key: Any, trajectory: int, max_st
 
 
 def replay_stored(folder: str | os.PathLike[str], trajectory: int, cell: int = 0) -> dict[str, Any]:
-    """A trajectory of a sweep's folder, beside what its chunk has.
+    """A trajectory of a run's or a sweep's folder, beside what its chunk has.
 
     Raises:
         ValueError: there is no such cell or trajectory.

@@ -1,12 +1,13 @@
 """Rows of results: one cell's exits or rate beside its prediction, and the slopes over the noise level."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from levyjax.config.schema import RunConfig
-from levyjax.config.sweeps import Cell
+from levyjax.config import Cell, RunConfig
+from levyjax.config.build import build_plan, build_problem
+from levyjax.config.grid import SweepCell
 from levyjax.escape import (
     EscapeProblem,
     ExitCode,
@@ -17,7 +18,7 @@ from levyjax.escape import (
     exponential_fit,
     exponentiality_test,
     log_log_slope,
-    quasi_stationary_rate,
+    predict,
 )
 
 _MAX_INCREMENTS = 1e14  # days of computing: more than that is a mistake in the run file, not a wish
@@ -44,39 +45,51 @@ DESCRIPTIONS = {
 """What the entries of a row are."""
 
 
-def check_work(problem: EscapeProblem, plan: Plan, prediction: Prediction, cell: Cell) -> None:
-    """Refuse what would not end: no exits at all, or more steps than anyone can wait for.
+Build = Callable[[RunConfig, Cell], EscapeProblem]
+
+
+class CellProblem(NamedTuple):
+    """What a cell is: the problem, how it is simulated, and what the theory says."""
+
+    problem: EscapeProblem
+    plan: Plan
+    prediction: Prediction
+
+
+def cell_problem(place: SweepCell, build: Build = build_problem) -> CellProblem:
+    """The objects of a cell."""
+    problem, plan = build(place.config, place.cell), build_plan(place.config)
+    return CellProblem(problem, plan, predict(problem, plan.solver))
+
+
+def checked_problem(place: SweepCell, build: Build = build_problem) -> CellProblem:
+    """The objects of a cell; refuses what would not end: no exits at all, or more steps than anyone can wait for.
 
     Raises:
         ValueError: how many steps it would take, and what to do.
     """
+    problem, plan, prediction = found = cell_problem(place, build)
     limited = bool(np.isfinite(plan.max_time))
     advice = "Give a shorter max_time or longer steps." if limited else "Give max_time, or a larger noise_level."
+    where = f"noise_level = {place.cell.noise_level}"
     if prediction.rate == 0 and not limited:
-        raise ValueError(f"noise_level = {cell.noise_level}: no path can leave this basin. {advice}")
+        raise ValueError(f"{where}: no path can leave this basin. {advice}")
     steps = np.inf if prediction.rate == 0 else prediction.mean_exit_steps
     step_time = plan.solver.step_time(problem)
     if steps is None or step_time is None:
-        return
+        return found
     steps = min(steps, plan.max_time / float(step_time))
     increments = steps * plan.num_trajectories * problem.dimension
     if increments > _MAX_INCREMENTS:
         raise ValueError(
-            f"noise_level = {cell.noise_level}: about {steps:.1e} steps an exit, "
-            f"{increments:.0e} increments in all, would not end. {advice}"
+            f"{where}: about {steps:.1e} steps an exit, {increments:.0e} increments in all, would not end. {advice}"
         )
+    return found
 
 
-def rate_of(problem: EscapeProblem, plan: Plan, config: RunConfig) -> QuasiStationaryRate:
-    return quasi_stationary_rate(
-        problem,
-        config.run.seed,
-        relative_error=config.run.relative_error,
-        num_particles=plan.num_trajectories,
-        max_time=plan.max_time,
-        max_seconds=np.inf,  # rows are the same to the last bit on a slow machine, too
-        dtype=plan.dtype,
-    )
+def row(ends: ExitSamples | QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:
+    """What is said of a cell, beside its coordinates: the same entries for exits and for a rate without times."""
+    return exits_row(ends, prediction) if isinstance(ends, ExitSamples) else rate_row(ends, prediction)
 
 
 def rate_row(result: QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:

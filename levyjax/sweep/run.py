@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from functools import lru_cache
 from multiprocessing import get_context
@@ -12,15 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from levyjax.config import Cell, RunConfig
-from levyjax.config.build import build_plan, build_problem
-from levyjax.engine import ExitCode
+from levyjax.config.build import build_problem
+from levyjax.config.grid import SweepConfig
 from levyjax.environment import environment
-from levyjax.escape import EscapeProblem, ExitSamples, Plan, predict, simulate
-from levyjax.sweep.rows import check_work, rate_of
-from levyjax.sweep.store import ChunkStore
-
-Build = Callable[[RunConfig, Cell], EscapeProblem]
+from levyjax.escape import EscapeProblem, ExitSamples, Plan, QuasiStationaryRate, quasi_stationary_rate, simulate
+from levyjax.sweep.rows import Build, CellProblem, checked_problem, row
+from levyjax.sweep.store import ChunkStore, Ends, to_arrays
 
 _IN_FLIGHT = 256  # chunks that wait at an executor
 _LEAST = 64  # trajectories at once below which a device is too small
@@ -45,20 +42,7 @@ def compute_chunk(folder: str, cell: int, chunk: int, build: Build = build_probl
         ValueError: the cell would not end.
     """
     store = _store(folder)
-    before = store.state(cell, chunk)
-    entry: dict[str, Any] = {"cell": cell, "chunk": chunk}
-    if before == "done":
-        return entry | {"skipped": True}
-    if before == "damaged":
-        entry["redone"] = "its file was damaged"
-    began = time.time()
-    arrays, seconds, halved = _arrays(store, cell, chunk, build)
-    store.write(cell, chunk, arrays)
-    entry |= {"began": began, "seconds": seconds, "wall_seconds": time.time() - began}
-    if halved:
-        entry["device_out_of_memory"] = f"went on with {halved} trajectories at once"
-    store.note(entry | {"environment": _environment()})
-    return entry
+    return compute(store.config, store, cell, chunk, _problem(store, cell, build))[0]
 
 
 @lru_cache(maxsize=4)
@@ -66,40 +50,63 @@ def _store(folder: str) -> ChunkStore:
     return ChunkStore.open(folder)
 
 
+@lru_cache(maxsize=64)
+def _problem(store: ChunkStore, index: int, build: Build) -> CellProblem:
+    """The objects of a cell, for all of its chunks; refuses one that would not end."""
+    return checked_problem(store.config.cells[index], build)
+
+
 @lru_cache(maxsize=1)
 def _environment() -> dict[str, Any]:
     return environment()
 
 
-def _arrays(store: ChunkStore, index: int, chunk: int, build: Build) -> tuple[dict[str, np.ndarray], float, int | None]:
-    """The chunk, the seconds of its simulation, and the trajectories at once if memory ran out."""
-    config, cell = store.config.cells[index].config, store.config.cells[index].cell
-    problem, plan = build(config, cell), build_plan(config)
-    _check(store, index, build)
-    if config.run.method == "quasi_stationary":
-        result = rate_of(problem, plan, config)
-        numbers = dataclasses.asdict(result) | {"seconds": 0.0}
-        return {name: np.asarray(value) for name, value in numbers.items()}, result.seconds, None
-    first, last = store.config.bounds(index, chunk)
-    plan = dataclasses.replace(plan, num_trajectories=last - first)
-    samples, halved = _simulated(problem, plan, config.run.seed, first)
-    return to_arrays(samples), samples.seconds, halved
+def compute(
+    config: SweepConfig, store: ChunkStore | None, index: int, chunk: int, made: CellProblem, **options: Any
+) -> tuple[dict[str, Any], Ends | None]:
+    """Compute one chunk, unless it is stored and whole, and store it where there is a store.
+
+    Args:
+        config: the sweep.
+        store: its folder; None keeps nothing.
+        index: of the cell.
+        chunk: index of the chunk in the cell.
+        made: the objects of the cell.
+        options: `on_progress` and `keep_partial` of `simulate`.
+
+    Returns:
+        What the journal notes, and the exits or the rate; None if they were there.
+    """
+    entry: dict[str, Any] = {"cell": index, "chunk": chunk}
+    before = "missing" if store is None else store.state(index, chunk)
+    if before == "done":
+        return entry | {"skipped": True}, None
+    if before == "damaged":
+        entry["redone"] = "its file was damaged"
+    began, run = time.time(), config.cells[index].config.run
+    if run.method == "quasi_stationary":
+        ends = _rate(made.problem, made.plan, run.seed, run.relative_error)
+    else:
+        first, last = config.bounds(index, chunk)
+        plan = dataclasses.replace(made.plan, num_trajectories=last - first)
+        ends, halved = _simulated(made.problem, plan, run.seed, first_id=first, **options)
+        if halved:
+            entry["device_out_of_memory"] = f"went on with {halved} trajectories at once"
+    if store is not None:
+        partial = isinstance(ends, ExitSamples) and ends.partial
+        store.write(index, chunk, to_arrays(ends), partial)
+        entry |= {"began": began, "seconds": ends.seconds, "wall_seconds": time.time() - began}
+        entry |= {"partial": True} if partial else {}
+        store.note(entry | {"environment": _environment()})
+    return entry, ends
 
 
-@lru_cache(maxsize=64)
-def _check(store: ChunkStore, index: int, build: Build) -> None:
-    """Refuses a cell that would not end, once for all of its chunks."""
-    place = store.config.cells[index]
-    problem, plan = build(place.config, place.cell), build_plan(place.config)
-    check_work(problem, plan, predict(problem, plan.solver), place.cell)
-
-
-def _simulated(problem: EscapeProblem, plan: Plan, seed: int, first: int) -> tuple[ExitSamples, int | None]:
+def _simulated(problem: EscapeProblem, plan: Plan, seed: int, **options: Any) -> tuple[ExitSamples, int | None]:
     """The exits; where the device's memory does not suffice, with half as many trajectories at once, and so on."""
     size = plan.num_trajectories
     while True:
         try:
-            samples = simulate(problem, plan, seed, first_id=first)
+            samples = simulate(problem, plan, seed, **options)
             return samples, None if plan.chunk_size is None else size
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or size <= _LEAST:
@@ -108,36 +115,48 @@ def _simulated(problem: EscapeProblem, plan: Plan, seed: int, first: int) -> tup
         plan = dataclasses.replace(plan, chunk_size=size)
 
 
-def to_arrays(samples: ExitSamples) -> dict[str, np.ndarray]:
-    """Exit samples as the arrays of a chunk: without what differs from run to run."""
-    clock = {"step_time": np.asarray(samples.step_time)} if samples.clock is None else {"clock": samples.clock}
-    return {
-        "exit_step": samples.exit_step,
-        "exit_code": samples.exit_code.astype(np.int8),
-        "exit_position": samples.exit_position,
-        "exit_face": samples.exit_face.astype(np.int32),
-        "face_names": np.array(samples.face_names, str),
-        **clock,
-    }
-
-
-def from_arrays(arrays: dict[str, np.ndarray], seconds: float = 0.0) -> ExitSamples:
-    """The samples of a chunk."""
-    return ExitSamples(
-        arrays["exit_step"],
-        arrays["exit_code"].astype(np.int32),
-        arrays["exit_position"],
-        arrays["exit_face"],
-        tuple(map(str, arrays["face_names"])),
-        float(arrays["step_time"]) if "step_time" in arrays else None,
-        seconds,
-        clock=arrays.get("clock"),
+def _rate(problem: EscapeProblem, plan: Plan, seed: int, relative_error: float) -> QuasiStationaryRate:
+    return quasi_stationary_rate(
+        problem,
+        seed,
+        relative_error=relative_error,
+        num_particles=plan.num_trajectories,
+        max_time=plan.max_time,
+        max_seconds=np.inf,  # rows are the same to the last bit on a slow machine, too
+        dtype=plan.dtype,
     )
 
 
-def nonfinite(arrays: dict[str, np.ndarray], first: int) -> list[int]:
-    """Ids of the trajectories of a chunk that left the finite numbers."""
-    return [first + int(place) for place in np.flatnonzero(arrays["exit_code"] == ExitCode.NONFINITE)]
+def run_cells(
+    config: SweepConfig, made: Sequence[CellProblem], store: ChunkStore | None, on_progress: Callable[[int], None]
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The rows of a sweep of whole cells, one after the other, in this process.
+
+    An interrupted cell is the last one, with the trajectories that there are; see `simulate`.
+
+    Args:
+        config: the sweep.
+        made: the objects of each cell.
+        store: where the samples are kept, and those that are there taken from; None keeps nothing.
+        on_progress: called with the number of newly ended trajectories.
+
+    Yields:
+        The row of a cell, and whether the cell was interrupted.
+    """
+    seconds = {} if store is None else store.seconds()
+    for index, place in enumerate(config.cells):
+        _, ends = compute(config, store, index, 0, made[index], on_progress=on_progress, keep_partial=True)
+        stored = ends is None
+        if ends is None:
+            assert store is not None
+            ends = store.ends(index, seconds[index])
+        found = row(ends, made[index].prediction)
+        if stored or isinstance(ends, QuasiStationaryRate):
+            on_progress(found["exited"])
+        partial = isinstance(ends, ExitSamples) and ends.partial
+        yield {**place.coordinates, **found}, partial
+        if partial:
+            return
 
 
 def pending(store: ChunkStore, shard: tuple[int, int] = (0, 1)) -> list[tuple[int, int]]:

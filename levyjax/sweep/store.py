@@ -1,34 +1,53 @@
-"""The chunks of a sweep on disk: each written once, whole, with a checksum.
+"""Results on disk: the samples of a run or a sweep in chunks, each written once, whole, with a checksum.
+
+    sweep.json                  what was asked: the tables, and their digest, which every chunk carries
+    samples_0003.npz            all trajectories of cell 3
+    chunks/000003/000001.npz    the second chunk of cell 3 instead, where a cell is cut; and a rate without samples
+    journal/HOST-PID.jsonl      who computed what, when, and with which versions
+    cells.json                  the rows of a sweep, once all is there; `record.json` of `levyjax escape`
 
 A chunk is an .npz archive that NumPy opens as it is. Its comment, at the end of the file, is the SHA-256 of all bytes
-before it. What is in it is a pure function of (sweep, cell, chunk): no time, no host. Those go to the journal, one
-file a process.
+before it. What is in it is a pure function of (tables, cell, chunk): no time, no host. Those go to the journal.
+
+Earlier versions of `levyjax escape` wrote `record.json` and `samples_0003.npz` alone, without checksums.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
 import math
 import os
 import platform
+import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from levyjax.config.grid import SweepConfig, parse_sweep
+from levyjax.config import parse
+from levyjax.config.grid import SweepConfig, parse_sweep, whole_cells
+from levyjax.environment import environment
+from levyjax.escape import ExitSamples, QuasiStationaryRate
+from levyjax.escape.simulate import joined
 from levyjax.input import DamagedArchive, file_size, read_npz
 from levyjax.output import to_json, write_bytes
 from levyjax.records import read_record, write_record
 
+Ends = ExitSamples | QuasiStationaryRate
+
 _DIGEST = 64  # hexadecimal digits of SHA-256
-_PLAN = "sweep.json"
+_PLAN, _RECORD, _ROWS = "sweep.json", "record.json", "cells.json"
+_FIGURES = ("results.nc", "survival.png", "exit_time_scaling.png")  # what `levyjax escape` makes of the samples
 _LEFT_BEHIND = 3600.0  # seconds
 _TEXTS = ("label", "file", "noise.file")  # keys whose values are never numbers
 _NUMBERS = ("cell", "chunk", "seconds", "wall_seconds")  # of the journal
+_ARRAYS = ("exit_step", "exit_time", "exit_code", "exit_position", "exit_face")  # of an archive without checksum
+_PARTIAL = "/partial"
 
 
 class DamagedChunk(ValueError):
@@ -36,16 +55,21 @@ class DamagedChunk(ValueError):
 
 
 class ChunkStore:
-    """A folder with the chunks of one sweep.
+    """A folder with the results of one run or sweep.
 
     Attributes:
         folder: where it lies.
-        config: the sweep.
-        digest: SHA-256 of the sweep's tables and of the data files that it names; every chunk carries it.
+        config: the sweep; that of `levyjax escape` is one of whole cells.
+        digest: SHA-256 of the tables and of the data files that they name; every chunk carries it. None for a run
+            of an earlier version, which has no checksums.
+        command: who began it, "escape" or "sweep".
+        record: the record with the rows, once it is written.
     """
 
-    def __init__(self, folder: Path, config: SweepConfig, digest: str) -> None:
-        self.folder, self.config, self.digest = folder, config, digest
+    def __init__(
+        self, folder: Path, config: SweepConfig, digest: str | None, command: str, record: dict[str, Any] | None
+    ) -> None:
+        self.folder, self.config, self.digest, self.command, self.record = folder, config, digest, command, record
         self._journal = folder / "journal" / f"{platform.node()[:60] or 'host'}-{os.getpid()}.jsonl"
 
     @classmethod
@@ -55,8 +79,7 @@ class ChunkStore:
         Raises:
             ValueError: the folder holds another sweep, or other files.
         """
-        tables = _without_infinity(config.tables, True)
-        plan = {"digest": _digest(tables, config), "tables": tables}
+        plan = _plan(config, "sweep")
         # Looked at before the plan: of many processes that begin together one may write it in between.
         holds_files = any(not item.name.startswith(".") for item in folder.iterdir())
         if (folder / _PLAN).exists():
@@ -72,61 +95,148 @@ class ChunkStore:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> "ChunkStore":
-        """The sweep of a folder.
+    def create_run(cls, folder: Path, config: SweepConfig) -> "ChunkStore":
+        """Begin a run of `levyjax escape` in a folder: go on with the same one if it is unfinished and of this
+        environment, and replace any other one.
 
         Raises:
-            ValueError: there is none, it is of a newer version, or the data files that it names have changed.
+            ValueError: the folder holds a sweep.
+        """
+        plan = _plan(config, "escape")
+        if (folder / _PLAN).exists():
+            found = _read_plan(folder)
+            if found.get("command") != "escape":
+                raise ValueError(f"{_short(folder)} holds a sweep. Give another folder.")
+            store = cls(folder, config, plan["digest"], "escape", None)
+            if found["digest"] == store.digest and store._unfinished_here():
+                (folder / _RECORD).unlink(missing_ok=True)  # of an interrupted cell
+                return store
+        _clear_run(folder)
+        write_record(folder / _PLAN, plan)
+        return cls(folder, config, plan["digest"], "escape", None)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> "ChunkStore":
+        """The results of a folder that any version has written.
+
+        Raises:
+            ValueError: there are none, they are of a newer version, or the data files that they name have changed.
         """
         folder = Path(folder)
-        try:
-            plan = read_record(folder / _PLAN, ("tables", "digest"))
-        except OSError:
-            raise ValueError(f"{_short(folder)} holds no sweep: there is no {_PLAN} in it.") from None
-        except ValueError as error:
-            raise ValueError(f"{_short(folder)} holds no sweep that can be read: {error}") from None
-        tables, digest = plan["tables"], plan["digest"]
+        if not (folder / _PLAN).exists() and (folder / _RECORD).is_file():
+            return cls.of_record(folder / _RECORD, read_record(folder / _RECORD, ("config", "cells")))
+        plan = _read_plan(folder)
+        tables, digest, command = plan["tables"], plan["digest"], plan.get("command", "sweep")
         config = parse_sweep(_without_infinity(tables, False))
         if _digest(tables, config) != digest:
             raise ValueError(
                 f"{_short(folder)}: {_PLAN}, or a data file that the sweep names, has changed since it began."
             )
-        return cls(folder, config, digest)
+        path = folder / (_RECORD if command == "escape" else _ROWS)
+        return cls(folder, config, digest, command, read_record(path, ("cells",)) if path.is_file() else None)
+
+    @classmethod
+    def of_record(cls, path: Path, record: dict[str, Any]) -> "ChunkStore":
+        """A run of an earlier version by its record, which lies at `path`."""
+        return cls(path.parent, whole_cells(parse(_without_null(record["config"]))), None, "escape", record)
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """The tables as JSON can hold them: an infinity is a text."""
+        return _without_infinity(self.config.tables, True)
 
     def path(self, cell: int, chunk: int) -> Path:
         """The file of a chunk."""
-        return self.folder / "chunks" / f"{cell:06d}" / f"{chunk:06d}.npz"
+        cut = self.folder / "chunks" / f"{cell:06d}" / f"{chunk:06d}.npz"
+        if (
+            self.config.num_chunks(cell) > 1 or self._is_rate(cell) or cut.exists()
+        ):  # where all were, in earlier versions
+            return cut
+        return self.folder / f"samples_{cell:04d}.npz"
 
-    def write(self, cell: int, chunk: int, arrays: dict[str, np.ndarray]) -> None:
-        """Write a chunk, whole or not at all; two that write the same one write the same bytes."""
+    def write(self, cell: int, chunk: int, arrays: dict[str, np.ndarray], partial: bool = False) -> None:
+        """Write a chunk, whole or not at all; two that write the same one write the same bytes.
+
+        Args:
+            cell: index of the cell.
+            chunk: index of the chunk in the cell.
+            arrays: what is in it.
+            partial: it was interrupted; it can be read as such and counts as missing.
+        """
         path = self.path(cell, chunk)
         if not self.folder.is_dir():
             raise FileNotFoundError(2, "the folder of the sweep has gone", str(self.folder))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, _packed({"identity": np.array(self._identity(cell, chunk)), **arrays}))
+        identity = self._identity(cell, chunk) + _PARTIAL * partial
+        write_bytes(path, _packed({"identity": np.array(identity), **arrays}))
 
-    def read(self, cell: int, chunk: int) -> dict[str, np.ndarray]:
+    def read(self, cell: int, chunk: int, partial: bool = False) -> dict[str, np.ndarray]:
         """The arrays of a chunk.
 
+        Args:
+            cell: index of the cell.
+            chunk: index of the chunk in the cell.
+            partial: take one that was interrupted, too.
+
         Raises:
-            FileNotFoundError: it has not been written.
+            FileNotFoundError: it has not been written, or only in part.
             DamagedChunk: it is not what was written.
         """
         path = self.path(cell, chunk)
-        file_size(path)
-        data = path.read_bytes()
-        if len(data) < 2 * _DIGEST or hashlib.sha256(data[:-_DIGEST]).hexdigest().encode() != data[-_DIGEST:]:
-            raise DamagedChunk(f"{path.name} of cell {cell} is damaged: its checksum differs.")
-        try:
-            arrays = read_npz(io.BytesIO(data))
-        except DamagedArchive as error:
-            raise DamagedChunk(f"{path.name} of cell {cell} {error}.") from None
-        if str(arrays.pop("identity", None)) != self._identity(cell, chunk):
-            raise DamagedChunk(f"{path.name} of cell {cell} belongs to another sweep or place.")
+        name = path.relative_to(self.folder)
+        size = file_size(path)
+        if self.digest is None:
+            arrays, identity = self._read_unsealed(path, cell)
+        else:
+            data = path.read_bytes()
+            if size < 2 * _DIGEST or hashlib.sha256(data[:-_DIGEST]).hexdigest().encode() != data[-_DIGEST:]:
+                raise DamagedChunk(f"{name} is damaged: its checksum differs.")
+            arrays = _unpacked(io.BytesIO(data), name)
+            identity = str(arrays.pop("identity", None))
+        if identity == self._identity(cell, chunk) + _PARTIAL and not partial:
+            raise FileNotFoundError(2, "it was interrupted", str(path))
+        if identity.removesuffix(_PARTIAL) != self._identity(cell, chunk):
+            raise DamagedChunk(f"{name} belongs to another sweep or place.")
         return arrays
+
+    def _read_unsealed(self, path: Path, cell: int) -> tuple[dict[str, np.ndarray], str]:
+        """The arrays of a cell of an earlier version, and whose they are."""
+        assert self.record is not None
+        arrays = _unpacked(path, path.name)
+        if not set(_ARRAYS) <= set(arrays):
+            raise DamagedChunk(f"{path.name} is damaged: an array is missing.")
+        whole = len(arrays["exit_step"]) == self.config.cells[cell].config.run.num_trajectories
+        arrays["face_names"] = np.array(self.record.get("face_names") or [], str)
+        return arrays, self._identity(cell, 0) + _PARTIAL * (not whole)
+
+    def ends(self, cell: int, seconds: float = 0.0, partial: bool = False) -> Ends:
+        """The exits of a cell in the order of their ids, or its rate.
+
+        Args:
+            cell: its index.
+            seconds: what they took; chunks do not say.
+            partial: take what was interrupted, too.
+
+        Raises:
+            ValueError: a chunk is missing or damaged.
+        """
+        parts = []
+        for chunk in range(self.config.num_chunks(cell)):
+            try:
+                parts.append(self.read(cell, chunk, partial))
+            except FileNotFoundError:
+                raise ValueError(f"Chunk {chunk} of cell {cell} is not there. Give the same command again.") from None
+        if self._is_rate(cell):
+            numbers: dict[str, Any] = {name: value.item() for name, value in parts[0].items()}
+            return QuasiStationaryRate(**{**numbers, "seconds": seconds})
+        first, *rest = map(from_arrays, parts)
+        return joined([dataclasses.replace(first, seconds=seconds), *rest])
 
     def state(self, cell: int, chunk: int) -> str:
         """ "done", "missing" or "damaged", by the checksum."""
+        if self.digest is None and self._is_rate(cell):  # the record alone has it
+            assert self.record is not None
+            return "done" if cell < len(self.record["cells"]) else "missing"
         try:
             self.read(cell, chunk)
         except FileNotFoundError:
@@ -143,6 +253,10 @@ class ChunkStore:
 
     def journal(self) -> Iterator[dict[str, Any]]:
         """What all processes have noted; a line that was cut off or is no entry is left out."""
+        if self.digest is None and self.record is not None:
+            for cell, row in enumerate(self.record["cells"]):
+                seconds, environment = row.get("seconds"), self.record.get("environment")
+                yield {"cell": cell, "chunk": 0, "seconds": seconds, "environment": environment}
         for path in sorted((self.folder / "journal").glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 with contextlib.suppress(ValueError, RecursionError):
@@ -150,15 +264,76 @@ class ChunkStore:
                     if isinstance(entry, dict) and all(_is_number(entry.get(name, 0)) for name in _NUMBERS):
                         yield entry
 
+    def environments(self) -> list[dict[str, Any]]:
+        """With which versions and devices it was computed; more than one may mean different last bits."""
+        found = {repr(entry["environment"]): entry["environment"] for entry in self.journal() if "environment" in entry}
+        return list(found.values())
+
+    def seconds(self) -> dict[int, float]:
+        """What the simulation of each cell took, without compilation, as the journal has it."""
+        whole = (entry for entry in self.journal() if not entry.get("partial"))
+        taken = {(entry.get("cell", -1), entry.get("chunk")): entry.get("seconds") or 0.0 for entry in whole}
+        found: dict[int, float] = defaultdict(float)
+        for (cell, _), seconds in taken.items():
+            found[cell] += seconds
+        return found
+
     def tidy(self) -> None:
         """Remove what killed processes have left half written, once it is an hour old."""
-        for path in (self.folder / "chunks").glob("*/.*.partial"):
+        for path in (*self.folder.glob(".*.partial"), *(self.folder / "chunks").glob("*/.*.partial")):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _LEFT_BEHIND:
                     path.unlink()
 
+    def _is_rate(self, cell: int) -> bool:
+        return self.config.cells[cell].config.run.method == "quasi_stationary"
+
     def _identity(self, cell: int, chunk: int) -> str:
         return f"{self.digest}/{cell}/{chunk}"
+
+    def _unfinished_here(self) -> bool:
+        """Whether the run was killed or interrupted, and begun by the same versions on the same devices."""
+        with contextlib.suppress(OSError):
+            if not read_record(self.folder / _RECORD).get("interrupted"):
+                return False
+        return self.environments() in ([], [environment()])
+
+
+def to_arrays(ends: Ends) -> dict[str, np.ndarray]:
+    """Exits or a rate as the arrays of a chunk: without what differs from run to run."""
+    if isinstance(ends, QuasiStationaryRate):
+        return {name: np.asarray(value) for name, value in (dataclasses.asdict(ends) | {"seconds": 0.0}).items()}
+    return {
+        "exit_step": ends.exit_step,
+        "exit_time": ends.exit_time,
+        "exit_code": ends.exit_code.astype(np.int8),
+        "exit_position": ends.exit_position,
+        "exit_face": ends.exit_face.astype(np.int32),
+        "face_names": np.array(ends.face_names, str),
+        **({} if ends.step_time is None else {"step_time": np.asarray(ends.step_time)}),
+    }
+
+
+def from_arrays(arrays: dict[str, np.ndarray]) -> ExitSamples:
+    """The exits of a chunk of any version."""
+    step_time = float(arrays["step_time"]) if "step_time" in arrays else None
+    return ExitSamples(
+        arrays["exit_step"],
+        arrays["exit_code"].astype(np.int32),
+        arrays["exit_position"],
+        arrays["exit_face"],
+        tuple(map(str, arrays["face_names"])),
+        step_time,
+        0.0,
+        clock=None if step_time is not None else arrays["exit_time" if "exit_time" in arrays else "clock"],
+    )
+
+
+def _unpacked(source: Any, name: Any) -> dict[str, np.ndarray]:
+    try:
+        return read_npz(source)
+    except DamagedArchive as error:
+        raise DamagedChunk(f"{name} is damaged: it {error}.") from None
 
 
 def _packed(arrays: dict[str, np.ndarray]) -> bytes:
@@ -166,6 +341,32 @@ def _packed(arrays: dict[str, np.ndarray]) -> bytes:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     head = buffer.getvalue()[:-2] + _DIGEST.to_bytes(2, "little")  # the length of the comment ends the archive
     return head + hashlib.sha256(head).hexdigest().encode()
+
+
+def _plan(config: SweepConfig, command: str) -> dict[str, Any]:
+    """What `sweep.json` has: everything that the samples follow from."""
+    tables = _without_infinity(config.tables, True)
+    return {"command": command, "digest": _digest(tables, config), "tables": tables}
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    try:
+        return read_record(folder / _PLAN, ("tables", "digest"))
+    except OSError:
+        raise ValueError(f"{_short(folder)} holds no sweep: there is no {_PLAN} in it.") from None
+    except ValueError as error:
+        raise ValueError(f"{_short(folder)} holds no sweep that can be read: {error}") from None
+
+
+def _clear_run(folder: Path) -> None:
+    """Remove a run of `levyjax escape`: its record first, so that none stands beside the samples of another."""
+    (folder / _RECORD).unlink(missing_ok=True)
+    for path in (*folder.glob("samples_[0-9]*.npz"), *(folder / name for name in _FIGURES)):
+        path.unlink(missing_ok=True)
+    if (folder / _PLAN).exists():  # else folders of these names are not ours
+        shutil.rmtree(folder / "chunks", ignore_errors=True)
+        shutil.rmtree(folder / "journal", ignore_errors=True)
+    (folder / _PLAN).unlink(missing_ok=True)
 
 
 def _digest(tables: Any, config: SweepConfig) -> str:
@@ -195,3 +396,10 @@ def _is_number(value: Any) -> bool:
 
 def _short(path: Path) -> str:
     return text if len(text := str(path)) <= 63 else f"...{text[-60:]}"
+
+
+def _without_null(tables: Any) -> Any:
+    """Tables without what JSON has as null: keys at their default."""
+    if isinstance(tables, dict):
+        return {name: _without_null(value) for name, value in tables.items() if value is not None}
+    return tables

@@ -8,6 +8,7 @@ from typing import Any
 from levyjax.plots.results import benchmarks, exits, tails, training
 from levyjax.plots.results.base import Choice, Figures
 from levyjax.records import read_record
+from levyjax.sweep import ChunkStore
 
 __all__ = ["KINDS", "Choice", "Figures", "open_result"]
 
@@ -20,11 +21,11 @@ KINDS = {
 """The kinds of figure by the command whose results they are of: name -> what it shows."""
 
 _FILES = (  # in a folder
-    ("sweep.json", exits.of_sweep),
+    ("sweep.json", lambda folder: exits.of_store(ChunkStore.open(folder))),
     ("tails.json", tails.of_folder),
 )
 _RECORDS = (  # a key of a JSON file
-    ("cells", exits.of_record),
+    ("cells", lambda path, record: exits.of_store(ChunkStore.of_record(path, record))),
     ("metrics", training.of_record),
     ("verdict", tails.of_record),
     ("topic", benchmarks.of_record),
@@ -60,8 +61,8 @@ def open_result(path: str | os.PathLike[str]) -> Figures:
 
 
 def _of_file(path: Path) -> Figures:
-    if path.name in ("cells.json", "sweep.json") and (path.parent / "sweep.json").is_file():
-        return _read(exits.of_sweep, path.parent)
+    if path.name in ("cells.json", "sweep.json", "record.json") and (path.parent / "sweep.json").is_file():
+        return _read(_FILES[0][1], path.parent)
     if path.suffix in (".nc", ".npz", ".npy"):
         raise ValueError(f"{path.name[-60:]} has the numbers alone. Give its folder, or the JSON file in it.")
     record = read_record(path)

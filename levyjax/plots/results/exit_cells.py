@@ -3,38 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from levyjax.config import RunConfig
-from levyjax.config.sweeps import Cell
-from levyjax.engine import ExitCode
-from levyjax.sweep import ChunkStore
-from levyjax.sweep.collect import cell_samples
+from levyjax.config import Cell, RunConfig
+from levyjax.escape import ExitSamples
 
 SYMBOLS = {"alpha": "α", "noise_level": "ε", "learning_rate": "η"}
 NAMES = {"alpha": "tail index α", "noise_level": "noise level ε", "learning_rate": "learning rate η"}
 Row = Mapping[str, Any]
-
-
-class Exits(NamedTuple):
-    """The ends of a cell's trajectories in the order of their ids: times, codes and steps, (n,)."""
-
-    time: NDArray[np.float64]
-    code: NDArray[Any]
-    step: NDArray[Any]
-
-    @property
-    def exited(self) -> NDArray[np.bool_]:
-        """(n,) whether it left."""
-        return self.code == ExitCode.EXITED
-
-    def finite(self) -> "Exits":
-        """Without the trajectories that left the finite numbers."""
-        return Exits(*(part[self.code != ExitCode.NONFINITE] for part in self))
 
 
 @dataclass(frozen=True)
@@ -50,7 +26,7 @@ class ExitResult:
 
     rows: Sequence[Row]
     axes: tuple[str, ...]
-    exits: Callable[[int], Exits] | None
+    exits: Callable[[int], ExitSamples] | None
     places: Sequence[tuple[RunConfig, Cell]]
 
     @property
@@ -68,22 +44,6 @@ class ExitResult:
             return []
         methods = [config.run.method for config, _ in self.places]
         return [index for index in self.done() if not methods or methods[index] != "quasi_stationary"]
-
-
-def stored_exits(folder: Path, index: int) -> Exits:
-    path = folder / f"samples_{index:04d}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Exits(arrays["exit_time"], arrays["exit_code"], arrays["exit_step"])
-    except FileNotFoundError:
-        raise ValueError(f"{path.name} is not there.") from None
-    except Exception:
-        raise ValueError(f"{path.name} is damaged.") from None
-
-
-def chunked_exits(store: ChunkStore, index: int) -> Exits:
-    samples = cell_samples(store, index)
-    return Exits(samples.exit_time, samples.exit_code, samples.exit_step)
 
 
 def cell_label(row: Row, names: Sequence[str]) -> str:
@@ -104,10 +64,3 @@ def shown_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"({', '.join(map(shown_value, value))})"
     return f"{value:g}" if isinstance(value, (int, float)) and math.isfinite(value) else str(value)
-
-
-def without_null(tables: Any) -> Any:
-    """Tables without what JSON has as null: keys at their default."""
-    if isinstance(tables, Mapping):
-        return {name: without_null(value) for name, value in tables.items() if value is not None}
-    return tables

@@ -2,17 +2,15 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from levyjax.config import cells, parse
 from levyjax.config.build import build_plan, build_problem
 from levyjax.dynamics import SGD, Adam
-from levyjax.escape import EscapeProblem, simulate_paths
+from levyjax.escape import EscapeProblem, ExitCode, ExitSamples, simulate_paths
 from levyjax.plots.comparisons import Interval, exit_time_scaling, ratio_forest
 from levyjax.plots.escape_sets import escape_sets
 from levyjax.plots.exits import exponential_qq, survival
@@ -26,10 +24,7 @@ from levyjax.plots.results.exit_cells import (
     Row,
     axis_name,
     cell_label,
-    chunked_exits,
     shown_value,
-    stored_exits,
-    without_null,
 )
 from levyjax.plots.style import legend_above, style
 from levyjax.sweep import ChunkStore
@@ -50,26 +45,22 @@ _FEW_CURVES = 3  # that leave room for a legend among them
 _MARGIN = 0.4  # of the basin's width, around it
 
 
-def of_record(path: Path, record: dict[str, Any]) -> Figures:
-    """The figures of `levyjax escape --out`; `path` is its record."""
-    config = parse(without_null(record["config"]))
-    axes = ("alpha", "noise_level", "learning_rate")
-    rows = [{**dict.fromkeys(axes), **row} for row in record["cells"]]
-    sampled = (path.parent / "samples_0000.npz").is_file()
-    places = [(config, cell) for cell in cells(config)]
-    result = ExitResult(rows, axes, (lambda index: stored_exits(path.parent, index)) if sampled else None, places)
-    return Figures("levyjax escape", KINDS, kinds_of(result))
-
-
-def of_sweep(folder: Path) -> Figures:
-    """The figures of a sweep, finished or not."""
-    store = ChunkStore.open(folder)
-    axes = tuple(dict.fromkeys(name for place in store.config.cells for name in place.coordinates))
-    rows = [{**dict.fromkeys(axes), **row} for row in rows_so_far(folder)]
-    timed = any(place.config.run.method != "quasi_stationary" for place in store.config.cells)
+def of_store(store: ChunkStore) -> Figures:
+    """The figures of a run or a sweep, finished or not."""
     places = [(place.config, place.cell) for place in store.config.cells]
-    result = ExitResult(rows, axes, (lambda index: chunked_exits(store, index)) if timed else None, places)
-    return Figures("levyjax sweep", KINDS, kinds_of(result))
+    axes = tuple(dict.fromkeys(name for place in store.config.cells for name in place.coordinates))
+    rows = [{**dict.fromkeys(axes), **row} for row in rows_so_far(store)]
+    sampled = (index for index, (config, _) in enumerate(places) if config.run.method != "quasi_stationary")
+    timed = any(store.path(index, 0).is_file() for index in sampled)
+
+    def exits(index: int) -> ExitSamples:
+        samples = store.ends(index, partial=True)
+        assert isinstance(samples, ExitSamples)
+        return samples
+
+    return Figures(
+        f"levyjax {store.command}", KINDS, kinds_of(ExitResult(rows, axes, exits if timed else None, places))
+    )
 
 
 def kinds_of(result: ExitResult) -> dict[str, Any]:
@@ -145,10 +136,11 @@ def survivals(result: ExitResult, choice: Choice) -> Axes:
     axes = None
     with style():
         for index in _chosen(result, choice, [i for i in result.timed() if result.rows[i]["exited"]], _MOST_CURVES):
-            row, exits = result.rows[index], result.exits(index).finite()
-            scaled = exits.time / row["mean_exit_time"]
+            row, exits = result.rows[index], result.exits(index)
+            finite = exits.exit_code != ExitCode.NONFINITE
+            scaled = exits.exit_time[finite] / row["mean_exit_time"]
             label = cell_label(row, result.varying)
-            axes = survival(scaled, exits.exited, label=label, unit="mean exit times", ax=axes)
+            axes = survival(scaled, exits.exited[finite], label=label, unit="mean exit times", ax=axes)
     assert axes is not None
     return axes
 
@@ -159,7 +151,7 @@ def _quantiles(result: ExitResult, choice: Choice) -> Axes:
     with style():
         for index in _chosen(result, choice, _uncensored(result), 3):
             label = cell_label(result.rows[index], result.varying)
-            axes = exponential_qq(result.exits(index).time, label=label or None, ax=axes)
+            axes = exponential_qq(result.exits(index).exit_time, label=label or None, ax=axes)
     assert axes is not None
     return axes
 
@@ -277,9 +269,9 @@ def _paths(result: ExitResult, choice: Choice) -> Axes:
     config, cell = result.places[index]
     assert result.exits is not None
     problem, exits = build_problem(config, cell), result.exits(index)
-    soon = np.flatnonzero(exits.exited & (exits.step <= _MOST_STEPS))
-    ids = (soon if soon.size else np.arange(exits.step.size))[:_MOST_PATHS]
-    steps = int(min(exits.step[ids].max(), _MOST_STEPS))
+    soon = np.flatnonzero(exits.exited & (exits.exit_step <= _MOST_STEPS))
+    ids = (soon if soon.size else np.arange(exits.exit_step.size))[:_MOST_PATHS]
+    steps = int(min(exits.exit_step[ids].max(), _MOST_STEPS))
     paths = simulate_paths(problem, build_plan(config), max(steps, 1), config.run.seed, trajectories=ids.tolist())
     low, high = basin_view(problem)
     with style(figure_figsize=(3.6, 3.4)):
