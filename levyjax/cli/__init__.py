@@ -100,7 +100,7 @@ def _check_command(argv: list[str]) -> None:
 
 
 def _parser(
-    names: Sequence[str],
+    names: Sequence[str] = COMMANDS,
 ) -> tuple[argparse.ArgumentParser, dict[str, tuple[ModuleType, argparse.ArgumentParser]]]:
     parser = _Parser(
         prog="levyjax",
