@@ -1,4 +1,4 @@
-"""What every test runs under: four virtual CPU devices, strict types, array annotations checked at run time.
+"""What every test runs under: four virtual CPU devices and strict types; with `--typecheck`, array annotations too.
 
 At the end of a run the programs that took longest to compile are named, so that waiting for them is noticed.
 """
@@ -11,22 +11,27 @@ import pathlib
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import jax
 import pytest
 from jaxtyping import install_import_hook
 
 CHECKED = ("stable", "random", "noise", "landscapes", "basins", "dynamics", "solvers", "engine", "escape.problem")
-install_import_hook([f"levyjax.{package}" for package in CHECKED], "beartype.beartype")
-
-import jax  # noqa: E402 (the hook has to come first)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-def pytest_configure(config):
-    """Compiled programs are kept with pytest's own cache, for the other worker and the next run.
+def pytest_addoption(parser):
+    parser.addoption("--typecheck", action="store_true", help="check array annotations at run time, by beartype")
 
-    `--cache-clear` empties it, `-p no:cacheprovider` does without.
+
+def pytest_configure(config):
+    """Annotations are checked where that is asked for, before any module of levyjax is imported.
+
+    Compiled programs are kept with pytest's own cache, for the other worker and the next run: `--cache-clear` empties
+    it, `-p no:cacheprovider` does without.
     """
+    if config.getoption("--typecheck"):
+        install_import_hook([f"levyjax.{package}" for package in CHECKED], "beartype.beartype")
     if config.pluginmanager.hasplugin("cacheprovider"):
         for name, value in (
             ("jax_compilation_cache_dir", str(config.cache.mkdir("programs"))),
@@ -82,6 +87,12 @@ def pytest_terminal_summary(terminalreporter):
     for found in (_programs, _files):
         for name, (count, seconds) in sorted(found.items(), key=lambda item: -item[1][1])[:10]:
             terminalreporter.write_line(f"{seconds:8.1f} s  {count:5d} x  {name}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Tests that forget what is compiled come last: whatever follows them is compiled once more."""
+    items.sort(key=lambda item: "programs" in item.fixturenames)
 
 
 @pytest.fixture
