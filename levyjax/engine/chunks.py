@@ -24,7 +24,7 @@ from levyjax.random import MAX_STEPS, run_key
 LANE_MULTIPLE = 64  # lanes come in multiples of this, so that every one of them runs in the same vector loop
 _TRAJECTORIES_PER_LANE = 16  # the end of a chunk then costs a third of it
 _TRAJECTORIES_PER_NARROWING_LANE, _NARROWING = 8, 16  # and here a quarter
-_SECONDS_PER_CALL = 0.3
+_SECONDS_PER_CALL, _QUICKER = 0.3, 16  # how much more than before a call may take on, where it was quick
 
 
 class _Limits(NamedTuple):
@@ -101,7 +101,8 @@ def _widths(
         own = min(own, max(-(-own // _cores(mesh)), _ROUNDS * width))  # of a core: `_share` is no more
     slots = max(1 << (own - 1).bit_length(), LANE_MULTIPLE)
     if limits.lanes is not None:
-        coarse = max(power_of_four(own), _SLOTS)
+        few = 1 << (_SLOTS // _cores(mesh)).bit_length() - 1
+        coarse = few if own <= few else power_of_four(own)
         slots = coarse if rows * coarse <= _SLOT_ENTRIES else slots
         return [min(width, slots)], slots, chunk
     share = _TRAJECTORIES_PER_NARROWING_LANE if narrowing else _TRAJECTORIES_PER_LANE
@@ -295,8 +296,9 @@ def _finish(
                 found = list(each(called, states))
                 states = [moved for _, _, moved in found]
                 lane_blocks += sum(int(np.asarray(spent).sum(dtype=np.int64)) for spent, _, _ in found)
-                if time.perf_counter() - began < _SECONDS_PER_CALL:
-                    blocks = min(2 * blocks, most)
+                calls = _SECONDS_PER_CALL / max(time.perf_counter() - began, 1e-6)
+                if calls > 1:
+                    blocks = min(blocks * min(max(int(calls / 4), 2), _QUICKER), most)
                 begun = sum(int(np.asarray(moved.work.next).sum()) for moved in states)
                 ended_before, ended = ended, begun - sum(int(np.asarray(running).sum()) for _, running, _ in found)
                 on_progress(ended - ended_before)
