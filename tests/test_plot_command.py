@@ -280,7 +280,7 @@ def test_a_run_killed_while_it_writes_leaves_no_record_of_another(tmp_path, monk
     assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 0
     (tmp_path / "run.toml").write_text(RUN.replace("alpha = [1.2, 1.8]", "alpha = [1.4, 1.6]"))
     with monkeypatch.context() as patch:
-        patch.setattr("levyjax.records.write_record", lambda *given: 1 / 0)
+        patch.setattr("levyjax.sweep.ChunkStore.finish", lambda *given: 1 / 0)
         assert main(["escape", str(tmp_path / "run.toml"), "--out", str(out)]) == 1
     assert not (out / "record.json").exists()
     assert [row["alpha"] for row in collect(out)["cells"]] == [1.4, 1.4, 1.6, 1.6]

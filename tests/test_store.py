@@ -147,6 +147,14 @@ class TestTheSameRunAgain:
             assert all(one[name] == two[name] for name in set(one) - {"seconds", "steps_per_second"})
         assert old[0]["seconds"] == new[0]["seconds"]
 
+    def test_is_done_anew_where_the_record_is_damaged(self, now, tmp_path):
+        folder = shutil.copytree(now.parent, tmp_path / "copy") / "out"
+        (folder / "record.json").write_text("{")
+        before = (folder / "samples_0000.npz").stat().st_mtime_ns
+        assert status(folder)["complete"]
+        assert again(folder) == 0
+        assert (folder / "samples_0000.npz").stat().st_mtime_ns > before
+
     def test_is_done_anew_with_other_versions(self, now, tmp_path):
         folder = shutil.copytree(now.parent, tmp_path / "copy") / "out"
         (folder / "record.json").unlink()
@@ -207,6 +215,14 @@ def test_a_folder_with_a_sweep_is_refused_and_one_with_other_files_is_not(tmp_pa
     assert mine["notes.txt"].read_text() == "mine"
     assert main(["sweep", str(tmp_path / "run.toml"), "--out", str(tmp_path / "mine")]) == 2
     assert "holds another sweep" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_sweep_with_damaged_rows_is_collected_again(tmp_path):
+    folder = shutil.copytree(DATA / "sweep_v1", tmp_path / "sweep")
+    (folder / "cells.json").write_text("{")
+    assert status(folder)["complete"]
+    collect(folder)
+    assert open_result(folder).source == "levyjax sweep"
 
 
 def test_a_folder_of_the_version_before_is_replaced(tmp_path):

@@ -110,8 +110,8 @@ def _run_topic(name: str, folder: Path, quick: bool) -> dict[str, Any]:
 
 def _draw(name: str, result: dict[str, Any], path: Path) -> str | None:
     """The topic's figure beside its file, if it has one."""
-    from levyjax.cli.figures import write_figure
     from levyjax.plots import benchmarks as figures
+    from levyjax.plots.style import write_figure
 
     plot = figures.FIGURES.get(name)
     if plot is None:

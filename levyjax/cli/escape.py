@@ -58,18 +58,17 @@ def _write(store: Any, config: Any, faces: Any, result: dict[str, Any]) -> None:
     import jax
 
     from levyjax.environment import environment
-    from levyjax.records import write_record
     from levyjax.sweep.export import cell_data, write_netcdf
 
     record = {"config": config.to_dict(), "environment": environment(), "x64": config.run.dtype == "float64"}
     record |= {"backend": jax.default_backend(), "face_names": faces, **result}
-    store.record = write_record(store.folder / "record.json", record)
+    store.finish(record)
     if all(importlib.util.find_spec(name) for name in ("h5netcdf", "h5py")):
         buffer = io.BytesIO()
         write_netcdf(buffer, cell_data(store, result["cells"]), len(result["cells"]))
         write_bytes(store.folder / "results.nc", buffer.getvalue())
-    from levyjax.cli.figures import write_figure
     from levyjax.plots.results.exits import of_store
+    from levyjax.plots.style import write_figure
 
     figures = of_store(store)
     for kind, name in (("survival", "survival.png"), ("scaling", "exit_time_scaling.png")):

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--kind is missing. This result of {result.source} has {', '.join(result.kinds) or 'none'}.")
     choice = Choice(tuple(args.cell), args.x, args.y, where)
     axes = result.draw(args.kind, choice)
-    from levyjax.cli.figures import write_figure
+    from levyjax.plots.style import write_figure
 
     write_figure(path, axes)
     return {"written": str(path), "kind": args.kind, "result": result.source}

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Runs, reports or gathers a sweep."""
     if len(args.target) == 2 and args.target[0] in _ACTIONS:
-        return _status(args.target[1]) if args.target[0] == "status" else _collect(args.target[1], args.to)
+        return _look(args.target[0], args.target[1], args.to)
     if len(args.target) != 1:
         raise ValueError(f"{' '.join(args.target)[:80]!r} is not understood. Give a file, status DIR or collect DIR.")
     if args.to is not None:
@@ -63,16 +63,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         place = (jax.process_index(), jax.process_count())
     else:
         place = None
-    from levyjax.sweep import ChunkStore, check_hardest, collect
+    from levyjax.sweep import ChunkStore, check_hardest, collect, pending, status
 
     if not (folder / "sweep.json").exists():
         check_hardest(config)
     store = ChunkStore.create(folder, config)
     _compute(store, args, shard, place)
-    from levyjax.sweep import pending
-
-    left = len(pending(store))
-    return collect(folder) if not left else _status(args.out)
+    return status(folder) if pending(store) else collect(folder)
 
 
 def render(result: dict[str, Any]) -> str:
@@ -107,18 +104,12 @@ def _shard(text: str | None) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _status(folder: str) -> dict[str, Any]:
-    from levyjax.sweep import status
+def _look(action: str, folder: str, to: str | None) -> dict[str, Any]:
+    from levyjax.sweep import collect, export, status
 
-    return status(folder)
-
-
-def _collect(folder: str, to: str | None) -> dict[str, Any]:
-    from levyjax.sweep import collect, export
-
-    if to is None:
-        return collect(folder)
-    return {"written": str(export(folder, to))}
+    if action == "status":
+        return status(folder)
+    return collect(folder) if to is None else {"written": str(export(folder, to))}
 
 
 def _joined_processes() -> None:

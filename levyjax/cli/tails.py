@@ -80,10 +80,10 @@ def _write_figures(folder: Path, data: Any, result: dict[str, Any], center: bool
 
     matplotlib.use("Agg")
     from levyjax import plots, tails
-    from levyjax.cli.figures import write_figure
     from levyjax.output import write_array
     from levyjax.plots.results import Choice
     from levyjax.plots.results.tails import VALUES, figures_of
+    from levyjax.plots.style import write_figure
     from levyjax.tails.large import part_of
     from levyjax.tails.values import check_values
 

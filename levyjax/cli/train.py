@@ -221,7 +221,7 @@ def _write_learning(folder: Path, result: Any) -> None:
     import matplotlib.pyplot as plt
 
     from levyjax import plots
-    from levyjax.cli.figures import write_figure
+    from levyjax.plots.style import write_figure
 
     with plots.style(figure_figsize=(6.6, 2.5)):
         left, right = plt.figure().subplots(1, 2)
@@ -235,7 +235,7 @@ def _write_figures(folder: Path, figures: Any) -> None:
     import matplotlib.pyplot as plt
 
     from levyjax import plots
-    from levyjax.cli.figures import write_figure
+    from levyjax.plots.style import write_figure
 
     for name, draw in figures:
         with plots.style(figure_figsize=(4.4, 3.0)):

@@ -1,13 +1,17 @@
 """One look for all figures: small, plain, readable in black and white, the same to colour-blind readers."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.axes import Axes
+
+from levyjax.output import write_bytes
 
 BLUE, ORANGE, GREEN, PINK, SKY, BROWN, INK, GREY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C5A00", "#1A1A1A", "#7A7A7A",
@@ -129,3 +133,14 @@ def legend(axes: Axes, last: tuple[str, ...] = (), **place) -> None:
 def legend_above(axes: Axes, columns: int) -> None:
     """The same legend above the axes, where it covers nothing."""
     legend(axes, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, columnspacing=1.2)
+
+
+def write_figure(path: Path, axes: Any) -> None:
+    """Write the figure that holds the axes as PNG, SVG or PDF, by the name; whole or not at all, and close it."""
+    buffer = io.BytesIO()
+    # A file without the time of day and with fixed ids: the same result makes the same bytes.
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:])
+    with plt.rc_context({"svg.hashsalt": "levyjax"}):
+        axes.figure.savefig(buffer, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=metadata)
+    plt.close(axes.figure)
+    write_bytes(path, buffer.getvalue())

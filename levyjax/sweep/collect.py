@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from levyjax.config.build import build_problem
 from levyjax.escape import ExitCode, ExitSamples
-from levyjax.records import SCHEMA_VERSION, write_record
+from levyjax.records import SCHEMA_VERSION
 from levyjax.sweep.rows import Build, cell_problem, row, slopes
 from levyjax.sweep.store import ChunkStore
 
@@ -79,7 +78,7 @@ def collect(folder: str | os.PathLike[str], build: Build = build_problem) -> dic
     store.tidy()
     if store.command == "escape":  # its `record.json` stays
         return {"schema_version": SCHEMA_VERSION, **result}
-    return write_record(Path(folder) / "cells.json", result)
+    return store.finish(result)
 
 
 def rows_so_far(store: ChunkStore, build: Build = build_problem) -> list[dict[str, Any]]:

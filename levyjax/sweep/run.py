@@ -84,14 +84,15 @@ def compute(
     if before == "damaged":
         entry["redone"] = "its file was damaged"
     began, run = time.time(), config.cells[index].config.run
-    if run.method == "quasi_stationary":
-        ends = _rate(made.problem, made.plan, run.seed, run.relative_error)
-    else:
-        first, last = config.bounds(index, chunk)
-        plan = dataclasses.replace(made.plan, num_trajectories=last - first)
-        ends, halved = _simulated(made.problem, plan, run.seed, first_id=first, **options)
-        if halved:
-            entry["device_out_of_memory"] = f"went on with {halved} trajectories at once"
+    first, last = config.bounds(index, chunk)
+    plan = dataclasses.replace(made.plan, num_trajectories=last - first)
+    ends = _rate(made.problem, plan, run) if run.method == "quasi_stationary" else None
+    while ends is None:
+        try:
+            ends = simulate(made.problem, plan, run.seed, first_id=first, **options)
+        except jax.errors.JaxRuntimeError as error:
+            plan = _halved(plan, error)
+            entry["device_out_of_memory"] = f"went on with {plan.chunk_size} trajectories at once"
     if store is not None:
         partial = isinstance(ends, ExitSamples) and ends.partial
         store.write(index, chunk, to_arrays(ends), partial)
@@ -101,25 +102,20 @@ def compute(
     return entry, ends
 
 
-def _simulated(problem: EscapeProblem, plan: Plan, seed: int, **options: Any) -> tuple[ExitSamples, int | None]:
-    """The exits; where the device's memory does not suffice, with half as many trajectories at once, and so on."""
-    size = plan.num_trajectories
-    while True:
-        try:
-            samples = simulate(problem, plan, seed, **options)
-            return samples, None if plan.chunk_size is None else size
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or size <= _LEAST:
-                raise
-        size = max(size // 2, _LEAST)
-        plan = dataclasses.replace(plan, chunk_size=size)
+def _halved(plan: Plan, error: RuntimeError) -> Plan:
+    """With half as many trajectories at once, where the device's memory did not suffice; else the error."""
+    size = plan.chunk_size or plan.num_trajectories
+    if "RESOURCE_EXHAUSTED" not in str(error) or size <= _LEAST:
+        raise error
+    return dataclasses.replace(plan, chunk_size=max(size // 2, _LEAST))
 
 
-def _rate(problem: EscapeProblem, plan: Plan, seed: int, relative_error: float) -> QuasiStationaryRate:
+def _rate(problem: EscapeProblem, plan: Plan, run: Any) -> QuasiStationaryRate:
+    """The rate of a cell by the table [run]."""
     return quasi_stationary_rate(
         problem,
-        seed,
-        relative_error=relative_error,
+        run.seed,
+        relative_error=run.relative_error,
         num_particles=plan.num_trajectories,
         max_time=plan.max_time,
         max_seconds=np.inf,  # rows are the same to the last bit on a slow machine, too

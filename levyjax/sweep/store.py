@@ -63,13 +63,12 @@ class ChunkStore:
         digest: SHA-256 of the tables and of the data files that they name; every chunk carries it. None for a run
             of an earlier version, which has no checksums.
         command: who began it, "escape" or "sweep".
-        record: the record with the rows, once it is written.
     """
 
     def __init__(
-        self, folder: Path, config: SweepConfig, digest: str | None, command: str, record: dict[str, Any] | None
+        self, folder: Path, config: SweepConfig, digest: str | None, command: str, record: dict[str, Any] | None = None
     ) -> None:
-        self.folder, self.config, self.digest, self.command, self.record = folder, config, digest, command, record
+        self.folder, self.config, self.digest, self.command, self._record = folder, config, digest, command, record
         self._journal = folder / "journal" / f"{platform.node()[:60] or 'host'}-{os.getpid()}.jsonl"
 
     @classmethod
@@ -107,13 +106,13 @@ class ChunkStore:
             found = _read_plan(folder)
             if found.get("command") != "escape":
                 raise ValueError(f"{_short(folder)} holds a sweep. Give another folder.")
-            store = cls(folder, config, plan["digest"], "escape", None)
-            if found["digest"] == store.digest and store._unfinished_here():
+            same = found["digest"] == plan["digest"]
+            if same and cls(folder, config, plan["digest"], "escape")._unfinished_here():
                 (folder / _RECORD).unlink(missing_ok=True)  # of an interrupted cell
-                return store
+                return cls(folder, config, plan["digest"], "escape")
         _clear_run(folder)
         write_record(folder / _PLAN, plan)
-        return cls(folder, config, plan["digest"], "escape", None)
+        return cls(folder, config, plan["digest"], "escape")
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "ChunkStore":
@@ -132,13 +131,29 @@ class ChunkStore:
             raise ValueError(
                 f"{_short(folder)}: {_PLAN}, or a data file that the sweep names, has changed since it began."
             )
-        path = folder / (_RECORD if command == "escape" else _ROWS)
-        return cls(folder, config, digest, command, read_record(path, ("cells",)) if path.is_file() else None)
+        return cls(folder, config, digest, command)
 
     @classmethod
     def of_record(cls, path: Path, record: dict[str, Any]) -> "ChunkStore":
         """A run of an earlier version by its record, which lies at `path`."""
-        return cls(path.parent, whole_cells(parse(_without_null(record["config"]))), None, "escape", record)
+        return cls(path.parent, whole_cells(parse(record["config"])), None, "escape", record)
+
+    def finish(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Write the record with the rows, and return it with the version of its layout."""
+        self._record = write_record(self.folder / (_RECORD if self.command == "escape" else _ROWS), record)
+        return self._record
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record with the rows, once it is written.
+
+        Raises:
+            ValueError: it is damaged, or of a newer version.
+        """
+        path = self.folder / (_RECORD if self.command == "escape" else _ROWS)
+        if self._record is None and path.is_file():
+            self._record = read_record(path, ("cells",))
+        return self._record
 
     @property
     def tables(self) -> dict[str, Any]:
@@ -148,20 +163,15 @@ class ChunkStore:
     def path(self, cell: int, chunk: int) -> Path:
         """The file of a chunk."""
         cut = self.folder / "chunks" / f"{cell:06d}" / f"{chunk:06d}.npz"
-        if (
-            self.config.num_chunks(cell) > 1 or self._is_rate(cell) or cut.exists()
-        ):  # where all were, in earlier versions
+        # Earlier versions had all of them there.
+        if self.config.num_chunks(cell) > 1 or self._is_rate(cell) or cut.exists():
             return cut
         return self.folder / f"samples_{cell:04d}.npz"
 
     def write(self, cell: int, chunk: int, arrays: dict[str, np.ndarray], partial: bool = False) -> None:
         """Write a chunk, whole or not at all; two that write the same one write the same bytes.
 
-        Args:
-            cell: index of the cell.
-            chunk: index of the chunk in the cell.
-            arrays: what is in it.
-            partial: it was interrupted; it can be read as such and counts as missing.
+        One that was interrupted is `partial`: it can be read as such, and counts as missing.
         """
         path = self.path(cell, chunk)
         if not self.folder.is_dir():
@@ -171,12 +181,7 @@ class ChunkStore:
         write_bytes(path, _packed({"identity": np.array(identity), **arrays}))
 
     def read(self, cell: int, chunk: int, partial: bool = False) -> dict[str, np.ndarray]:
-        """The arrays of a chunk.
-
-        Args:
-            cell: index of the cell.
-            chunk: index of the chunk in the cell.
-            partial: take one that was interrupted, too.
+        """The arrays of a chunk; with `partial` also of one that was interrupted.
 
         Raises:
             FileNotFoundError: it has not been written, or only in part.
@@ -201,21 +206,17 @@ class ChunkStore:
 
     def _read_unsealed(self, path: Path, cell: int) -> tuple[dict[str, np.ndarray], str]:
         """The arrays of a cell of an earlier version, and whose they are."""
-        assert self.record is not None
-        arrays = _unpacked(path, path.name)
+        arrays, record = _unpacked(path, path.name), self._record or {}
         if not set(_ARRAYS) <= set(arrays):
             raise DamagedChunk(f"{path.name} is damaged: an array is missing.")
         whole = len(arrays["exit_step"]) == self.config.cells[cell].config.run.num_trajectories
-        arrays["face_names"] = np.array(self.record.get("face_names") or [], str)
+        arrays["face_names"] = np.array(record.get("face_names") or [], str)
         return arrays, self._identity(cell, 0) + _PARTIAL * (not whole)
 
     def ends(self, cell: int, seconds: float = 0.0, partial: bool = False) -> Ends:
-        """The exits of a cell in the order of their ids, or its rate.
+        """The exits of a cell in the order of their ids, or its rate; with `partial` also interrupted ones.
 
-        Args:
-            cell: its index.
-            seconds: what they took; chunks do not say.
-            partial: take what was interrupted, too.
+        Chunks do not say what they took: `seconds` does.
 
         Raises:
             ValueError: a chunk is missing or damaged.
@@ -235,8 +236,7 @@ class ChunkStore:
     def state(self, cell: int, chunk: int) -> str:
         """ "done", "missing" or "damaged", by the checksum."""
         if self.digest is None and self._is_rate(cell):  # the record alone has it
-            assert self.record is not None
-            return "done" if cell < len(self.record["cells"]) else "missing"
+            return "done" if self._record and cell < len(self._record["cells"]) else "missing"
         try:
             self.read(cell, chunk)
         except FileNotFoundError:
@@ -253,9 +253,9 @@ class ChunkStore:
 
     def journal(self) -> Iterator[dict[str, Any]]:
         """What all processes have noted; a line that was cut off or is no entry is left out."""
-        if self.digest is None and self.record is not None:
-            for cell, row in enumerate(self.record["cells"]):
-                seconds, environment = row.get("seconds"), self.record.get("environment")
+        if self.digest is None and self._record is not None:
+            for cell, row in enumerate(self._record["cells"]):
+                seconds, environment = row.get("seconds"), self._record.get("environment")
                 yield {"cell": cell, "chunk": 0, "seconds": seconds, "environment": environment}
         for path in sorted((self.folder / "journal").glob("*.jsonl")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -266,7 +266,7 @@ class ChunkStore:
 
     def environments(self) -> list[dict[str, Any]]:
         """With which versions and devices it was computed; more than one may mean different last bits."""
-        found = {repr(entry["environment"]): entry["environment"] for entry in self.journal() if "environment" in entry}
+        found = {repr(one): one for entry in self.journal() if (one := entry.get("environment"))}
         return list(found.values())
 
     def seconds(self) -> dict[int, float]:
@@ -293,10 +293,11 @@ class ChunkStore:
 
     def _unfinished_here(self) -> bool:
         """Whether the run was killed or interrupted, and begun by the same versions on the same devices."""
-        with contextlib.suppress(OSError):
-            if not read_record(self.folder / _RECORD).get("interrupted"):
-                return False
-        return self.environments() in ([], [environment()])
+        try:
+            finished = self.record is not None and not self.record.get("interrupted")
+        except ValueError:  # a damaged record
+            return False
+        return not finished and self.environments() in ([], [environment()])
 
 
 def to_arrays(ends: Ends) -> dict[str, np.ndarray]:
@@ -396,10 +397,3 @@ def _is_number(value: Any) -> bool:
 
 def _short(path: Path) -> str:
     return text if len(text := str(path)) <= 63 else f"...{text[-60:]}"
-
-
-def _without_null(tables: Any) -> Any:
-    """Tables without what JSON has as null: keys at their default."""
-    if isinstance(tables, dict):
-        return {name: _without_null(value) for name, value in tables.items() if value is not None}
-    return tables
