@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     config = load(args.run_file)
     folder = None if args.out is None else output_directory(args.out)
-    from levyjax.sweep import ChunkStore, run_cells  # imports jax
+    from levyjax.sweep import ChunkStore  # imports jax
     from levyjax.sweep.rows import checked_problem, slopes
+    from levyjax.sweep.run import run_cells
 
     if folder is not None:  # what draws figures takes half a second to import: meanwhile programs are compiled
         threading.Thread(target=importlib.import_module, args=("levyjax.plots.results",), daemon=True).start()

@@ -4,7 +4,7 @@ from levyjax.sweep.collect import cell_samples, collect, status
 from levyjax.sweep.cost import check_hardest, cost
 from levyjax.sweep.export import export, to_xarray
 from levyjax.sweep.replay import Replay, replay
-from levyjax.sweep.run import compute_chunk, pending, run_cells, run_distributed, run_sweep, run_with_processes
+from levyjax.sweep.run import compute_chunk, pending, run_distributed, run_sweep, run_with_processes
 from levyjax.sweep.store import ChunkStore, DamagedChunk
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "export",
     "pending",
     "replay",
-    "run_cells",
     "run_distributed",
     "run_sweep",
     "run_with_processes",
