@@ -7,9 +7,9 @@ from typing import Any
 
 from levyjax.basins import Box
 from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, ExitSummary, Plan
+from levyjax.escape import EscapeProblem, Plan
 from levyjax.escape.simulate import simulate_chunks
-from levyjax.escape.summary import summarize
+from levyjax.escape.summary import ExitSummary, summarize
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.solvers import Euler

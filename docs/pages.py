@@ -60,6 +60,20 @@ def public(package: ModuleType) -> dict[str, Any]:
     return {name: thing for name, thing in named.items() if not inspect.ismodule(thing)}
 
 
+def results(package: ModuleType) -> list[type]:
+    """What its public functions return, where that is a class of the package without a public name."""
+    found: dict[type, None] = {}
+    for thing in public(package).values():
+        made = inspect.signature(thing).return_annotation if inspect.isroutine(thing) else None
+        if inspect.isclass(made) and made.__module__.startswith(f"{package.__name__}.") and not _is_public(made):
+            found[made] = None
+    return list(found)
+
+
+def _is_public(thing: type) -> bool:
+    return any(thing is named for package in packages() for named in public(package).values())
+
+
 def documented(package: ModuleType, name: str) -> bool:
     """Whether a public name has a docstring, or a constant a comment."""
     thing = getattr(package, name)
@@ -109,7 +123,8 @@ def api_pages() -> dict[str, str]:
     rows = "\n".join(f"| [`{p.__name__}`]({p.__name__}.md) | {_first_line(p)} | {len(public(p))} |" for p in found)
     names = "\n".join(package.__name__ for package in found)
     pages["api/index.md"] = (
-        "# Reference\n\nEvery public name, from the packages' `__all__`. Names that are not here may change.\n\n"
+        "# Reference\n\nEvery public name, from the packages' `__all__`, and what the functions return. Names that are "
+        "not here may change.\n\n"
         f"| package | | names |\n| --- | --- | --- |\n{rows}\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
     )
     return pages
@@ -129,6 +144,7 @@ def _api_page(package: ModuleType, home: dict[int, str]) -> str:
             named.append(f"* `{name}`: [{place}.{name}]({place}.md)")
         else:
             blocks.append(f".. auto{'class' if inspect.isclass(thing) else 'function'}:: {name}")
+    blocks += [f".. autoclass:: {one.__module__}.{one.__name__}" for one in results(package)]
     if named:
         parts.append("\n".join(named))
     if len(blocks) > 1:

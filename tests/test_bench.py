@@ -11,7 +11,7 @@ from scipy import stats
 from levyjax import stable
 from levyjax.cli import bench, main
 from levyjax.plots import benchmarks as figures
-from levyjax.random import threefry2x32
+from levyjax.random.threefry import threefry2x32
 
 package = bench.benchmarks()
 rivals = bench.importlib.import_module(f"{package.__name__}.rivals")

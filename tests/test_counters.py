@@ -18,7 +18,8 @@ from levyjax.escape import EscapeProblem, Plan, particles, quasi_stationary, sim
 from levyjax.escape.problem import ExitProcess
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Gaussian
-from levyjax.random import MAX_STEPS, Counter, run_key, trajectory_key, words
+from levyjax.random import Counter, run_key, words
+from levyjax.random.streams import MAX_STEPS, trajectory_key
 from levyjax.solvers import Euler
 from levyjax.solvers.jump_adapted import JumpAdapted
 from levyjax.sweep import replay

@@ -20,6 +20,10 @@ from levyjax.cli import main
 from levyjax.datasets import Result, dataset, describe
 from levyjax.dynamics import SGD
 from levyjax.engine import ExitCode
+from levyjax.escape.columns import ColumnRate
+from levyjax.escape.profile import ExitProfile
+from levyjax.escape.quasi_stationary import QuasiStationaryRate
+from levyjax.escape.transitions import Visits
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.solvers import Euler
@@ -62,12 +66,12 @@ RESULTS = {
     "BatchSizeStudy": _study,
     "BlockLengthSweep": lambda: tails.block_length_sweep(NOISE),
     "BlockLogs": lambda: training.BlockLogs(*np.ones((4, 3))),
-    "ColumnRate": lambda: escape.ColumnRate(0.5, 0.1, 4),
+    "ColumnRate": lambda: ColumnRate(0.5, 0.1, 4),
     "Curves": lambda: training.Curves(np.arange(3), *np.ones((4, 3, 2))),
     "ExampleMoments": lambda: training.ExampleMoments(np.ones(3), {"w": 1.0, "b": 2.0}, None, 7),
     "Excursions": lambda: training.Excursions(np.ones((3, 2)), np.ones((3, 2))),
     "ExitPaths": lambda: escape.simulate_paths(PROBLEM, PLAN, 20, 0),
-    "ExitProfile": lambda: escape.ExitProfile(np.zeros((2, 1)), *np.ones((3, 2))),
+    "ExitProfile": lambda: ExitProfile(np.zeros((2, 1)), *np.ones((3, 2))),
     "ExitSamples": lambda: simulate(PROBLEM, PLAN, 0),
     "ExitSummary": lambda: escape.simulate_summary(PROBLEM, PLAN, 0),
     "ExponentialFit": lambda: escape.exponential_fit([1.0, 2.0], [False, False]),
@@ -91,7 +95,7 @@ RESULTS = {
     "Pooled": lambda: tails.pool(NOISE),
     "Prediction": lambda: predict(PROBLEM),
     "QuadraticModel": lambda: training.QuadraticModel(np.arange(2), np.ones(2), 0.1),
-    "QuasiStationaryRate": lambda: escape.QuasiStationaryRate(1.0, 0.1, True, 9, 0, 4, 2.0, 100, 0.1),
+    "QuasiStationaryRate": lambda: QuasiStationaryRate(1.0, 0.1, True, 9, 0, 4, 2.0, 100, 0.1),
     "Replay": lambda: replay(PROBLEM, PLAN, 0, 3),
     "ShuffleTest": lambda: tails.shuffle_test(NOISE, num_shuffles=20),
     "SlopeFit": lambda: escape.log_log_slope([0.1, 0.2], [1.0, 3.0], [0.1, 0.1]),
@@ -101,7 +105,7 @@ RESULTS = {
     "TailAudit": lambda: tails.audit(NOISE),
     "TailEstimate": lambda: tails.estimate(NOISE, "log_moment"),
     "TrainResult": _train,
-    "Visits": lambda: escape.Visits(np.ones((3, 2)), np.ones((3, 2, 2), int), np.full(3, 2)),
+    "Visits": lambda: Visits(np.ones((3, 2)), np.ones((3, 2, 2), int), np.full(3, 2)),
 }
 # What is given, carried or part of a result, and what is a set of functions.
 NO_RESULTS = {

@@ -34,7 +34,8 @@ from levyjax.escape.validity import adam_noise_level_limit
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Pareto, Rotational
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
-from levyjax.stable import radial_tail_constant, tail_constant
+from levyjax.stable import tail_constant
+from levyjax.stable.constants import radial_tail_constant
 
 slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 KAPPA = 800.0  # the limit's bias is c/kappa, 0.4% at alpha = 1.8 and less below

@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize
 
 from levyjax import stable
+from levyjax.stable.fit import StableFit
 
 
 def draw(seed: int, alpha: float, shape: tuple[int, ...], beta: float = 0.0) -> np.ndarray:
@@ -17,7 +18,7 @@ def draw(seed: int, alpha: float, shape: tuple[int, ...], beta: float = 0.0) -> 
 
 
 @functools.cache
-def several() -> tuple[np.ndarray, stable.StableFit]:
+def several() -> tuple[np.ndarray, StableFit]:
     """Eight samples of 500 of one law, loc 3 and scale 2, and their fits."""
     data = 3 + 2 * draw(0, 1.5, (8, 500))
     return data, stable.fit(data)

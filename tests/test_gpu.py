@@ -15,7 +15,7 @@ from levyjax.dynamics import SGD, Adam, Momentum, from_optax
 from levyjax.escape import EscapeProblem, ExitCode, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.landscapes import DoubleWell, Quadratic
 from levyjax.noise import Independent, Rotational, sde_noise_level
-from levyjax.random import threefry2x32
+from levyjax.random.threefry import threefry2x32
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 
 pytestmark = [

@@ -15,7 +15,8 @@ from levyjax.claims.base import Settings
 from levyjax.claims.figures.network import finite_reaches, ray_reach
 from levyjax.claims.network import network_exits
 from levyjax.dynamics import SGD, Momentum
-from levyjax.escape import EscapeProblem, column_rate, predict
+from levyjax.escape import EscapeProblem, predict
+from levyjax.escape.columns import column_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent, Rotational
 from levyjax.training import MLP, NetworkLoss, flatten, landscape, network_landscape

@@ -26,7 +26,8 @@ from levyjax.noise.empirical import uniform_index
 from levyjax.noise.spectral import isotropic_measure, sum_error
 from levyjax.random import Counter
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
-from levyjax.stable import radial_tail_constant, sample_relativistic, sample_truncated, sf, tail_constant
+from levyjax.stable import sample_relativistic, sample_truncated, sf, tail_constant
+from levyjax.stable.constants import radial_tail_constant
 
 SQUARE = Box([-1.0, -1.0], [1.0, 1.0])
 

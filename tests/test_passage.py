@@ -27,7 +27,8 @@ from levyjax.escape import (
 from levyjax.landscapes import Flat, MultiWell, Quadratic
 from levyjax.noise import Independent, Pareto, Rotational
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
-from levyjax.stable import radial_tail_constant, tail_constant
+from levyjax.stable import tail_constant
+from levyjax.stable.constants import radial_tail_constant
 
 ALPHA = 1.4
 UNIT = float(tail_constant(ALPHA)) / ALPHA  # rate of jumps beyond 1 to one side

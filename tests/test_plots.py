@@ -17,7 +17,8 @@ from levyjax.basins import Ball, Box, HalfSpace
 from levyjax.claims.figures import maps
 from levyjax.dynamics import SGD
 from levyjax.engine import ExitCode
-from levyjax.escape import EscapeProblem, ExitPaths
+from levyjax.escape import EscapeProblem
+from levyjax.escape.paths import ExitPaths
 from levyjax.escape.statistics import kaplan_meier
 from levyjax.landscapes import DoubleWell, Quadratic
 from levyjax.noise import Independent

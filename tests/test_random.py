@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
-from levyjax.random import (
-    MAX_COORDINATES,
-    MAX_STEPS,
-    Counter,
-    Stream,
-    low_words,
-    run_key,
-    threefry2x32,
-    trajectory_key,
-    words,
-)
+from levyjax.random import Counter, Stream, run_key, words
+from levyjax.random.streams import MAX_COORDINATES, MAX_STEPS, low_words, trajectory_key
+from levyjax.random.threefry import threefry2x32
 
 TOP = 0xFFFFFFFF
 

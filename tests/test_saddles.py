@@ -12,7 +12,8 @@ from wells import SADDLES, bent, row
 from levyjax.basins import Attraction, Box
 from levyjax.claims.base import known
 from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, Plan, predict, saddle_bias, simulate, unit_rate
+from levyjax.escape import EscapeProblem, Plan, predict, simulate, unit_rate
+from levyjax.escape.saddles import saddle_bias
 from levyjax.landscapes import DoubleWell, Separable
 from levyjax.noise import Independent
 from levyjax.solvers import Tamed

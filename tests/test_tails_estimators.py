@@ -13,6 +13,7 @@ from scipy import optimize, stats
 from levyjax import tails
 from levyjax.tails import density, fitting, tables
 from levyjax.tails.dependence import dependence
+from levyjax.tails.estimators import COLUMN_METHODS
 
 ALARM = 1e-4  # per law test, two-sided
 ON_STABLE_DATA = ("fractional_moment", "koutrouvelis", "maximum_likelihood", "mcculloch")
@@ -321,7 +322,7 @@ class TestInterface:
 
 
 class TestColumns:
-    @pytest.mark.parametrize("method", tails.COLUMN_METHODS)
+    @pytest.mark.parametrize("method", COLUMN_METHODS)
     def test_is_the_estimate_of_each_column(self, method):
         rng = np.random.default_rng(50)
         noise = stable(rng, 1.4, (600, 5)) * np.geomspace(1e-6, 1e6, 5)

@@ -10,7 +10,7 @@ from levyjax.claims import assumptions
 from levyjax.claims.base import Settings
 from levyjax.claims.figures.assumptions import assumption_quantities
 from levyjax.claims.training_path import runs
-from levyjax.escape import binomial_interval
+from levyjax.escape.statistics import binomial_interval
 from levyjax.plots import alpha_along_training, loss_along_path
 from levyjax.training import TrainConfig, train
 

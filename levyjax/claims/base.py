@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import scipy  # its parts load when they are used
 
 from levyjax.datasets import Result
-from levyjax.escape import ExponentialFit
+from levyjax.escape.statistics import ExponentialFit
 
 T = TypeVar("T")
 

@@ -24,7 +24,8 @@ from levyjax.claims.matched_progress import (
     verdict_of,
 )
 from levyjax.dynamics import SGD, Adam, Dynamics
-from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, simulate, unit_rate
+from levyjax.escape import EscapeProblem, Plan, exponential_fit, simulate, unit_rate
+from levyjax.escape.statistics import ExponentialFit
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import PALETTE, style

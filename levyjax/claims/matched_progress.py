@@ -18,7 +18,8 @@ from levyjax.basins import Ellipsoid
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, known, mean_ratio, shown
 from levyjax.claims.figures.maps import MeasuredCell, sooner_map
 from levyjax.dynamics import SGD, Adam
-from levyjax.escape import EscapeProblem, ExponentialFit, Plan, exponential_fit, predict, simulate
+from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate
+from levyjax.escape.statistics import ExponentialFit
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import style

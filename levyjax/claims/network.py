@@ -12,7 +12,8 @@ from levyjax.basins import Sublevel
 from levyjax.claims.base import Claim, Outcome, Settings, judge_value, known, shown
 from levyjax.claims.figures.network import ray_reach
 from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, Plan, column_rate, exponential_fit, predict, simulate
+from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate
+from levyjax.escape.columns import column_rate
 from levyjax.noise import Independent
 from levyjax.plots import ratio_forest
 from levyjax.solvers import Euler

@@ -26,7 +26,8 @@ from levyjax.claims.base import (
 from levyjax.claims.figures.ratios import grouped_ratios
 from levyjax.claims.network import examples
 from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, ExponentialFit, exponential_fit, exponentiality_test, predict
+from levyjax.escape import EscapeProblem, exponential_fit, exponentiality_test, predict
+from levyjax.escape.statistics import ExponentialFit
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.plots import style
 from levyjax.training import (

@@ -5,7 +5,7 @@ import numpy as np
 
 from levyjax.claims.base import Claim, Outcome, Settings, Verdict, shown
 from levyjax.claims.real_noise import trained
-from levyjax.escape import binomial_interval
+from levyjax.escape.statistics import binomial_interval
 from levyjax.plots.training import alpha_along_training
 from levyjax.training import TrainResult, load
 from levyjax.training.tail_monitor import BatchSizeStudy, LayerTail, batch_size_study, layer_slices, tail_monitor

@@ -13,7 +13,7 @@ from flax import nnx
 
 from levyjax import tails
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, judge_above, judge_below, judge_together, shown
-from levyjax.escape import binomial_interval
+from levyjax.escape.statistics import binomial_interval
 from levyjax.plots import ratio_forest
 from levyjax.plots.training import loss_along_path
 from levyjax.training import MLP, FlatModel, draw_batches, flatten, gradient_noise, load

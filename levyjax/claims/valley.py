@@ -12,8 +12,9 @@ from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_above, judge_together
 from levyjax.claims.figures.wells import factor_panel
 from levyjax.dynamics import SGD
-from levyjax.escape import EscapeProblem, Plan, binomial_interval, simulate
+from levyjax.escape import EscapeProblem, Plan, simulate
 from levyjax.escape.line_chain import LineStep, kept_inside, stable_law, stationary_law
+from levyjax.escape.statistics import binomial_interval
 from levyjax.landscapes import AsymmetricValley
 from levyjax.noise import Independent
 from levyjax.plots import style

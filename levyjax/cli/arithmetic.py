@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from levyjax.arrays import add_to
-from levyjax.random import threefry2x32
+from levyjax.random.threefry import threefry2x32
 
 Verdict = tuple[str, str]
 

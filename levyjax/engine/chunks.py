@@ -19,7 +19,8 @@ from jaxtyping import Float, Int32, UInt64
 from levyjax.arrays import jit, power_of_four
 from levyjax.engine import lanes as loop
 from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Slots, Work, idle_lanes
-from levyjax.random import MAX_STEPS, run_key
+from levyjax.random import run_key
+from levyjax.random.streams import MAX_STEPS
 
 LANE_MULTIPLE = 64  # lanes come in multiples of this, so that every one of them runs in the same vector loop
 _TRAJECTORIES_PER_LANE = 16  # the end of a chunk then costs a third of it

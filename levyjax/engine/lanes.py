@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int32, UInt32
 
-from levyjax.random import Counter, trajectory_key
+from levyjax.random import Counter
+from levyjax.random.streams import trajectory_key
 
 REFILL_STEPS = 2  # what a refill costs, in steps of all lanes
 

@@ -15,7 +15,8 @@ from jaxtyping import Array, Int32, UInt64
 from levyjax.arrays import jit
 from levyjax.engine.chunks import LANE_MULTIPLE, _cores, _lane_spec, _mesh, _work
 from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Work, _run_block
-from levyjax.random import MAX_STEPS, Counter, run_key, trajectory_key
+from levyjax.random import Counter, run_key
+from levyjax.random.streams import MAX_STEPS, trajectory_key
 
 Look = Callable[[Any], Any]  # of a process's state: arrays whose last axis is that of the lanes
 

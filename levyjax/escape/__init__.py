@@ -9,50 +9,31 @@ from levyjax.escape.chains import (
     stationary_occupancy,
     transition_rates,
 )
-from levyjax.escape.columns import ColumnRate, column_rate
 from levyjax.escape.exponentiality import exponentiality_test
 from levyjax.escape.gauge import exit_rate, unit_rate
 from levyjax.escape.laplace import laplace_transform
 from levyjax.escape.passage import Complement
-from levyjax.escape.paths import ExitPaths, simulate_paths
+from levyjax.escape.paths import simulate_paths
 from levyjax.escape.predict import predict
 from levyjax.escape.prediction import Prediction
 from levyjax.escape.problem import EscapeProblem
-from levyjax.escape.profile import ExitProfile, exit_profile
-from levyjax.escape.quasi_stationary import QuasiStationaryRate, quasi_stationary_rate
-from levyjax.escape.reference import IntervalReference, interval_reference
-from levyjax.escape.saddles import saddle_bias
+from levyjax.escape.profile import exit_profile
+from levyjax.escape.quasi_stationary import quasi_stationary_rate
+from levyjax.escape.reference import interval_reference
 from levyjax.escape.simulate import ExitSamples, Plan, simulate
-from levyjax.escape.statistics import (
-    ExponentialFit,
-    binomial_interval,
-    exponential_fit,
-    kaplan_meier,
-    log_log_slope,
-)
-from levyjax.escape.summary import ExitSummary, simulate_summary, summarize
-from levyjax.escape.transitions import Visits, simulate_visits
-from levyjax.escape.validity import adam_noise_level_limit, bias_constant
+from levyjax.escape.statistics import exponential_fit, kaplan_meier, log_log_slope
+from levyjax.escape.summary import simulate_summary, summarize
+from levyjax.escape.transitions import simulate_visits
+from levyjax.escape.validity import bias_constant
 
 __all__ = [
-    "ColumnRate",
     "Complement",
     "EscapeProblem",
     "ExitCode",
-    "ExitPaths",
-    "ExitProfile",
     "ExitSamples",
-    "ExitSummary",
-    "ExponentialFit",
-    "IntervalReference",
     "Plan",
     "Prediction",
-    "QuasiStationaryRate",
-    "Visits",
-    "adam_noise_level_limit",
     "bias_constant",
-    "binomial_interval",
-    "column_rate",
     "draw_transition_rates",
     "exit_profile",
     "exit_rate",
@@ -66,7 +47,6 @@ __all__ = [
     "mean_passage_times",
     "predict",
     "quasi_stationary_rate",
-    "saddle_bias",
     "simulate",
     "simulate_paths",
     "simulate_summary",

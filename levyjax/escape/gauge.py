@@ -17,7 +17,8 @@ from levyjax.noise import Rotational, StateDependent, require_process
 from levyjax.noise.spectral import isotropic_measure, measure_of
 from levyjax.solvers.linear_motion import flow_reach, linear_motion
 from levyjax.solvers.motion import gauge_along, has_way_out, jump_maps, kept_by_descent
-from levyjax.stable import radial_tail_constant, tail_constant
+from levyjax.stable import tail_constant
+from levyjax.stable.constants import radial_tail_constant
 
 _DESCENTS = 4096  # rays out of a basin of attraction, where each look is a descent of its own: milliseconds a ray
 _SAMPLE = 1024

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int
 from levyjax.arrays import concrete, matrix_of, parameter
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter
-from levyjax.stable import small_jump_variance, tail_constant
+from levyjax.stable import tail_constant
+from levyjax.stable.constants import small_jump_variance
 
 
 class JumpRays(NamedTuple):

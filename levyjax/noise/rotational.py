@@ -11,7 +11,8 @@ from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_sc
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure, measure_of
 from levyjax.random import Counter, Stream
-from levyjax.stable import draw_words, isotropic, normal, radial_tail_constant, small_jump_variance
+from levyjax.stable import draw_words, isotropic, normal
+from levyjax.stable.constants import radial_tail_constant, small_jump_variance
 
 
 @pytree

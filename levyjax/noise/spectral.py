@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import apply
 from levyjax.interpret import interpreted
-from levyjax.stable import radial_tail_constant
+from levyjax.stable.constants import radial_tail_constant
 
 _CIRCLE_NODES = 65_532
 _POLAR_NODES, _AZIMUTH_NODES = 384, 768

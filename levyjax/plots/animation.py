@@ -13,7 +13,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 
 from levyjax.engine import ExitCode
-from levyjax.escape import EscapeProblem, ExitPaths
+from levyjax.escape import EscapeProblem
+from levyjax.escape.paths import ExitPaths
 from levyjax.plots.landscapes import heights, outline
 from levyjax.plots.style import BLUE, GREY, INK, ORANGE, style
 

@@ -1,7 +1,7 @@
 """The alpha-stable law."""
 
-from levyjax.stable.constants import radial_tail_constant, small_jump_variance, tail_constant
-from levyjax.stable.fit import StableFit, fit
+from levyjax.stable.constants import tail_constant
+from levyjax.stable.fit import fit
 from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
 from levyjax.stable.moments import entropy, fractional_moment, log_moment
 from levyjax.stable.quantiles import isf, ppf
@@ -18,7 +18,6 @@ from levyjax.stable.truncated import sample_truncated
 from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
-    "StableFit",
     "cdf",
     "characteristic_function",
     "draw_words",
@@ -38,7 +37,6 @@ __all__ = [
     "positive",
     "ppf",
     "radial_pdf",
-    "radial_tail_constant",
     "relativistic_characteristic_function",
     "sample",
     "sample_elliptical",
@@ -50,7 +48,6 @@ __all__ = [
     "score",
     "sf",
     "skewed",
-    "small_jump_variance",
     "symmetric",
     "tail_constant",
     "tempered_characteristic_function",

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from levyjax.random import Counter, Stream, trajectory_key
+from levyjax.random import Counter, Stream
+from levyjax.random.streams import trajectory_key
 from levyjax.stable.variates import Words, draw_words
 
 Proposal = Callable[[Words], tuple[Array, Array]]  # one entry's words (num_words, size) to (values, accepted)

@@ -15,7 +15,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from levyjax.random import Stream, run_key, trajectory_key
+from levyjax.random import Stream, run_key
+from levyjax.random.streams import trajectory_key
 from levyjax.stable.elementary import exp2, log2
 from levyjax.stable.rejection import sum_of_accepted
 from levyjax.stable.sampling import check_dtype, check_range, entry_words

@@ -17,7 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-from levyjax.random import Counter, low_words, words
+from levyjax.random import Counter, words
+from levyjax.random.streams import low_words
 from levyjax.stable.elementary import exp2, log2, minus_log2_uniform, sin
 
 _PI = math.pi

@@ -14,12 +14,12 @@ from levyjax.escape import (
     ExitSamples,
     Plan,
     Prediction,
-    QuasiStationaryRate,
     exponential_fit,
     exponentiality_test,
     log_log_slope,
     predict,
 )
+from levyjax.escape.quasi_stationary import QuasiStationaryRate
 
 _MAX_INCREMENTS = 1e14  # days of computing: more than that is a mistake in the run file, not a wish
 

@@ -15,7 +15,8 @@ import numpy as np
 from levyjax.config.build import build_problem
 from levyjax.config.grid import SweepConfig
 from levyjax.environment import environment
-from levyjax.escape import EscapeProblem, ExitSamples, Plan, QuasiStationaryRate, quasi_stationary_rate, simulate
+from levyjax.escape import EscapeProblem, ExitSamples, Plan, quasi_stationary_rate, simulate
+from levyjax.escape.quasi_stationary import QuasiStationaryRate
 from levyjax.sweep.rows import Build, CellProblem, checked_problem, row
 from levyjax.sweep.store import ChunkStore, Ends, to_arrays
 

@@ -32,7 +32,8 @@ import numpy as np
 from levyjax.config import parse
 from levyjax.config.grid import SweepConfig, parse_sweep, whole_cells
 from levyjax.environment import environment
-from levyjax.escape import ExitSamples, QuasiStationaryRate
+from levyjax.escape import ExitSamples
+from levyjax.escape.quasi_stationary import QuasiStationaryRate
 from levyjax.escape.simulate import joined
 from levyjax.input import DamagedArchive, file_size, read_npz
 from levyjax.output import to_json, write_bytes

@@ -2,11 +2,11 @@
 
 from levyjax.tails.audit import TailAudit, audit
 from levyjax.tails.block import block_log_moment, block_log_moment_as_published, per_coordinate
-from levyjax.tails.estimators import COLUMN_METHODS, METHODS, estimate, estimate_columns
-from levyjax.tails.extremes import HillPlot, hill, hill_plot, moment
+from levyjax.tails.estimators import METHODS, estimate, estimate_columns
+from levyjax.tails.extremes import hill, hill_plot, moment
 from levyjax.tails.io import load
 from levyjax.tails.iterates import critical_learning_rate, iterate_tail_index
-from levyjax.tails.laws import LAWS, LawFit, fit_law, law_quantiles, tail_probability
+from levyjax.tails.laws import fit_law, tail_probability
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import (
     characteristic_function,
@@ -16,24 +16,15 @@ from levyjax.tails.moments import (
     mcculloch,
     stable_scale,
 )
-from levyjax.tails.pooling import Pooled, pool
-from levyjax.tails.streaming import STREAMED, TailStream, accumulate, combine, finish, start_stream
-from levyjax.tails.sweep import BlockLengthSweep, ShuffleTest, block_length_sweep, extrapolate_alpha, shuffle_test
+from levyjax.tails.pooling import pool
+from levyjax.tails.streaming import accumulate, combine, finish, start_stream
+from levyjax.tails.sweep import block_length_sweep, extrapolate_alpha, shuffle_test
 from levyjax.tails.values import TailEstimate
 
 __all__ = [
-    "COLUMN_METHODS",
-    "LAWS",
     "METHODS",
-    "STREAMED",
-    "BlockLengthSweep",
-    "HillPlot",
-    "LawFit",
-    "Pooled",
-    "ShuffleTest",
     "TailAudit",
     "TailEstimate",
-    "TailStream",
     "accumulate",
     "audit",
     "block_length_sweep",
@@ -52,7 +43,6 @@ __all__ = [
     "hill_plot",
     "iterate_tail_index",
     "koutrouvelis",
-    "law_quantiles",
     "load",
     "log_moment",
     "maximum_likelihood",

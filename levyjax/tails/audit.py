@@ -72,7 +72,7 @@ def audit(
     pairs take the place of the values. Then, in this order:
 
     1. Fewer than 500 values, or 5% of them equal: undecided.
-    2. Nine laws are fitted (see `levyjax.tails.LAWS`; the two t laws on either side of a tail index of 2). The best is
+    2. Nine laws are fitted (those of `fit_law`; the two t laws on either side of a tail index of 2). The best is
        the one of the largest log-likelihood less (log n)/2 for each shape parameter. If it does not fit (p below
        0.001 by Anderson and Darling's distance and the number of values far out), the far tail decides: Hill's index
        over the longest straight stretch of the tail, if it is clearly on one side of 2.

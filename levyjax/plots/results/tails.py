@@ -20,7 +20,7 @@ from levyjax.plots.comparisons import ratio_forest
 from levyjax.plots.results.base import Draw, Figures
 from levyjax.plots.tails import block_length_sweep
 from levyjax.records import read_record
-from levyjax.tails.laws import LawFit
+from levyjax.tails.laws import LawFit, law_quantiles
 
 KINDS = {
     "hill": "Hill's and the moment estimate against the number of largest values",
@@ -104,9 +104,7 @@ def _ccdf(x: NDArray[np.float64], fits: dict[str, LawFit]) -> Axes:
 
 def _quantiles(x: NDArray[np.float64], fits: dict[str, LawFit]) -> Axes:
     levels = plotted_levels(x.size)
-    return quantile_plot(
-        x, {name: tails.law_quantiles(fit, levels) for name, fit in list(fits.items())[:2]}, unit=_UNIT
-    )
+    return quantile_plot(x, {name: law_quantiles(fit, levels) for name, fit in list(fits.items())[:2]}, unit=_UNIT)
 
 
 def _estimates(estimates: dict[str, Any]) -> Axes:
