@@ -18,8 +18,10 @@ from levyjax.config import load
 from levyjax.config.build import build_plan, build_problem
 from levyjax.escape import simulate
 from levyjax.plots.results import open_result
-from levyjax.sweep import ChunkStore, DamagedChunk, cell_samples, collect, export, status
+from levyjax.sweep import ChunkStore, collect, export, status
 from levyjax.sweep import run as sweep_run
+from levyjax.sweep.collect import cell_samples
+from levyjax.sweep.store import DamagedChunk
 
 DATA = Path(__file__).with_name("data")
 FOLDERS = ["escape_v0", "escape_v1", "sweep_v1", "now"]

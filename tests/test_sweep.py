@@ -21,21 +21,11 @@ from levyjax.config.grid import load_sweep, parse_sweep
 from levyjax.engine import ExitCode
 from levyjax.escape import simulate
 from levyjax.landscapes import from_function
-from levyjax.sweep import (
-    ChunkStore,
-    DamagedChunk,
-    cell_samples,
-    collect,
-    export,
-    pending,
-    replay,
-    run_distributed,
-    run_sweep,
-    run_with_processes,
-    status,
-    to_xarray,
-)
+from levyjax.sweep import ChunkStore, collect, export, pending, replay, run_sweep, status, to_xarray
 from levyjax.sweep import run as sweep_run
+from levyjax.sweep.collect import cell_samples
+from levyjax.sweep.run import run_distributed, run_with_processes
+from levyjax.sweep.store import DamagedChunk
 
 TOML = """
 [landscape]

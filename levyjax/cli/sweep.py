@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         place = (jax.process_index(), jax.process_count())
     else:
         place = None
-    from levyjax.sweep import ChunkStore, check_hardest, collect, pending, status
+    from levyjax.sweep import ChunkStore, collect, pending, status
+    from levyjax.sweep.cost import check_hardest
 
     if not (folder / "sweep.json").exists():
         check_hardest(config)
@@ -126,7 +127,8 @@ def _joined_processes() -> None:
 def _compute(store: Any, args: argparse.Namespace, shard: tuple[int, int], place: tuple[int, int] | None) -> None:
     """The chunks that are not there yet, in the way that was asked for."""
     from levyjax.output import progress
-    from levyjax.sweep import pending, run_distributed, run_sweep, run_with_processes
+    from levyjax.sweep import pending, run_sweep
+    from levyjax.sweep.run import run_distributed, run_with_processes
 
     with progress(len(pending(store, shard)), "chunks") as bar:
 
