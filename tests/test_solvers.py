@@ -47,6 +47,11 @@ def assert_mean(times, exact, error=0.0, bias=0.0):
     assert abs(times.mean() - exact) < bias * exact + 4 * error, (times.mean(), exact, error)
 
 
+@jax.jit
+def amount(small_jumps, *arguments):
+    return small_jumps.amount(*arguments)
+
+
 def assert_same_mean(one, other):
     assert_mean(one, other.mean(), other.std() / math.sqrt(other.size))
 
@@ -59,18 +64,21 @@ class TestSmallJumpsOfSeveralModes:
         with jax.enable_x64(True):
             solver = JumpAdapted().prepare(problem)
             flow, alpha = cast(solver.layout.flow, jnp.float64), np.asarray(problem.noise.alpha)
-            variances = jnp.asarray(np.asarray(solver.layout.variances) * depth ** (2 - alpha))
+            variances = np.asarray(solver.layout.variances) * depth ** (2 - alpha)
             modes = len(flow.decay)
             shrunk = -np.expm1(-2 * flow.decay * time) / (2 * flow.decay)
-            root = flow.noise.amount(
-                flow.decay,
-                jnp.full(modes, time),
-                jnp.broadcast_to(shrunk[:, None], (modes, modes)),
-                jnp.broadcast_to(variances[:, None], (modes, modes)),
-                jnp.eye(modes),
+            root = np.asarray(
+                amount(
+                    flow.noise,
+                    flow.decay,
+                    np.full(modes, time),
+                    np.broadcast_to(shrunk[:, None], (modes, modes)),
+                    np.broadcast_to(variances[:, None], (modes, modes)),
+                    np.eye(modes),
+                )
             )
             basis = np.eye(modes) if flow.basis is None else flow.basis
-            return basis @ np.asarray(root @ root.T) @ basis.T, np.asarray(variances)
+            return basis @ root @ root.T @ basis.T, variances
 
     def exact(self, problem, variances, time):
         with jax.enable_x64(True):
@@ -122,8 +130,8 @@ class TestSmallJumpsOfSeveralModes:
         for dtype, allowed in ((jnp.float64, 0.002), (jnp.float32, 0.005)):
             with jax.enable_x64(dtype == jnp.float64):
                 made = cast(flow.noise, dtype)
-                factors = jnp.ones((made.parts.shape[-1], n), dtype)
-                root = np.asarray(jax.jit(made.amount)(jnp.full(n, time, dtype), factors, jnp.eye(n, dtype=dtype)))
+                factors, draws = np.ones((made.parts.shape[-1], n), dtype), np.eye(n, dtype=dtype)
+                root = np.asarray(amount(made, np.full(n, time, dtype), factors, draws))
             rest = solve_continuous_lyapunov(system, spreads * variances @ spreads.T)
             exact = rest - expm(-system * time) @ rest @ expm(-system * time).T
             size = np.sqrt(np.diag(exact))
