@@ -41,6 +41,11 @@ def counters(size):
     return Counter(0 * index + jnp.uint32(7), index, 0 * index + jnp.uint32(3), 0 * index)
 
 
+@jax.jit
+def increment(noise, counter, dt):
+    return noise.increment(counter, dt)
+
+
 def in_square(noise, noise_level, dynamics=None):
     return EscapeProblem(Quadratic([1.0, 1.0]), SQUARE, noise, dynamics or SGD(), noise_level)
 
@@ -60,7 +65,7 @@ class TestPerCoordinate:
         many, dt = counters(1000), jnp.float32(0.1)
         for scale in ([0.5, 0.2], [[0.5, 0.1], [0.3, 0.2]]):
             noises = cast((PerCoordinate([1.5, 1.5], scale), Independent(1.5, scale)), jnp.float32)
-            one, other = (np.asarray(jax.jit(noise.increment)(many, dt)) for noise in noises)
+            one, other = (np.asarray(increment(noise, many, dt)) for noise in noises)
             np.testing.assert_allclose(one, other, rtol=1e-6)
             problems = [in_square(noise, 0.05) for noise in (PerCoordinate([1.5, 1.5], scale), Independent(1.5, scale))]
             one, other = map(predict, problems)
@@ -72,7 +77,7 @@ class TestPerCoordinate:
         """The characteristic function of each coordinate of A L(dt), A a matrix, at three frequencies."""
         matrix = np.array([[0.5, 0.1], [0.3, 0.2]])
         noise = cast(PerCoordinate(self.ALPHAS, matrix), jnp.float32)
-        draws = np.asarray(jax.jit(noise.increment)(counters(200_000 * many), jnp.float32(dt)), np.float64)
+        draws = np.asarray(increment(noise, counters(200_000 * many), jnp.float32(dt)), np.float64)
         for row, values in zip(matrix, draws, strict=True):
             for frequency in (1.0, 3.0, 10.0):
                 law = math.exp(
