@@ -177,8 +177,8 @@ def test_gradient_noise_is_drawn_once_a_learning_rate_and_on_its_own_stream():
     for step in range(1, 11):
         assert np.array_equal(squares[step], squares[step - 1]) == (step % 5 != 0)
     own = np.asarray(drawn(counter(0), jnp.float32(1), Stream.GRADIENT)) ** 2
-    np.testing.assert_array_equal(squares[0], own)
-    assert not np.array_equal(own, np.asarray(drawn(counter(0), jnp.float32(1))) ** 2)
+    np.testing.assert_allclose(squares[0], own, rtol=64 * np.finfo(np.float32).eps)  # two programs round differently
+    assert not np.allclose(own, np.asarray(drawn(counter(0), jnp.float32(1))) ** 2, rtol=0.01)
 
 
 def test_stationary_law_of_v():
