@@ -17,6 +17,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from levyjax.checks import refuse
+from levyjax.keys import key
+
 T = TypeVar("T")
 Numbers = Array | np.ndarray  # worked out once in NumPy, or on a device
 _UNROLL = 32  # up to this many columns a matrix product is a sum in a fixed order, the same for every batch width
@@ -27,12 +30,23 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
-@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static,))
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, key))
 def pytree(cls: type[T]) -> type[T]:
     """Make a frozen dataclass whose fields are pytree leaves (or static, by `static()`).
 
-    Its checks run when it is made, not when it is rebuilt from leaves: these may be tracers, placeholders or gradients.
+    Fields declared by `key` are checked, and numbers held as float64; then `__post_init__` looks at the whole. Checks
+    run when it is made, not when it is rebuilt from leaves: these may be tracers, placeholders or gradients.
     """
+    further = getattr(cls, "__post_init__", None)
+
+    def check(self: Any) -> None:
+        for field in dataclasses.fields(self):
+            if field.metadata.get("check") is not None:
+                freeze(self, **{field.name: _checked(self, field)})
+        if further is not None:
+            further(self)
+
+    cls.__post_init__ = check  # type: ignore[attr-defined]
     made: Any = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(made)
     fixed = [field.name for field in fields if field.metadata.get("static")]
@@ -52,6 +66,23 @@ def pytree(cls: type[T]) -> type[T]:
 
     jax.tree_util.register_pytree_with_keys(made, flatten_with_keys, unflatten, flatten)
     return made
+
+
+def _checked(instance: Any, field: Any) -> Any:
+    """The value of a field by its check: tracers and right device arrays as they are, other numbers as float64."""
+    value, name, test = getattr(instance, field.name), field.name, field.metadata["check"]
+    if (value is None and field.default is None) or not concrete(value):
+        return value
+    if value is None:
+        raise ValueError(f"{type(instance).__name__} needs a {name}.")
+    kept = test(value, name)
+    if field.metadata["static"]:
+        return kept
+    array = np.asarray(kept, np.float64)
+    if field.metadata["coordinates"] is not None and array.ndim == 0:
+        raise refuse(value, name, "its diagonal, a list with one number for each coordinate, or its rows")
+    # What came as a device array keeps its type: it may be an output of a transformation.
+    return value if isinstance(value, jax.Array) and value.ndim == array.ndim else array
 
 
 def freeze(instance: Any, **values: Any) -> None:
@@ -95,21 +126,6 @@ def positive(value: Any, name: str) -> Any:
     if concrete(value) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"{name} must be positive, got {np.asarray(value).tolist()}.")
     return value
-
-
-def positive_definite(matrix: Any, name: str) -> Any:
-    """Check that a diagonal (vector) is positive, or that a matrix is symmetric positive definite."""
-    if not concrete(matrix):
-        return matrix
-    array = np.asarray(matrix)
-    if array.ndim < 2:
-        return positive(matrix, name)
-    if not np.allclose(array, array.T, rtol=1e-6, atol=1e-9 * np.abs(array).max()):
-        raise ValueError(f"{name} must be symmetric; entry by entry it differs from its transpose.")
-    smallest = np.linalg.eigvalsh(array)[0]
-    if smallest <= 0:
-        raise ValueError(f"{name} must be positive definite; its smallest eigenvalue is {smallest:.6g}.")
-    return matrix
 
 
 def column(vector: Any, x: Array) -> Array:

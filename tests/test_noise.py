@@ -159,18 +159,24 @@ SAMPLES = np.random.default_rng(0).standard_t(1.5, (1000, 2)) @ np.array(MATRIX)
 DRAWS |= {"empirical": Empirical(SAMPLES), "empirical apart": Empirical(SAMPLES, joint=False)}
 each_draw = pytest.mark.parametrize("name", DRAWS)
 BAD = {
-    "pareto index": (lambda: Pareto(0.0, [1.0]), "index must be positive, got 0.0."),
-    "pareto scale": (lambda: Pareto(1.2, [0.0]), "scale is zero"),
-    "truncated alpha": (lambda: Truncated(0.2, 1.0, [1.0]), "alpha must be at least 0.3 for a table of the law"),
-    "truncated bound": (lambda: Truncated(1.5, -1.0, [1.0]), "bound must be positive, got -1.0."),
-    "tempered alpha": (lambda: Tempered(2.0, 1.0, [1.0]), "alpha must be below 2 for a tempered law, got 2.0."),
-    "tempered tempering": (lambda: Tempered(1.5, 0.0, [1.0]), "tempering must be positive, got 0.0."),
+    "pareto index": (lambda: Pareto(0.0, [1.0]), "index = 0.0 is refused: give a finite number above 0."),
+    "pareto scale": (lambda: Pareto(1.2, [0.0]), "scale = [0.0] is refused"),
+    "truncated alpha": (lambda: Truncated(0.2, 1.0, [1.0]), "alpha = 0.2 is refused: give a number from 0.3 to 2."),
+    "truncated bound": (lambda: Truncated(1.5, -1.0, [1.0]), "bound = -1.0 is refused: give a finite number above 0."),
+    "tempered alpha": (lambda: Tempered(2.0, 1.0, [1.0]), "alpha = 2.0 is refused"),
+    "tempered tempering": (
+        lambda: Tempered(1.5, 0.0, [1.0]),
+        "tempering = 0.0 is refused: give a finite number above 0.",
+    ),
     "tempered Gaussian": (lambda: Tempered(1.999, 1.0, [1.0]), "cannot be tabulated"),
     "empirical shape": (lambda: Empirical([1.0, 2.0]), "samples must have shape (n, d) with n of at least 2"),
     "empirical finite": (lambda: Empirical([[1.0], [math.nan]]), "samples must be finite."),
     "empirical same": (lambda: Empirical([[1.0], [1.0]]), "samples are all the same"),
-    "student t nu": (lambda: StudentT(-1.0, [1.0]), "nu must be positive, got -1.0."),
-    "student t scale": (lambda: StudentT(1.2, [math.nan]), "scale must be finite, got [nan]."),
+    "student t nu": (lambda: StudentT(-1.0, [1.0]), "nu = -1.0 is refused: give a finite number above 0."),
+    "student t scale": (
+        lambda: StudentT(1.2, [math.nan]),
+        "scale[0] = nan is refused: give a finite number, 0 or above.",
+    ),
 }
 
 

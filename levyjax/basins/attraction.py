@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, static
 from levyjax.basins.base import axis_face, axis_face_names, located
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import first_crossing
 
 _REACH = (1e-5, 1e5)  # distances from the minimum at which the attracting ball is looked for
@@ -36,6 +37,7 @@ _STAGES = (
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 
 
+@piece("basin", "attraction")
 @pytree
 class Attraction:
     """The basin of attraction of the landscape's minimum under x' = -grad F(x).
@@ -74,11 +76,13 @@ class Attraction:
         0.5
     """
 
-    landscape: Any
+    landscape: Any = key(given="landscape")
     near: Any = None
     tolerance: float = static(default=1e-6)
     max_steps: int = static(default=4000)
     level: Any = None
+
+    contains_is_slow = True  # a run file's start is looked at when the problem is made
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:

@@ -1,15 +1,22 @@
 """Basins with a formula: box, ball, ellipsoid, half-space."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from levyjax.arrays import apply, column, concrete, freeze, parameter, positive, positive_definite, pytree
+from levyjax.arrays import apply, column, concrete, pytree
 from levyjax.basins.base import axis_face, axis_face_names, located, quadric_gauge
+from levyjax.checks import finite, positive, positive_definite, real, refuse, vector
+from levyjax.keys import key, piece
+
+_LOWER = real("a number or -inf", lambda x: x < math.inf)
+_UPPER = real("a number or inf", lambda x: x > -math.inf)
 
 
+@piece("basin", "box")
 @pytree
 class Box:
     """lower_j < x_j < upper_j for every coordinate.
@@ -26,20 +33,22 @@ class Box:
         [1.0, 0.5]
     """
 
-    lower: Any
-    upper: Any
+    lower: Any = key(vector(_LOWER), coordinates=0)
+    upper: Any = key(vector(_UPPER), coordinates=0)
 
     def __post_init__(self) -> None:
-        lower = parameter(self.lower, "lower", ndim=(1,), infinite=True)
-        upper = parameter(self.upper, "upper", ndim=(1,), infinite=True)
-        if concrete(lower) and concrete(upper):
-            if lower.shape != upper.shape:
-                raise ValueError(f"lower has {lower.shape[0]} coordinates but upper has {upper.shape[0]}.")
-            if not np.all(np.asarray(lower) < np.asarray(upper)):
-                raise ValueError(f"lower must be below upper, got {np.asarray(lower)} and {np.asarray(upper)}.")
-            if np.isinf(lower).all() and np.isinf(upper).all():
-                raise ValueError("A box needs at least one finite bound: this one cannot be left.")
-        freeze(self, lower=lower, upper=upper)
+        if not (concrete(self.lower) and concrete(self.upper)):
+            return
+        lower, upper = np.asarray(self.lower), np.asarray(self.upper)
+        if lower.shape != upper.shape:
+            raise ValueError(f"lower has {lower.shape[0]} coordinates but upper has {upper.shape[0]}.")
+        if not np.all(lower < upper):
+            j = int(np.argmin(lower < upper))
+            raise ValueError(
+                f"lower[{j}] = {lower[j]} is not below upper[{j}] = {upper[j]}. Make each lower bound the smaller."
+            )
+        if np.isinf(lower).all() and np.isinf(upper).all():
+            raise ValueError("lower and upper have no finite bound, so nothing can leave. Give at least one.")
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return ((x > column(self.lower, x)) & (x < column(self.upper, x))).all(axis=0)
@@ -61,13 +70,14 @@ class Box:
         return jnp.argmax(self._face_gauges(origin, x - column(origin, x)), axis=0)
 
 
+@piece("basin", "ball")
 @pytree
 class Ball:
     """|x - center| < radius.
 
     Args:
         radius: positive.
-        center: (d,).
+        center: (d,); in a run file the landscape's minimum where it is left out.
 
     Raises:
         ValueError: a radius that is not positive.
@@ -78,15 +88,8 @@ class Ball:
         0.5
     """
 
-    radius: Any
-    center: Any
-
-    def __post_init__(self) -> None:
-        freeze(
-            self,
-            radius=positive(parameter(self.radius, "radius", ndim=(0,)), "radius"),
-            center=parameter(self.center, "center", ndim=(1,)),
-        )
+    radius: Any = key(positive)
+    center: Any = key(vector(finite), coordinates=0, given="minimum")
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return ((x - column(self.center, x)) ** 2).sum(axis=0) < jnp.asarray(self.radius) ** 2
@@ -103,6 +106,7 @@ class Ball:
         return axis_face(origin, x)
 
 
+@piece("basin", "ellipsoid")
 @pytree
 class Ellipsoid:
     """(x - center)' M (x - center) < level.
@@ -110,7 +114,7 @@ class Ellipsoid:
     Args:
         matrix: M, its diagonal (d,) or the symmetric positive definite matrix (d, d).
         level: positive.
-        center: (d,).
+        center: (d,); in a run file the landscape's minimum where it is left out.
 
     Raises:
         ValueError: M is not positive definite, a level that is not positive, lengths that differ.
@@ -121,16 +125,14 @@ class Ellipsoid:
         2.0
     """
 
-    matrix: Any
-    level: Any
-    center: Any
+    matrix: Any = key(positive_definite, coordinates=0)
+    level: Any = key(positive)
+    center: Any = key(vector(finite), coordinates=0, given="minimum")
 
     def __post_init__(self) -> None:
-        matrix = positive_definite(parameter(self.matrix, "matrix", ndim=(1, 2)), "matrix")
-        center = parameter(self.center, "center", ndim=(1,))
+        matrix, center = self.matrix, self.center
         if concrete(matrix) and concrete(center) and matrix.shape[0] != center.shape[0]:
             raise ValueError(f"matrix has {matrix.shape[0]} coordinates but center has {center.shape[0]}.")
-        freeze(self, matrix=matrix, level=positive(parameter(self.level, "level", ndim=(0,)), "level"), center=center)
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         offset = x - column(self.center, x)
@@ -150,6 +152,7 @@ class Ellipsoid:
         return axis_face(origin, x)
 
 
+@piece("basin", "half_space")
 @pytree
 class HalfSpace:
     """normal' x < offset.
@@ -167,14 +170,12 @@ class HalfSpace:
         [0.5, 0.0]
     """
 
-    normal: Any
-    offset: Any
+    normal: Any = key(vector(finite), coordinates=0)
+    offset: Any = key(finite)
 
     def __post_init__(self) -> None:
-        normal = parameter(self.normal, "normal", ndim=(1,))
-        if concrete(normal) and not np.any(normal):
-            raise ValueError("normal must not be zero: it points out of the half-space.")
-        freeze(self, normal=normal, offset=parameter(self.offset, "offset", ndim=(0,)))
+        if concrete(self.normal) and not np.any(self.normal):
+            raise refuse(self.normal.tolist(), "normal", "a direction that is not 0 in all its entries")
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return (column(self.normal, x) * x).sum(axis=0) < self.offset

@@ -4,10 +4,13 @@ from typing import Any
 
 from jaxtyping import Array, Bool, Float, Int
 
-from levyjax.arrays import freeze, parameter, positive, pytree
+from levyjax.arrays import pytree
 from levyjax.basins.base import axis_face, axis_face_names
+from levyjax.checks import positive
+from levyjax.keys import key, piece
 
 
+@piece("basin", "sublevel")
 @pytree
 class Sublevel:
     """The component of {F < F(x*) + height} around the minimum x*; invariant under gradient descent's flow.
@@ -26,11 +29,8 @@ class Sublevel:
         1.0
     """
 
-    landscape: Any
-    height: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, height=positive(parameter(self.height, "height", ndim=(0,)), "height"))
+    landscape: Any = key(given="landscape")
+    height: Any = key(positive)
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return self.landscape.in_sublevel(x, self.height)

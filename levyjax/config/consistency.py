@@ -1,112 +1,118 @@
 """What must hold between the tables of a run: coordinates, geometry, learning rate, ranges of numbers, sweep."""
 
+import functools
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from levyjax.config.checks import ConfigError, show
-from levyjax.config.dynamics import ITERATION_ONLY
-from levyjax.config.sweeps import check_sweep
-from levyjax.config.tables import TABLES, check_sizes, keys_of, sizes
+import jax
+import numpy as np
 
-if TYPE_CHECKING:
-    from levyjax.config.schema import RunConfig
+from levyjax.checks import ConfigError, listing, show
+from levyjax.config.build import make_basin, make_dynamics, make_landscape
+from levyjax.config.schema import METHODS, RunConfig
+from levyjax.config.sweeps import check_sweep, first_learning_rate
+from levyjax.config.tables import Section, kinds
+from levyjax.escape.problem import contains, why_outside
+from levyjax.keys import check_sizes, sizes
+from levyjax.noise.base import is_process
 
 # The smallest and the largest normal number: below the first, accelerators and XLA's CPU code read 0.
 _RANGES = {"float32": (2.0**-126, (2.0 - 2.0**-23) * 2.0**127), "float64": (2.0**-1022, math.inf)}
-_DRAWS = ("pareto", "student_t", "truncated", "tempered", "empirical")
-_NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", "zip", "coordinates")
+_NOT_ON_THE_DEVICE = ("relative_error", "num_trajectories", "max_time", "seed", "zip")
 
 
-def check(config: "RunConfig") -> None:
+def check(config: RunConfig) -> None:
     """Raises `ConfigError` for the first thing that does not fit."""
-    _check_flat(config)
-    lists = [size for name in TABLES for size in sizes(getattr(config, name))]
-    check_sizes([*_landscape_size(config), *lists, *_project_size(config)])
-    _check_iteration_only(config)
-    _check_draws(config)
+    flat = _check_flat(config)
+    make_landscape(config.landscape, config.run.start)
+    check_sizes([*_landscape_size(config, flat), *_all_sizes(config), *_project_size(config)])
+    _check_method(config)
     _check_learning_rate(config)
-    _check_memory(config)
-    _check_inside(config)
+    _check_inside(config.landscape, config.basin, config.run.start, flat)
     _check_ranges(config)
     check_sweep(config)
 
 
-def _landscape_size(config: "RunConfig") -> list[tuple[str, int]]:
+def _check_flat(config: RunConfig) -> bool:
+    """Whether the landscape has no minimum of its own, and paths start where the run says."""
+    landscape, basin = config.landscape, config.basin
+    if "start" not in landscape.owner.given.values():
+        return False
+    if config.run.start is None:
+        raise ConfigError(
+            f'[run] start is missing: [landscape] kind = "{landscape.kind}" has no minimum to start from. '
+            "Add for example start = [0.0, 0.0], one number for each coordinate."
+        )
+    if "landscape" in basin.owner.given.values():
+        others = [kind for kind, one in kinds()["basin"].items() if "landscape" not in one.given.values()]
+        raise ConfigError(
+            f'[basin] kind = "{basin.kind}" is refused: [landscape] kind = "{landscape.kind}" has no levels and no '
+            f"slopes. Take one of {listing(others)}."
+        )
+    return True
+
+
+def _all_sizes(config: RunConfig) -> list[tuple[str, int]]:
+    return [size for owner, values in config.parts() for size in sizes(owner, values)]
+
+
+def _landscape_size(config: RunConfig, flat: bool) -> list[tuple[str, int]]:
     """The dimension of a landscape that no list of coordinates gives."""
     landscape = config.landscape
-    if landscape.minimum is None or sizes(landscape):
+    if flat or sizes(landscape.owner, landscape.values):
         return []
-    return [(f'[landscape] kind = "{landscape.kind}"', len(landscape.minimum))]
+    return [(f'[landscape] kind = "{landscape.kind}"', config.dimension)]
 
 
-def _project_size(config: "RunConfig") -> list[tuple[str, int]]:
+def _project_size(config: RunConfig) -> list[tuple[str, int]]:
     project = config.run.project
     return [("[run] project", len(project))] if project and isinstance(project[0], tuple) else []
 
 
-def _check_flat(config: "RunConfig") -> None:
-    if config.landscape.kind != "flat":
+def _check_method(config: RunConfig) -> None:
+    """An optimizer without an SDE, and noise that is no process in continuous time, have an iteration alone."""
+    method, dynamics, noise = config.run.method, config.dynamics, config.noise
+    if METHODS[method] == "learning_rate":
         return
-    if config.run.start is None:
+    if not is_process(noise.owner.cls):
         raise ConfigError(
-            '[run] start is missing: [landscape] kind = "flat" has no minimum to start from. '
-            "Add for example start = [0.0, 0.0], one number for each coordinate."
+            f'[noise] kind = "{noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
+            f'= "{method}" needs a process in continuous time. Set method = "iteration".'
         )
-    if config.basin.kind in ("sublevel", "attraction"):
+    reason = make_dynamics(dynamics, first_learning_rate(config)).why_no_sde()
+    if reason is not None:
         raise ConfigError(
-            f'[basin] kind = "{config.basin.kind}" is refused: [landscape] kind = "flat" has no levels and no slopes. '
-            'Take kind = "box", "ball", "ellipsoid" or "half_space".'
-        )
-
-
-def _check_iteration_only(config: "RunConfig") -> None:
-    kind, method = config.dynamics.kind, config.run.method
-    if kind in ITERATION_ONLY and method != "iteration":
-        raise ConfigError(
-            f'[run] method = "{method}" is refused: [dynamics] kind = "{kind}" has no SDE. Give method = "iteration".'
+            f'[run] method = "{method}" is refused: [dynamics] kind = "{dynamics.kind}" has no SDE. {reason}. '
+            'Give method = "iteration".'
         )
 
 
-def _check_draws(config: "RunConfig") -> None:
-    """Noise that is no Lévy process has no increments over other times than a step of the optimizer."""
-    if config.noise.kind in _DRAWS and config.run.method != "iteration":
+def _check_learning_rate(config: RunConfig) -> None:
+    if config.uses_learning_rate and first_learning_rate(config) is None:
         raise ConfigError(
-            f'[noise] kind = "{config.noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
-            f'= "{config.run.method}" needs a process in continuous time. Set method = "iteration".'
+            f'[dynamics] learning_rate is missing: [run] method = "{config.run.method}" uses it. '
+            "Add for example learning_rate = 0.1."
         )
 
 
-def _check_learning_rate(config: "RunConfig") -> None:
-    if not config.uses_learning_rate or config.dynamics.learning_rate is not None:
-        return
-    reason = config.dynamics.uses_learning_rate or f'[run] method = "{config.run.method}"'
-    raise ConfigError(f"[dynamics] learning_rate is missing: {reason} uses it. Add for example learning_rate = 0.1.")
+@functools.lru_cache
+def _check_inside(landscape: Section, basin: Section, start: tuple[float, ...] | None, flat: bool) -> None:
+    if getattr(basin.owner.cls, "contains_is_slow", False):
+        return  # the problem itself checks it when it is built
+    region, minimum = make_basin(basin, landscape, start), np.asarray(make_landscape(landscape, start).minimum)
+    points = [] if flat else [(f'the minimum of [landscape] kind = "{landscape.kind}"', minimum)]
+    points += [] if start is None else [("[run] start", np.asarray(start))]
+    for name, point in points:
+        with jax.enable_x64(True):
+            if not contains(region, point):
+                raise ConfigError(
+                    f'{name} = {show(point.tolist())} is outside the basin (kind = "{basin.kind}")'
+                    f"{why_outside(region, minimum, point)}. Move it, or give a basin that holds it."
+                )
 
 
-def _check_memory(config: "RunConfig") -> None:
-    """Where Adam's betas are rates (not in an iteration, nor corrected), m or v would never move at a rate of 0."""
-    variant = getattr(config.dynamics, "variant", None)
-    rates = {"paper": ("beta1", "beta2"), "frozen": ("beta1",)}.get(variant or "", ())
-    for name in rates if config.run.method != "iteration" else ():
-        if getattr(config.dynamics, name) == 0.0:
-            raise ConfigError(
-                f'[dynamics] {name} = 0.0 is refused: variant = "{variant}" takes it as a rate, and the mean it drives '
-                'would never move. Give a number above 0, or variant = "corrected".'
-            )
-
-
-def _check_inside(config: "RunConfig") -> None:
-    landscape = f'the minimum of [landscape] kind = "{config.landscape.kind}"'
-    for name, point in ((landscape, config.landscape.minimum), ("[run] start", config.run.start)):
-        reason = point and config.basin.outside(point, config)
-        if reason:
-            raise ConfigError(
-                f"{name} = {show(point)} is outside the basin: {reason}. Move it, or give a basin that holds it."
-            )
-
-
-def _check_ranges(config: "RunConfig") -> None:
+def _check_ranges(config: RunConfig) -> None:
     low, high = _RANGES[config.run.dtype]
     for where, number in _device_numbers(config):
         if number and not low <= abs(number) <= high and not math.isinf(number):
@@ -117,12 +123,12 @@ def _check_ranges(config: "RunConfig") -> None:
             )
 
 
-def _device_numbers(config: "RunConfig") -> Iterator[tuple[str, float]]:
-    for section in (getattr(config, name) for name in TABLES):
-        for name in keys_of(type(section)):
+def _device_numbers(config: RunConfig) -> Iterator[tuple[str, float]]:
+    for owner, values in config.parts():
+        for name, value in values.items():
             if name not in _NOT_ON_THE_DEVICE:
-                for number in _flat(getattr(section, name)):
-                    yield f"[{section.table}] {name}", number
+                for number in _flat(value):
+                    yield f"[{owner.table}] {name}", number
 
 
 def _flat(value: Any) -> Iterator[float]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from levyjax.config.checks import ConfigError, cut, integer, listing, nearest, refuse, show
+from levyjax.checks import ConfigError, cut, integer, listing, nearest, refuse, show
 from levyjax.config.load import bare, beside, naming, parse, read_toml
 from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import MAX_CELLS, Cell, cells, coordinates
-from levyjax.config.tables import TABLES
+from levyjax.keys import TABLES
 
 CHUNK_SIZE = 65_536
 MAX_CHUNKS = 1_000_000  # each is a file

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from levyjax.config.checks import ConfigError, listing, nearest, show
+from levyjax.checks import ConfigError, listing, nearest, show
 from levyjax.config.schema import RunConfig, RunSettings
-from levyjax.config.tables import KINDS, TABLES, keys_of, required_keys
+from levyjax.config.tables import Section, kinds
+from levyjax.keys import TABLES, keys_of, required_keys
 
 MAX_BYTES = 16 * 2**20
 
@@ -126,49 +127,51 @@ def _check_table_name(name: Any, value: Any) -> None:
 
 def _section(name: str, given: Mapping[Any, Any]) -> Any:
     values = {key: value for key, value in given.items() if value is not None}
-    cls = RunSettings if name == "run" else _class_of(name, values)
+    owner: Any = RunSettings if name == "run" else kinds()[name][_kind_of(name, values)]
     for key in values:
-        if key not in keys_of(cls):
-            raise _unknown_key(name, key, cls)
-    for key in required_keys(cls):
+        if key not in keys_of(owner):
+            raise _unknown_key(name, key, owner)
+    for key in required_keys(owner):
         if key not in values:
             raise ConfigError(
-                f"[{name}] {key} is missing{_of_kind(cls)}. Its keys are {listing(keys_of(cls))}; add it."
+                f"[{name}] {key} is missing{_of_kind(owner)}. Its keys are {listing(keys_of(owner))}; add it."
             )
-    return cls(**values)
+    return RunSettings(**values) if name == "run" else Section.of(name, owner.kind, values)
 
 
-def _class_of(name: str, values: dict[Any, Any]) -> type:
-    """Takes the kind out of the values and finds its class."""
-    kinds = KINDS[name]
+def _kind_of(name: str, values: dict[Any, Any]) -> str:
+    """Takes the kind out of the values."""
+    known = kinds()[name]
     if "kind" not in values:
-        raise ConfigError(f"[{name}] kind is missing. Add one of {listing(kinds)}.")
+        raise ConfigError(f"[{name}] kind is missing. Add one of {listing(known)}.")
     kind = values.pop("kind")
-    if isinstance(kind, str) and kind in kinds:
-        return kinds[kind]
-    raise ConfigError(f"[{name}] kind = {show(kind)} is unknown: {nearest(kind, kinds)}Allowed are {listing(kinds)}.")
+    if isinstance(kind, str) and kind in known:
+        return kind
+    raise ConfigError(f"[{name}] kind = {show(kind)} is unknown: {nearest(kind, known)}Allowed are {listing(known)}.")
 
 
-def _unknown_key(name: str, key: Any, cls: type) -> ConfigError:
-    names = keys_of(cls)
+def _unknown_key(name: str, key: Any, owner: Any) -> ConfigError:
+    names = keys_of(owner)
+    meant = next((f'did you mean "{one.name}"? ' for one in owner.keys if one.field == key), "")
     return ConfigError(
-        f"[{name}] {bare(key)} is unknown{_of_kind(cls)}: {nearest(key, names) or _home(key) + ' '}"
+        f"[{name}] {bare(key)} is unknown{_of_kind(owner)}: {meant or nearest(key, names) or _home(key) + ' '}"
         f"The keys here are {listing(names) or 'none but kind'}."
     )
 
 
 def _home(key: Any) -> str:
     """Where a misplaced key belongs, as a sentence."""
-    owners = {"run": ([""] if key in keys_of(RunSettings) else [])}
-    owners |= {name: [kind for kind, cls in kinds.items() if key in keys_of(cls)] for name, kinds in KINDS.items()}
-    for name, kinds in owners.items():
-        if kinds:
-            return f"It belongs under [{name}]" + (f" with kind = {listing(kinds)}." if kinds != [""] else ".")
+    if key in keys_of(RunSettings):
+        return "It belongs under [run]."
+    for name, known in kinds().items():
+        found = [kind for kind, owner in known.items() if key in keys_of(owner)]
+        if found:
+            return f"It belongs under [{name}] with kind = {listing(found)}."
     return "Take it out."
 
 
-def _of_kind(cls: type) -> str:
-    kind = getattr(cls, "kind", None)
+def _of_kind(owner: Any) -> str:
+    kind = getattr(owner, "kind", None)
     return f' (kind = "{kind}")' if kind else ""
 
 

@@ -1,95 +1,31 @@
-"""A run as a tree of frozen dataclasses: every key of the TOML file, checked when the tree is built."""
+"""A run as a tree: the settings of `[run]`, and for each other table its kind with the values of its keys."""
 
 import dataclasses
 import math
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from levyjax.config import consistency
-from levyjax.config.basins import (
-    AttractionConfig,
-    BallConfig,
-    BasinConfig,
-    BoxConfig,
-    EllipsoidConfig,
-    HalfSpaceConfig,
-    SublevelConfig,
-)
-from levyjax.config.checks import (
+from levyjax import keys
+from levyjax.checks import (
     ConfigError,
     boolean,
     box,
     choice,
     finite,
-    indices,
     integer,
     positive,
     real,
     sweep,
-    sweep_of_lists,
-    text,
     vector,
 )
-from levyjax.config.dynamics import (
-    AdagradConfig,
-    AdamConfig,
-    AdamwConfig,
-    ClippedSgdConfig,
-    DynamicsConfig,
-    MomentumConfig,
-    RmspropConfig,
-    SgdConfig,
-    Sweep,
-)
-from levyjax.config.landscapes import (
-    AsymmetricValleyConfig,
-    DoubleWellConfig,
-    FlatConfig,
-    LandscapeConfig,
-    MultiWellConfig,
-    Point,
-    QuadraticConfig,
-    WangOhRheeConfig,
-)
-from levyjax.config.matrices import Matrix, scale_matrix
-from levyjax.config.tables import TABLES, key, table, to_dict
+from levyjax.config.sweeps import first_learning_rate
+from levyjax.config.tables import Section
+from levyjax.keys import key, table
 
-__all__ = [
-    "METHODS",
-    "AdagradConfig",
-    "AdamConfig",
-    "AdamwConfig",
-    "AsymmetricValleyConfig",
-    "AttractionConfig",
-    "BallConfig",
-    "BoxConfig",
-    "ClippedSgdConfig",
-    "DoubleWellConfig",
-    "DynamicsConfig",
-    "EllipsoidConfig",
-    "EmpiricalConfig",
-    "FlatConfig",
-    "GaussianConfig",
-    "HalfSpaceConfig",
-    "IndependentConfig",
-    "MomentumConfig",
-    "MultiWellConfig",
-    "NoiseConfig",
-    "ParetoConfig",
-    "PerCoordinateConfig",
-    "QuadraticConfig",
-    "RmspropConfig",
-    "RotationalConfig",
-    "RunConfig",
-    "RunSettings",
-    "SgdConfig",
-    "StudentTConfig",
-    "SublevelConfig",
-    "TemperedConfig",
-    "TruncatedConfig",
-    "WangOhRheeConfig",
-]
+__all__ = ["METHODS", "RunConfig", "RunSettings"]
 
-Scale = float | Matrix
+Point = tuple[float, ...]
+Sweep = int | float | tuple[int | float, ...]
 
 METHODS = {  # method -> the key that says how long a step is; None where a step takes what time it needs
     "euler": "dt",
@@ -99,140 +35,8 @@ METHODS = {  # method -> the key that says how long a step is; None where a step
     "quasi_stationary": None,
 }
 
-_index = real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: 0.0 < x <= 2.0)
-_alpha = sweep(_index)
-_tabulated = sweep(real("a number from 0.3 to 2", lambda x: 0.3 <= x <= 2.0))
-_tempered = sweep(real("a number from 0.3 up to, but not including, 2", lambda x: 0.3 <= x < 2.0))
-_fraction = real("a number above 0 and below 1", lambda x: 0.0 < x < 1.0)
+_fraction = real("a number above 0 and below 1", lambda x: (x > 0.0) & (x < 1.0))
 _duration = real("a number above 0, or inf", lambda x: x > 0.0)
-
-
-class NoiseConfig(Protocol):
-    """What the rest of the configuration asks of a noise."""
-
-    table: str
-    kind: str
-    scale: Scale | None
-
-
-@table("noise", "independent")
-class IndependentConfig:
-    """Noise A dL whose coordinates L_j are independent, with E exp(i w L_j(t)) = exp(-t |w|^alpha).
-
-    Args:
-        alpha: tail index in (0, 2]; a list sweeps.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    alpha: Sweep = key(_alpha)
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "rotational")
-class RotationalConfig:
-    """Noise A dL with E exp(i w'L(t)) = exp(-t |w|^alpha), the same in every direction; keys as for "independent"."""
-
-    alpha: Sweep = key(_alpha)
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "per_coordinate")
-class PerCoordinateConfig:
-    """Noise A dL as for "independent", but each L_j has a tail index of its own.
-
-    Args:
-        alphas: a list of tail indices in (0, 2], one for each coordinate; a list of such lists sweeps.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    alphas: tuple[tuple[int | float, ...], ...] = key(sweep_of_lists(_index), coordinates=0, swept_lists=True)
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "pareto")
-class ParetoConfig:
-    """Draws A u for method "iteration": u_j independent, symmetric, P(|u_j| > x) = x^-index for x > 1.
-
-    Args:
-        index: tail index, above 0; a list sweeps.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    index: Sweep = key(sweep(positive))
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "student_t")
-class StudentTConfig:
-    """Draws A u for method "iteration": u_j independent, Student t with nu degrees of freedom, which is the tail index.
-
-    Args:
-        nu: degrees of freedom, above 0; a list sweeps.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    nu: Sweep = key(sweep(positive))
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "truncated")
-class TruncatedConfig:
-    """Draws A u for method "iteration": u_j independent, stable as for "independent" but held to |u_j| <= bound.
-
-    Args:
-        alpha: tail index from 0.3 to 2; a list sweeps.
-        bound: largest |u_j|, above 0.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    alpha: Sweep = key(_tabulated)
-    bound: float = key(positive)
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "tempered")
-class TemperedConfig:
-    """Draws A u for method "iteration": u_j independent, stable up to about 1/tempering, and then an exponential tail.
-
-    Args:
-        alpha: tail index from 0.3 to 2, not 2 itself; a list sweeps.
-        tempering: m in E exp(i w u_j) = exp(m^alpha - (w^2 + m^2)^(alpha/2)), above 0.
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    alpha: Sweep = key(_tempered)
-    tempering: float = key(positive)
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
-
-
-@table("noise", "empirical")
-class EmpiricalConfig:
-    """Draws for method "iteration" from captured noise: a row of the file each step, centred, with replacement.
-
-    Args:
-        file: .npy, .npz, .csv or .parquet with a noise a row, (n, parameters), as `levyjax train --out` writes it;
-            where the path is relative, `load` takes it from the folder of the TOML file.
-        coordinates: the columns to take, counted from 0, one for each coordinate; default all.
-        joint: draw whole rows, with the dependence between coordinates; otherwise each coordinate from a row of its
-            own.
-    """
-
-    file: str = key(text)
-    coordinates: tuple[int, ...] | None = key(indices, default=None, coordinates=0)
-    joint: bool = key(boolean, default=True)
-
-    scale = None  # samples have their own size
-
-
-@table("noise", "gaussian")
-class GaussianConfig:
-    """Noise A dL at alpha = 2: L_j(t) is N(0, 2t), the limit of the stable laws, and not N(0, t).
-
-    Args:
-        scale: A: a number times the identity, its diagonal or its rows; default the identity.
-    """
-
-    scale: Scale | None = key(scale_matrix, default=None, coordinates=0)
 
 
 @table("run")
@@ -240,7 +44,7 @@ class RunSettings:
     """The table `[run]`: how the problem is simulated.
 
     Args:
-        noise_level: the factor epsilon of dL; a list sweeps.
+        noise_level: the factor epsilon of dL.
         method: "euler" (steps of `dt`), "tamed" (the same with the gradient g/(1 + dt |g|), which cannot blow up),
             "jump_adapted" (from large jump to large jump, at a cost that hardly depends on the noise level),
             "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or "iteration" (the optimizer
@@ -257,7 +61,7 @@ class RunSettings:
         zip: swept lists are paired and not crossed.
     """
 
-    noise_level: Sweep = key(sweep(positive))
+    noise_level: Sweep = key(positive, swept=sweep(positive))
     method: str = key(choice(METHODS), default="euler")
     dt: float | None = key(positive, default=None)
     project: Point | tuple[Point, ...] | None = key(box, default=None)
@@ -291,29 +95,33 @@ class RunConfig:
 
     Example:
         >>> config = RunConfig(
-        ...     landscape=QuadraticConfig(hessian=[1.0, 0.1]),
-        ...     basin=BoxConfig(lower=[-1, -1], upper=[1, 1]),
-        ...     dynamics=SgdConfig(),
-        ...     noise=IndependentConfig(alpha=1.5),
+        ...     landscape=Section.of("landscape", "quadratic", {"hessian": [1.0, 0.1]}),
+        ...     basin=Section.of("basin", "box", {"lower": [-1, -1], "upper": [1, 1]}),
+        ...     dynamics=Section.of("dynamics", "sgd", {}),
+        ...     noise=Section.of("noise", "independent", {"alpha": 1.5}),
         ...     run=RunSettings(noise_level=[0.1, 0.05], dt=0.05),
         ... )
         >>> config.dimension, config.start
         (2, (0.0, 0.0))
     """
 
-    landscape: LandscapeConfig
-    basin: BasinConfig
-    dynamics: DynamicsConfig
-    noise: NoiseConfig
+    landscape: Section
+    basin: Section
+    dynamics: Section
+    noise: Section
     run: RunSettings
 
     def __post_init__(self) -> None:
+        from levyjax.config import consistency  # with the objects, and so with jax
+
         consistency.check(self)
 
     @property
     def minimum(self) -> Point:
         """Where the path rests without noise: the landscape's minimum, or `start` where the landscape is flat."""
-        return self.landscape.minimum or self.run.start or ()
+        from levyjax.config.build import make_landscape
+
+        return tuple(make_landscape(self.landscape, self.run.start).minimum.tolist())
 
     @property
     def start(self) -> Point:
@@ -328,8 +136,16 @@ class RunConfig:
     @property
     def uses_learning_rate(self) -> bool:
         """Whether the learning rate enters this run at all."""
-        return METHODS[self.run.method] == "learning_rate" or self.dynamics.uses_learning_rate is not None
+        from levyjax.config.build import make_dynamics
+
+        made = make_dynamics(self.dynamics, first_learning_rate(self))
+        return METHODS[self.run.method] == "learning_rate" or made.uses_learning_rate() is not None
+
+    def parts(self) -> list[tuple[Any, Mapping[str, Any]]]:
+        """Every table: what says which keys it has, and their values."""
+        sections = (self.landscape, self.basin, self.dynamics, self.noise)
+        return [*((part.owner, part.values) for part in sections), (self.run, vars(self.run))]
 
     def to_dict(self) -> dict[str, Any]:
         """The tree as plain tables, lists and numbers; `parse` makes the same tree of it."""
-        return {name: to_dict(getattr(self, name)) for name in TABLES}
+        return {owner.table: keys.to_dict(owner, values) for owner, values in self.parts()}

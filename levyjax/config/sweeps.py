@@ -5,7 +5,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from levyjax.config.checks import ConfigError
+from levyjax.checks import ConfigError
 
 if TYPE_CHECKING:
     from levyjax.config.schema import RunConfig
@@ -71,15 +71,15 @@ def check_sweep(config: "RunConfig") -> None:
         )
 
 
-def _swept_alpha(noise: Any) -> tuple[str, Any]:
-    """The key that the noise has for its tail index, and its value."""
-    name = next((name for name in ("alphas", "alpha", "index", "nu") if hasattr(noise, name)), "alpha")
-    return f"[noise] {name}", getattr(noise, name, None)
-
-
 def _swept(config: "RunConfig") -> list[tuple[str, Any]]:
-    return [
-        _swept_alpha(config.noise),
-        ("[run] noise_level", config.run.noise_level),
-        ("[dynamics] learning_rate", config.dynamics.learning_rate),
-    ]
+    """The key of the noise whose list sweeps, noise level and learning rate, with their values."""
+    key = config.noise.swept
+    alpha = ("[noise] alpha", None) if key is None else (f"[noise] {key.name}", config.noise.values[key.name])
+    learning_rate = config.dynamics.values.get("learning_rate")
+    return [alpha, ("[run] noise_level", config.run.noise_level), ("[dynamics] learning_rate", learning_rate)]
+
+
+def first_learning_rate(config: "RunConfig") -> int | float | None:
+    """That of the first cell."""
+    value = config.dynamics.values.get("learning_rate")
+    return value[0] if isinstance(value, tuple) else value

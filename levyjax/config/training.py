@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from levyjax.config.checks import Check, ConfigError, boolean, finite, integer, listing, nearest, refuse, show, text
+from levyjax.checks import Check, ConfigError, boolean, finite, integer, listing, nearest, refuse, show, text
 from levyjax.config.load import bare, beside, naming, read_toml
-from levyjax.config.tables import key, keys_of, table
+from levyjax.keys import key, keys_of, table
 
 if TYPE_CHECKING:
     from levyjax.training import TrainConfig

@@ -6,19 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import column, freeze, parameter, positive, pytree, static
+from levyjax.arrays import column, concrete, pytree
+from levyjax.checks import choice, not_negative, part, plain, positive, refuse, sweep, vector
 from levyjax.dynamics.base import DrivingNoise, Dynamics
-from levyjax.dynamics.sgd import checked_learning_rate
-from levyjax.dynamics.squares import (
-    checked_gradient_noise,
-    checked_part,
-    jump_maps_of,
-    not_negative,
-    squared_gradient,
-)
+from levyjax.dynamics.squares import GRADIENT_NOISE, jump_maps_of, squared_gradient
+from levyjax.keys import key, piece
 from levyjax.noise import Noise, second_moment
 
-VARIANTS = ("paper", "corrected", "frozen", "malladi")
+_VARIANT = choice(("paper", "corrected", "frozen", "malladi"))
 
 
 class AdamState(NamedTuple):
@@ -29,6 +24,8 @@ class AdamState(NamedTuple):
     v: Float[Array, "d *batch"]
 
 
+@piece("dynamics", "adamw", weight_decay=1e-4)
+@piece("dynamics", "adam", without=("weight_decay",))
 @pytree
 class Adam(Dynamics):
     """Adam, the algorithm (`iterate`) and its Lévy-driven SDE (`sde_step`) in one of four variants.
@@ -58,12 +55,14 @@ class Adam(Dynamics):
     mu and omega at t = (n + 1) dt.
 
     Args:
-        learning_rate: eta; needed by the iteration, the corrected variant and a random s.
+        learning_rate: eta; needed by the iteration, by variants "corrected" and "malladi" and by a random s.
         beta1, beta2: in [0, 1).
         epsilon: epsilon0, not negative.
-        variant, gradient_noise: as above; "malladi" has gradient_noise "frozen" only.
+        variant: "paper", "corrected", "frozen" or "malladi": the rates of m and v, and what the noise enters.
+        gradient_noise: s, which v averages: "frozen", "gaussian" or "stable"; with variant "malladi" "frozen" only.
         preconditioner: (d,), positive; for the frozen variant only.
-        weight_decay: w, not negative; optax.adamw's (there 1e-4 by default).
+        weight_decay: w, not negative: each step also takes eta w x off x, as in optax.adamw (there, and for "adamw" in
+            a run file, 1e-4 by default).
 
     Raises:
         ValueError: an argument out of its range, or one that the variant needs and has not got.
@@ -82,35 +81,45 @@ class Adam(Dynamics):
         (np.float64(9.999999999999998), np.float64(0.10000000000000009))
     """
 
-    learning_rate: Any = None
-    beta1: Any = 0.9
-    beta2: Any = 0.999
-    epsilon: Any = 1e-8
-    preconditioner: Any = None
-    variant: str = static(default="paper")
-    gradient_noise: str = static(default="frozen")
-    weight_decay: Any = 0.0
+    learning_rate: Any = key(positive, default=None, swept=sweep(positive))
+    beta1: Any = key(part, default=0.9)
+    beta2: Any = key(part, default=0.999)
+    epsilon: Any = key(not_negative, default=1e-8)
+    preconditioner: Any = key(vector(positive), default=None, coordinates=0)
+    variant: str = key(_VARIANT, default="paper", static=True)
+    gradient_noise: str = key(GRADIENT_NOISE, default="frozen", static=True)
+    weight_decay: Any = key(not_negative, default=0.0)
 
     _cap = "m and v cap"
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}.")
-        checked_gradient_noise(self.gradient_noise)
         if self.variant == "malladi" and self.gradient_noise != "frozen":
-            raise ValueError(f"variant = 'malladi' has gradient_noise = 'frozen' only, got {self.gradient_noise!r}.")
-        if (self.variant == "frozen") != (self.preconditioner is not None):
-            raise ValueError("preconditioner goes with variant = 'frozen', and only with it.")
-        if self.learning_rate is None and (self._in_steps or self.gradient_noise != "frozen"):
-            raise ValueError("variant = 'corrected' or 'malladi' and a random gradient_noise need a learning_rate.")
-        preconditioner = self.preconditioner
-        if preconditioner is not None:
-            preconditioner = positive(parameter(preconditioner, "preconditioner", ndim=(1,)), "preconditioner")
-        learning_rate = checked_learning_rate(self.learning_rate)
-        freeze(self, learning_rate=learning_rate, preconditioner=preconditioner)
-        freeze(self, beta1=checked_part(self.beta1, "beta1"), beta2=checked_part(self.beta2, "beta2"))
-        freeze(self, epsilon=not_negative(self.epsilon, "epsilon"))
-        freeze(self, weight_decay=not_negative(self.weight_decay, "weight_decay"))
+            raise refuse(self.gradient_noise, "gradient_noise", '"frozen" with variant = "malladi"')
+        if self.variant == "frozen" and self.preconditioner is None:
+            raise ValueError(
+                'variant = "frozen" needs preconditioner, the diagonal of Q. '
+                "Add for example preconditioner = [1.0, 0.5], one number above 0 for each coordinate."
+            )
+        if self.variant != "frozen" and self.preconditioner is not None:
+            raise refuse(plain(self.preconditioner), "preconditioner", 'it with variant = "frozen" only')
+        if self.learning_rate is None and (reason := self.uses_learning_rate()) is not None:
+            raise ValueError(f"learning_rate is missing: {reason} uses it. Add for example learning_rate = 0.1.")
+
+    def uses_learning_rate(self) -> str | None:
+        if self._in_steps:
+            return f'variant = "{self.variant}"'
+        return None if self.gradient_noise == "frozen" else f'gradient_noise = "{self.gradient_noise}"'
+
+    def why_no_sde(self) -> str | None:
+        rates = {"paper": ("beta1", "beta2"), "frozen": ("beta1",)}.get(self.variant, ())
+        for name in rates:
+            value = getattr(self, name)
+            if concrete(value) and float(value) == 0:
+                return (
+                    f'{name} = 0.0 is a rate in variant = "{self.variant}", and the mean it drives would never move '
+                    '(give a number above 0, or variant = "corrected")'
+                )
+        return super().why_no_sde()
 
     @property
     def _in_steps(self) -> bool:

@@ -134,6 +134,10 @@ class Dynamics(abc.ABC):
             )
         return None
 
+    def uses_learning_rate(self) -> str | None:
+        """What makes the SDE depend on the learning rate, as the end of a sentence; None where nothing does."""
+        return None if getattr(type(self), "learning_rate", 0) is None else type(self).__name__
+
     def paper_rates(self) -> tuple[Any, Any] | None:
         """beta1 and beta2 where the SDE is Adam's as the paper has it, for its own condition on the noise level."""
         return None

@@ -5,13 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from levyjax.arrays import freeze, parameter, positive, pytree, static, total
+from levyjax.arrays import pytree, total
+from levyjax.checks import choice, positive, sweep
 from levyjax.dynamics.base import DrivingNoise, Dynamics
-from levyjax.dynamics.sgd import SGDState, checked_learning_rate
+from levyjax.dynamics.sgd import SGDState
+from levyjax.keys import key, piece
 
-CLIPS = ("norm", "coordinate")
 
-
+@piece("dynamics", "clipped_sgd")
 @pytree
 class ClippedSGD(Dynamics):
     """x <- x - clip(eta (g + epsilon A u)): steps no longer than `bound`, the noise and the learning rate included.
@@ -36,17 +37,9 @@ class ClippedSGD(Dynamics):
         'norm'
     """
 
-    learning_rate: Any
-    bound: Any
-    by: str = static(default="norm")
-
-    def __post_init__(self) -> None:
-        if self.by not in CLIPS:
-            raise ValueError(f"by must be one of {', '.join(CLIPS)}, got {self.by!r}.")
-        if self.learning_rate is None:
-            raise ValueError("ClippedSGD needs a learning_rate.")
-        bound = positive(parameter(self.bound, "bound", ndim=(0,)), "bound")
-        freeze(self, learning_rate=checked_learning_rate(self.learning_rate), bound=bound)
+    learning_rate: Any = key(positive, swept=sweep(positive))
+    bound: Any = key(positive)
+    by: str = key(choice(("norm", "coordinate")), default="norm", static=True)
 
     def why_no_sde(self) -> str:
         return "A clipped step bounds the jumps, and no SDE with such jumps is known for ClippedSGD"

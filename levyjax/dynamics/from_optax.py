@@ -5,11 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import concrete, freeze, parameter, pytree, static
+from levyjax.checks import positive
 from levyjax.dynamics.base import DrivingNoise, Dynamics
-from levyjax.dynamics.sgd import checked_learning_rate
+from levyjax.keys import key
 from levyjax.random import Counter
 
 _BLOCK = 32  # lanes: half of what the engine has at least, for XLA takes a loop of one round apart
@@ -27,15 +29,15 @@ class FromOptax(Dynamics):
     """What `from_optax` makes."""
 
     transformation: Any = static()
-    learning_rate: Any = 1.0
+    learning_rate: Any = key(positive, default=None)
     hyperparameters: Any = None
 
     def __post_init__(self) -> None:
         given = dict(self.hyperparameters or {})
         for name, value in given.items():
             given[name] = parameter(value, f"hyperparameters[{name!r}]", ndim=(0,))
-        learning_rate = 1.0 if self.learning_rate is None else self.learning_rate
-        freeze(self, learning_rate=checked_learning_rate(learning_rate), hyperparameters=given)
+        learning_rate = np.asarray(1.0) if self.learning_rate is None else self.learning_rate
+        freeze(self, learning_rate=learning_rate, hyperparameters=given)
         if not all(map(concrete, given.values())):
             return
         try:

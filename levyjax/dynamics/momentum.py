@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from levyjax.arrays import concrete, freeze, parameter, pytree, static
+from levyjax.arrays import pytree
+from levyjax.checks import boolean, part, positive, sweep
 from levyjax.dynamics.base import DrivingNoise, Dynamics
-from levyjax.dynamics.sgd import checked_learning_rate
+from levyjax.keys import key, piece
 from levyjax.noise import Noise
 
 
@@ -18,6 +19,7 @@ class MomentumState(NamedTuple):
     m: Float[Array, "d *batch"]
 
 
+@piece("dynamics", "momentum")
 @pytree
 class Momentum(Dynamics):
     """Iteration, with g~ = g + epsilon A u: m <- beta m + g~; x <- x - eta m. It is optax.sgd(eta, momentum=beta).
@@ -32,9 +34,9 @@ class Momentum(Dynamics):
     eta for the law of jumps; the flow between them is the iteration's to first order in eta times curvature.
 
     Args:
-        learning_rate: eta.
+        learning_rate: eta; the SDE needs it too, as the trace forgets at (1 - beta)/eta.
         beta: in [0, 1).
-        nesterov: which of the two.
+        nesterov: whether the step looks ahead, the second of the two.
 
     Raises:
         ValueError: a learning rate that is not positive, or a beta outside [0, 1).
@@ -48,19 +50,11 @@ class Momentum(Dynamics):
         2.5
     """
 
-    learning_rate: Any
-    beta: Any = 0.9
-    nesterov: bool = static(default=False)
+    learning_rate: Any = key(positive, swept=sweep(positive))
+    beta: Any = key(part, default=0.9)
+    nesterov: bool = key(boolean, default=False, static=True)
 
     is_linear = True
-
-    def __post_init__(self) -> None:
-        beta = parameter(self.beta, "beta", ndim=(0,))
-        if concrete(beta) and not 0 <= float(beta) < 1:
-            raise ValueError(f"beta must be in [0, 1), got {float(beta)}.")
-        if self.learning_rate is None:
-            raise ValueError("Momentum needs a learning_rate, in its SDE too: the trace forgets at (1 - beta)/eta.")
-        freeze(self, learning_rate=checked_learning_rate(self.learning_rate), beta=beta)
 
     def rate(self) -> Any:
         """(1 - beta)/eta, at which the trace forgets."""

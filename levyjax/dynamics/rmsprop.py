@@ -5,16 +5,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from levyjax.arrays import column, freeze, pytree, static
+from levyjax.arrays import column, pytree
+from levyjax.checks import not_negative, part, positive, sweep
 from levyjax.dynamics.base import DrivingNoise, Dynamics
-from levyjax.dynamics.sgd import checked_learning_rate
-from levyjax.dynamics.squares import (
-    checked_gradient_noise,
-    checked_part,
-    jump_maps_of,
-    not_negative,
-    squared_gradient,
-)
+from levyjax.dynamics.squares import GRADIENT_NOISE, jump_maps_of, squared_gradient
+from levyjax.keys import key, piece
 from levyjax.noise import Noise, second_moment
 
 
@@ -25,6 +20,7 @@ class SquaresState(NamedTuple):
     v: Float[Array, "d *batch"]
 
 
+@piece("dynamics", "rmsprop")
 @pytree
 class RMSProp(Dynamics):
     """Iteration, with g~ = g + epsilon A u: v <- beta2 v + (1 - beta2) g~^2; x <- x - eta g~/(sqrt(v) + epsilon0).
@@ -35,7 +31,7 @@ class RMSProp(Dynamics):
     single gradients of the noise are large: v sees them too, and caps a step at eta/sqrt(1 - beta2).
 
     Args:
-        learning_rate: eta.
+        learning_rate: eta; the SDE needs it too, as v forgets at (1 - beta2)/eta.
         beta2: in [0, 1); optax's decay.
         epsilon: epsilon0, not negative.
         gradient_noise: s, which v averages: "frozen", "gaussian" or "stable", see `Adam`.
@@ -53,19 +49,12 @@ class RMSProp(Dynamics):
         10.0
     """
 
-    learning_rate: Any
-    beta2: Any = 0.9
-    epsilon: Any = 1e-8
-    gradient_noise: str = static(default="frozen")
+    learning_rate: Any = key(positive, swept=sweep(positive))
+    beta2: Any = key(part, default=0.9)
+    epsilon: Any = key(not_negative, default=1e-8)
+    gradient_noise: str = key(GRADIENT_NOISE, default="frozen", static=True)
 
     _cap = "v caps"
-
-    def __post_init__(self) -> None:
-        checked_gradient_noise(self.gradient_noise)
-        if self.learning_rate is None:
-            raise ValueError("RMSProp needs a learning_rate, in its SDE too: v forgets at (1 - beta2)/eta.")
-        freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
-        freeze(self, beta2=checked_part(self.beta2, "beta2"), epsilon=not_negative(self.epsilon, "epsilon"))
 
     def rate(self) -> Any:
         """b2 = (1 - beta2)/eta, at which v forgets."""
@@ -105,6 +94,7 @@ class RMSProp(Dynamics):
         return 1 / (jnp.sqrt(v) + self.epsilon)
 
 
+@piece("dynamics", "adagrad")
 @pytree
 class AdaGrad(Dynamics):
     """Iteration, with g~ = g + epsilon A u: v <- v + g~^2; x <- x - eta g~/sqrt(v + epsilon0), no step where v = 0.
@@ -128,15 +118,9 @@ class AdaGrad(Dynamics):
         [0.10000000149011612, 0.10000000149011612]
     """
 
-    learning_rate: Any
-    initial: Any = 0.1
-    epsilon: Any = 1e-7
-
-    def __post_init__(self) -> None:
-        if self.learning_rate is None:
-            raise ValueError("AdaGrad needs a learning_rate.")
-        freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
-        freeze(self, initial=not_negative(self.initial, "initial"), epsilon=not_negative(self.epsilon, "epsilon"))
+    learning_rate: Any = key(positive, swept=sweep(positive))
+    initial: Any = key(not_negative, default=0.1)
+    epsilon: Any = key(not_negative, default=1e-7)
 
     def why_no_sde(self) -> str:
         return "AdaGrad's steps shrink for ever, so it has no SDE that comes to rest"

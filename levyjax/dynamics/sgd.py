@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
-from levyjax.arrays import freeze, parameter, positive, pytree
+from levyjax.arrays import pytree
+from levyjax.checks import positive, sweep
 from levyjax.dynamics.base import DrivingNoise, Dynamics
+from levyjax.keys import key, piece
 from levyjax.noise import Noise
 
 
@@ -15,6 +17,7 @@ class SGDState(NamedTuple):
     x: Float[Array, "d *batch"]
 
 
+@piece("dynamics", "sgd")
 @pytree
 class SGD(Dynamics):
     """SDE: dx = -g dt + epsilon A dL. Iteration: x <- x - eta (g + epsilon A u).
@@ -34,12 +37,9 @@ class SGD(Dynamics):
         0.1
     """
 
-    learning_rate: Any = None
+    learning_rate: Any = key(positive, default=None, swept=sweep(positive))
 
     is_gradient_flow = is_linear = True
-
-    def __post_init__(self) -> None:
-        freeze(self, learning_rate=checked_learning_rate(self.learning_rate))
 
     def init(self, x: Float[Array, "d *batch"]) -> SGDState:
         return SGDState(x)
@@ -57,10 +57,3 @@ class SGD(Dynamics):
 
     def displace(self, state: SGDState, amount: Array) -> SGDState:
         return SGDState(state.x + amount)
-
-
-def checked_learning_rate(learning_rate: Any) -> Any:
-    """A positive number, or None."""
-    if learning_rate is None:
-        return None
-    return positive(parameter(learning_rate, "learning_rate", ndim=(0,)), "learning_rate")

@@ -14,40 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import apply, cast, column, concrete, matrix_of, parameter
+from levyjax.arrays import apply, cast, column, matrix_of
+from levyjax.checks import choice
 from levyjax.dynamics.base import DrivingNoise
 from levyjax.noise import Noise, Rotational, second_moment
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, normal, sf
 
-GRADIENT_NOISES = ("frozen", "gaussian", "stable")
+GRADIENT_NOISE = choice(("frozen", "gaussian", "stable"))
 
 _NUM_SAMPLES = 1 << 13
 _FORGET = 14  # e-foldings after which v has forgotten its start
 _MAX_DRAWS, _LARGEST = 20_000, 256
-
-
-def checked_gradient_noise(gradient_noise: str) -> str:
-    """One of the three."""
-    if gradient_noise not in GRADIENT_NOISES:
-        raise ValueError(f"gradient_noise must be one of {', '.join(GRADIENT_NOISES)}, got {gradient_noise!r}.")
-    return gradient_noise
-
-
-def checked_part(value: Any, name: str) -> Any:
-    """A number in [0, 1): the part of a running mean that an iteration keeps."""
-    value = parameter(value, name, ndim=(0,))
-    if concrete(value) and not 0 <= float(value) < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {float(value)}.")
-    return value
-
-
-def not_negative(value: Any, name: str) -> Any:
-    """A number that is 0 or above."""
-    value = parameter(value, name, ndim=(0,))
-    if concrete(value) and float(value) < 0:
-        raise ValueError(f"{name} must not be negative, got {float(value)}.")
-    return value
 
 
 def squared_gradient(gradient: Array, driving: DrivingNoise, gradient_noise: str, learning_rate: Any) -> Array:

@@ -113,6 +113,22 @@ def contains(basin: Basin, x: Float[Array, "d *batch"]) -> Any:
     return basin.contains(x)
 
 
+@interpreted
+def _gauge_and_face(basin: Basin, origin: Float[Array, " d"], x: Float[Array, " d"]) -> Any:
+    return basin.gauge(origin, x - origin), basin.face(origin, x)
+
+
+def why_outside(basin: Basin, origin: Float[np.ndarray, " d"], x: Float[np.ndarray, " d"]) -> str:
+    """Where the way from a point inside to one outside leaves, as the end of a sentence; empty where unknown."""
+    if not contains(basin, origin):
+        return ""
+    gauge, face = _gauge_and_face(basin, origin, x)
+    if not 1 <= float(gauge) < np.inf:
+        return ""
+    name = basin.face_names(x.shape[0])[int(face)]
+    return f": the way there from the minimum leaves it after {1 / float(gauge):.3g} of its length, through {name}"
+
+
 @pytree
 class ExitProcess:
     """An exit problem and the solver that steps it: what the engine's lanes run."""

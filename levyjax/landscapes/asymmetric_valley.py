@@ -5,10 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree
+from levyjax.arrays import column, concrete, freeze, pytree
+from levyjax.checks import finite, positive, vector
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import checked_center
 
 
+@piece("landscape", "asymmetric_valley")
 @pytree
 class AsymmetricValley:
     """F(x) = sum_j c_j (x_j - center_j)^2/2 with c_j = curvature_left_j below the center and curvature_right_j above.
@@ -30,19 +33,17 @@ class AsymmetricValley:
         [[-1.0, 4.0]]
     """
 
-    curvature_left: Any
-    curvature_right: Any
-    center: Any = None
+    curvature_left: Any = key(vector(positive), coordinates=0)
+    curvature_right: Any = key(vector(positive), coordinates=0)
+    center: Any = key(vector(finite), default=None, coordinates=0)
 
     def __post_init__(self) -> None:
-        left = positive(parameter(self.curvature_left, "curvature_left", ndim=(1,)), "curvature_left")
-        right = positive(parameter(self.curvature_right, "curvature_right", ndim=(1,)), "curvature_right")
+        left, right = self.curvature_left, self.curvature_right
         if concrete(left) and concrete(right) and left.shape != right.shape:
             raise ValueError(
                 f"curvature_left has {left.shape[0]} coordinates but curvature_right has {right.shape[0]}."
             )
-        center = checked_center(self.center, left, "curvature_left")
-        freeze(self, curvature_left=left, curvature_right=right, center=center)
+        freeze(self, center=checked_center(self.center, left, "curvature_left"))
 
     @property
     def minimum(self) -> Any:

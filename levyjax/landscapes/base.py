@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import column, concrete, parameter
+from levyjax.arrays import column, concrete
 
 
 @runtime_checkable
@@ -47,10 +47,7 @@ def checked_center(center: Any, operator: Any, name: str) -> Any:
     """A minimum (d,) that fits the operator of the same landscape; default 0."""
     if center is None and hasattr(operator, "shape"):
         return np.zeros(operator.shape[0])
-    if not concrete(operator):
-        return center
-    center = parameter(center, "center", ndim=(1,))
-    if concrete(center) and center.shape[0] != operator.shape[0]:
+    if concrete(operator) and concrete(center) and center.shape[0] != operator.shape[0]:
         raise ValueError(f"center has {center.shape[0]} coordinates but {name} has {operator.shape[0]}.")
     return center
 

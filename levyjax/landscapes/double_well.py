@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, static
+from levyjax.arrays import column, pytree
+from levyjax.checks import choice, positive, vector
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import first_crossing
 
 
+@piece("landscape", "double_well")
 @pytree
 class DoubleWell:
     """F(x) = barrier ((x_0/width)^2 - 1)^2 + sum_j curvature_j x_{j+1}^2/2: wells at x_0 = -width and width.
@@ -29,23 +32,10 @@ class DoubleWell:
         [[2.0]]
     """
 
-    width: Any
-    barrier: Any
-    curvature: Any = ()
-    well: str = static(default="right")
-
-    def __post_init__(self) -> None:
-        if self.well not in ("right", "left"):
-            raise ValueError(f"well must be 'right' or 'left', got {self.well!r}.")
-        curvature = self.curvature
-        if concrete(curvature):
-            curvature = np.zeros(0) if not np.size(curvature) else parameter(curvature, "curvature", ndim=(1,))
-        freeze(
-            self,
-            width=positive(parameter(self.width, "width", ndim=(0,)), "width"),
-            barrier=positive(parameter(self.barrier, "barrier", ndim=(0,)), "barrier"),
-            curvature=positive(curvature, "curvature"),
-        )
+    width: Any = key(positive)
+    barrier: Any = key(positive, name="height")
+    curvature: Any = key(vector(positive, may_be_empty=True), default=(), coordinates=1)
+    well: str = key(choice(("right", "left")), default="right", static=True)
 
     @property
     def _sign(self) -> int:

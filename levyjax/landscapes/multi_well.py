@@ -1,15 +1,20 @@
 """Wells in a row whose positions, heights and curvatures are set one by one."""
 
+import dataclasses
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, static
+from levyjax.arrays import column, concrete, freeze, pytree
+from levyjax.checks import finite, integer, positive, refuse, vector
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import first_crossing
 
 
+@piece("landscape", "multi_well")
 @pytree
 class MultiWell:
     """In one dimension, minima and saddles at given points, with given heights and curvatures: C^2, nothing else flat.
@@ -36,46 +41,47 @@ class MultiWell:
         ([2.0], [[1.0]])
     """
 
-    minima: Any
-    saddles: Any
-    barriers: Any
-    curvatures: Any
-    saddle_curvatures: Any
-    heights: Any = None
-    well: int = static(default=0)
+    minima: Any = key(vector(finite))
+    saddles: Any = key(vector(finite, may_be_empty=True))
+    barriers: Any = key(vector(finite, may_be_empty=True))
+    curvatures: Any = key(vector(positive))
+    saddle_curvatures: Any = key(vector(positive, may_be_empty=True))
+    heights: Any = key(vector(finite), default=None)
+    well: int = key(integer(0, 2**31 - 1), default=0, static=True)
 
     def __post_init__(self) -> None:
-        minima = parameter(self.minima, "minima", ndim=(1,))
-        heights = self.heights
-        if heights is None and hasattr(minima, "shape"):
-            heights = np.zeros(minima.shape[0])
-        between = {name: _numbers(getattr(self, name), name) for name in ("saddles", "barriers", "saddle_curvatures")}
-        curvatures = positive(parameter(self.curvatures, "curvatures", ndim=(1,)), "curvatures")
-        positive(between["saddle_curvatures"], "saddle_curvatures")
-        freeze(self, minima=minima, curvatures=curvatures, heights=_numbers(heights, "heights"), **between)
-        if all(concrete(value) for value in (minima, curvatures, self.heights, *between.values())):
+        if self.heights is None and hasattr(self.minima, "shape"):
+            freeze(self, heights=np.zeros(self.minima.shape[0]))
+        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
+        if all(concrete(value) for value in arrays):
             self._check()
 
     def _check(self) -> None:
         wells = len(self.minima)
-        for name, size in (("curvatures", wells), ("heights", wells), ("saddles", wells - 1)):
+        sizes = {"curvatures": wells, "heights": wells, "saddles": wells - 1}
+        sizes |= {"barriers": wells - 1, "saddle_curvatures": wells - 1}
+        for name, size in sizes.items():
             if len(getattr(self, name)) != size:
-                raise ValueError(f"{wells} minima need {size} {name}, got {len(getattr(self, name))}.")
-        for name in ("barriers", "saddle_curvatures"):
-            if len(getattr(self, name)) != wells - 1:
-                raise ValueError(f"{wells} minima need {wells - 1} {name}, got {len(getattr(self, name))}.")
-        if not 0 <= self.well < wells:
-            raise ValueError(f"well must be from 0 to {wells - 1}, got {self.well}.")
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries, but {wells} minima need {size}. Give one for each "
+                    f"{'minimum' if size == wells else 'saddle between two minima'}."
+                )
+        if not self.well < wells:
+            raise refuse(self.well, "well", f"a number from 0 to {wells - 1}: which minimum, from the left")
         points = self._interleaved(np.asarray(self.minima), np.asarray(self.saddles), np)
-        if not np.all(np.diff(points) > 0):
-            raise ValueError(f"minima and saddles must alternate and rise, got {points.tolist()}.")
+        for low, high in itertools.pairwise(points.tolist()):
+            if not low < high:
+                raise ValueError(
+                    f"minima and saddles do not alternate: {high} comes after {low}. Give both in rising order, with "
+                    "one saddle between each two minima."
+                )
         for index, (a, b, c) in enumerate(zip(*(np.asarray(part) for part in self._pieces(np)[2:]), strict=True)):
             vertex = np.clip(-b / (2 * c), 0, 1) if c else 0.0
             rising = np.sign(1 - 2 * (index % 2))
             if not rising * (a + b * vertex + c * vertex**2) > 0 or not rising * (a + b + c) > 0:
                 raise ValueError(
-                    f"The barrier between {points[index]:g} and {points[index + 1]:g} is too low for the curvatures "
-                    f"there: F would not be monotone. Raise the barrier or lower the curvatures."
+                    f"barriers: F would not be monotone between {points[index]:g} and {points[index + 1]:g}. Raise the "
+                    "barrier there or lower the curvatures."
                 )
 
     @staticmethod
@@ -141,10 +147,3 @@ class MultiWell:
             return self.in_sublevel(x, height)
 
         return first_crossing(lambda x: self.value(x) - level, self.minimum, direction, (1e-5, 1e5), inside)
-
-
-def _numbers(values: Any, name: str) -> Any:
-    """A vector that may be empty."""
-    if not concrete(values):
-        return values
-    return np.zeros(0) if not np.size(values) else parameter(values, name, ndim=(1,))

@@ -5,10 +5,13 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import apply, as_matrix, column, freeze, parameter, positive_definite, pytree
+from levyjax.arrays import apply, as_matrix, column, freeze, pytree
+from levyjax.checks import finite, positive_definite, vector
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import checked_center
 
 
+@piece("landscape", "quadratic")
 @pytree
 class Quadratic:
     """F(x) = (x - center)' H (x - center)/2.
@@ -26,12 +29,11 @@ class Quadratic:
         [1.0, 0.10000000149011612]
     """
 
-    curvature: Any
-    center: Any = None
+    curvature: Any = key(positive_definite, name="hessian", coordinates=0)
+    center: Any = key(vector(finite), default=None, coordinates=0)
 
     def __post_init__(self) -> None:
-        curvature = positive_definite(parameter(self.curvature, "curvature", ndim=(1, 2)), "curvature")
-        freeze(self, curvature=curvature, center=checked_center(self.center, curvature, "curvature"))
+        freeze(self, center=checked_center(self.center, self.curvature, "curvature"))
 
     @property
     def minimum(self) -> Any:
@@ -54,9 +56,10 @@ class Quadratic:
         return jnp.sqrt((direction * apply(self.curvature, direction)).sum(axis=0) / (2 * height))
 
 
+@piece("landscape", "flat", without=("center",))
 @pytree
 class Flat:
-    """F = 0: no drift, so that a trajectory is its noise alone.
+    """F = 0: no drift, so that a trajectory is its noise alone; a run file needs `start` for it.
 
     Args:
         center: the point (d,) that stands for the minimum: where rays to the basin's boundary start.
@@ -67,10 +70,7 @@ class Flat:
         [0.0]
     """
 
-    center: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, center=parameter(self.center, "center", ndim=(1,)))
+    center: Any = key(vector(finite), coordinates=0, given="start")
 
     @property
     def minimum(self) -> Any:

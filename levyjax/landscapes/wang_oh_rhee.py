@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from levyjax.arrays import pytree, static
+from levyjax.arrays import pytree
+from levyjax.checks import integer
+from levyjax.keys import key, piece
 from levyjax.landscapes.base import first_crossing
 
 EDGES = (-1.6, -1.3, 0.2, 0.7, 1.6)  # of the wells: F is 0 there, and below 0 in between
@@ -15,6 +17,7 @@ EDGES = (-1.6, -1.3, 0.2, 0.7, 1.6)  # of the wells: F is 0 there, and below 0 i
 MINIMA = (-1.5114836478324735, -0.6992730551356217, 0.49624453836305575, 1.322093745167914)
 
 
+@piece("landscape", "wang_oh_rhee")
 @pytree
 class WangOhRhee:
     """In one dimension, four wells between the edges -1.6, -1.3, 0.2, 0.7, 1.6, sharp and flat by turns.
@@ -41,11 +44,7 @@ class WangOhRhee:
         [-0.6992730551356217]
     """
 
-    well: int = static(default=1)
-
-    def __post_init__(self) -> None:
-        if self.well not in range(len(MINIMA)):
-            raise ValueError(f"well must be from 0 to {len(MINIMA) - 1}, got {self.well}.")
+    well: int = key(integer(0, len(MINIMA) - 1), default=1, static=True)
 
     @property
     def minimum(self) -> Any:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import concrete, matrix_of, parameter
+from levyjax.arrays import matrix_of
+from levyjax.checks import real
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter
 from levyjax.stable import tail_constant
@@ -126,24 +127,12 @@ class LevyNoise(Noise, Protocol):
         ...
 
 
-def check_alpha(alpha: Any) -> Any:
-    """Hold alpha as float64 after checking that it is in (0, 2]."""
-    alpha = parameter(alpha, "alpha", ndim=(0,))
-    if concrete(alpha) and not 0 < float(alpha) <= 2:
-        raise ValueError(f"alpha must be in (0, 2], got {float(alpha)}.")
-    return alpha
+STABLE_INDEX = real("a number above 0 and at most 2 (2 is Gaussian noise)", lambda x: (x > 0.0) & (x <= 2.0))
 
 
-def check_scale(scale: Any) -> Any:
-    """Hold a dispersion as float64 after checking that it is a non-negative diagonal or a matrix, and not zero."""
-    scale = parameter(scale, "scale", ndim=(1, 2))
-    if concrete(scale):
-        values = np.asarray(scale)
-        if values.ndim == 1 and (values < 0).any():
-            raise ValueError(f"scale must not be negative, got {values.tolist()}.")
-        if not values.any():
-            raise ValueError("scale is zero: there would be no noise.")
-    return scale
+def is_process(kind: Any) -> bool:
+    """Whether a class of noise, or a noise, is a process in continuous time and no draw for each step."""
+    return hasattr(kind, "spectral_measure")
 
 
 def second_moment(noise: Noise) -> Float[Array, " d"]:

@@ -13,8 +13,9 @@ import numpy as np
 import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
 
-from levyjax.arrays import apply, as_matrix, freeze, parameter, positive, pytree
-from levyjax.noise.base import check_scale
+from levyjax.arrays import apply, as_matrix, pytree
+from levyjax.checks import positive, scale_matrix, sweep
+from levyjax.keys import key, piece
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words
 from levyjax.stable.elementary import exp2, minus_log2_uniform, sin
@@ -57,11 +58,7 @@ def two_sides(scale: Any) -> Float[Array, "d rays"]:
     return jnp.concatenate([columns, -columns], axis=1)
 
 
-def check_index(value: Any, name: str) -> Any:
-    """Hold a tail index as float64 after checking that it is positive."""
-    return positive(parameter(value, name, ndim=(0,)), name)
-
-
+@piece("noise", "pareto")
 @pytree
 class Pareto:
     """A Z for iterations: Z_j independent, symmetric, P(|Z_j| > u) = u^-index for u > 1 and never below 1.
@@ -82,11 +79,8 @@ class Pareto:
         [0.031548, 0.031548]
     """
 
-    index: Any
-    scale: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, index=check_index(self.index, "index"), scale=check_scale(self.scale))
+    index: Any = key(positive, swept=sweep(positive))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     @property
     def tail_index(self) -> float | None:
@@ -103,6 +97,7 @@ class Pareto:
         return 0.5 * np.maximum(lengths, 1.0) ** -float(self.index)
 
 
+@piece("noise", "student_t")
 @pytree
 class StudentT:
     """A Z for iterations: Z_j independent and Student t of nu degrees of freedom, P(|Z_j| > u) of order u^-nu.
@@ -120,11 +115,8 @@ class StudentT:
         [0.25, 0.25]
     """
 
-    nu: Any
-    scale: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, nu=check_index(self.nu, "nu"), scale=check_scale(self.scale))
+    nu: Any = key(positive, swept=sweep(positive))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     @property
     def tail_index(self) -> float | None:

@@ -6,8 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_scale, split_by_columns
+from levyjax.arrays import apply, as_matrix, pytree
+from levyjax.checks import scale_matrix
+from levyjax.keys import key, piece
+from levyjax.noise.base import JumpRays, JumpSplit, Reach, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream
@@ -16,6 +18,7 @@ from levyjax.stable import draw_words, normal
 _SQRT_2 = math.sqrt(2)
 
 
+@piece("noise", "gaussian")
 @pytree
 class Gaussian:
     """A L at alpha = 2: A L(t) is N(0, 2 A A' t), as for `Independent(2.0, A)`.
@@ -34,10 +37,7 @@ class Gaussian:
         2.0
     """
 
-    scale: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, scale=check_scale(self.scale))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     @property
     def alpha(self) -> float:

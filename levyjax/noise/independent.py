@@ -5,8 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_scale, split_by_columns
+from levyjax.arrays import apply, as_matrix, pytree
+from levyjax.checks import scale_matrix, sweep
+from levyjax.keys import key, piece
+from levyjax.noise.base import STABLE_INDEX, JumpRays, JumpSplit, Reach, split_by_columns
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter, Stream, words
@@ -15,6 +17,7 @@ from levyjax.stable import draw_words, symmetric, tail_constant
 ALL_RAYS = 8  # up to this many columns every one is a ray of `jump_rays`, above it one drawn at random stands for all
 
 
+@piece("noise", "independent")
 @pytree
 class Independent:
     """A L with independent coordinates, each SaS(1) at time 1: E exp(i w L_1) = exp(-|w|^alpha).
@@ -33,11 +36,8 @@ class Independent:
         (2,)
     """
 
-    alpha: Any
-    scale: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, alpha=check_alpha(self.alpha), scale=check_scale(self.scale))
+    alpha: Any = key(STABLE_INDEX, swept=sweep(STABLE_INDEX))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
         bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)

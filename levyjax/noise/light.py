@@ -9,8 +9,9 @@ import numpy as np
 import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
 
-from levyjax.arrays import apply, concrete, freeze, parameter, positive, pytree
-from levyjax.noise.base import check_alpha, check_scale
+from levyjax.arrays import apply, concrete, freeze, pytree
+from levyjax.checks import positive, real, scale_matrix, sweep
+from levyjax.keys import key, piece
 from levyjax.noise.draws import two_sides
 from levyjax.noise.quantiles import Quantiles, by_quantile, tabulate
 from levyjax.random import Counter, Stream
@@ -18,8 +19,9 @@ from levyjax.stable import draw_words, logpdf, logsf
 
 _CLOCK_NODES = 1024
 _REACH, _NEGLIGIBLE = 50.0, 60.0
-_LEAST_ALPHA = 0.3
 _VARIANCE_ERROR = 1e-4
+_TRUNCATED_INDEX = real("a number from 0.3 to 2", lambda x: (x >= 0.3) & (x <= 2.0))
+_TEMPERED_INDEX = real("a number from 0.3 up to, but not including, 2", lambda x: (x >= 0.3) & (x < 2.0))
 
 
 def _log_stable_survival(size: np.ndarray, alpha: float) -> np.ndarray:
@@ -86,16 +88,14 @@ def _tempered_quantiles(alpha: float, tempering: float) -> Quantiles:
     return tabulate(clock.log_survival, clock.density(), math.inf, 0.0)
 
 
-def _numbers(alpha: Any, other: Any, name: str) -> tuple[Any, Any]:
-    """Both as float64, checked; a table cannot be made of traced values."""
+def _numbers(alpha: Any, other: Any, name: str) -> tuple[float, float]:
+    """Both as floats; a table cannot be made of traced values."""
     if not (concrete(alpha) and concrete(other)):
         raise ValueError(f"alpha and {name} must be numbers here: the table of the law is made outside jit.")
-    alpha, other = check_alpha(alpha), positive(parameter(other, name, ndim=(0,)), name)
-    if float(alpha) < _LEAST_ALPHA:
-        raise ValueError(f"alpha must be at least {_LEAST_ALPHA} for a table of the law, got {float(alpha)}.")
-    return alpha, other
+    return float(alpha), float(other)
 
 
+@piece("noise", "truncated")
 @pytree
 class Truncated:
     """A Z for iterations: Z_j independent SaS(1), conditioned on |Z_j| <= bound.
@@ -117,15 +117,13 @@ class Truncated:
         [0.5, 0.0]
     """
 
-    alpha: Any
-    bound: Any
-    scale: Any
+    alpha: Any = key(_TRUNCATED_INDEX, swept=sweep(_TRUNCATED_INDEX))
+    bound: Any = key(positive)
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
     table: Any = None
 
     def __post_init__(self) -> None:
-        alpha, bound = _numbers(self.alpha, self.bound, "bound")
-        table = _truncated_quantiles(float(alpha), float(bound))
-        freeze(self, alpha=alpha, bound=bound, scale=check_scale(self.scale), table=table)
+        freeze(self, table=_truncated_quantiles(*_numbers(self.alpha, self.bound, "bound")))
 
     @property
     def tail_index(self) -> float | None:
@@ -145,6 +143,7 @@ class Truncated:
         return np.where(inside < float(self.bound), np.maximum(beyond - least, 0) / (2 * (1 - least)), 0.0)
 
 
+@piece("noise", "tempered")
 @pytree
 class Tempered:
     """A Z for iterations: Z_j independent, E exp(i w Z_j) = exp(-((w^2 + m^2)^(alpha/2) - m^alpha)), m the tempering.
@@ -170,17 +169,13 @@ class Tempered:
         [0.5]
     """
 
-    alpha: Any
-    tempering: Any
-    scale: Any
+    alpha: Any = key(_TEMPERED_INDEX, swept=sweep(_TEMPERED_INDEX))
+    tempering: Any = key(positive)
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
     table: Any = None
 
     def __post_init__(self) -> None:
-        alpha, tempering = _numbers(self.alpha, self.tempering, "tempering")
-        if float(alpha) == 2:
-            raise ValueError("alpha must be below 2 for a tempered law, got 2.0.")
-        table = _tempered_quantiles(float(alpha), float(tempering))
-        freeze(self, alpha=alpha, tempering=tempering, scale=check_scale(self.scale), table=table)
+        freeze(self, table=_tempered_quantiles(*_numbers(self.alpha, self.tempering, "tempering")))
 
     @property
     def tail_index(self) -> float | None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import apply, as_matrix, column, concrete, freeze, parameter, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_scale, has_jumps, split_by_columns
+from levyjax.arrays import apply, as_matrix, column, concrete, pytree
+from levyjax.checks import scale_matrix, sweep_of_lists, vector
+from levyjax.keys import key, piece
+from levyjax.noise.base import STABLE_INDEX, JumpRays, JumpSplit, Reach, has_jumps, split_by_columns
 from levyjax.noise.independent import signed_axis
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure
@@ -15,6 +16,7 @@ from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, symmetric, tail_constant
 
 
+@piece("noise", "per_coordinate")
 @pytree
 class PerCoordinate:
     """A L with independent coordinates L_j that are SaS(1) of index alphas[j]: E exp(i w L_j(1)) = exp(-|w|^alphas[j]).
@@ -34,18 +36,13 @@ class PerCoordinate:
         [1.2, 1.8]
     """
 
-    alphas: Any
-    scale: Any
+    alphas: Any = key(vector(STABLE_INDEX), coordinates=0, swept=sweep_of_lists(STABLE_INDEX))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     def __post_init__(self) -> None:
-        alphas, scale = parameter(self.alphas, "alphas", ndim=(1,)), check_scale(self.scale)
-        if concrete(alphas):
-            values = np.asarray(alphas)
-            if not ((values > 0) & (values <= 2)).all():
-                raise ValueError(f"alphas must be in (0, 2], got {values.tolist()}.")
-            if concrete(scale) and scale.shape[-1] != values.size:
-                raise ValueError(f"alphas has {values.size} entries but scale has {scale.shape[-1]} columns.")
-        freeze(self, alphas=alphas, scale=scale)
+        alphas, scale = self.alphas, self.scale
+        if concrete(alphas) and concrete(scale) and scale.shape[-1] != alphas.size:
+            raise ValueError(f"alphas has {alphas.size} entries but scale has {scale.shape[-1]} columns.")
 
     @property
     def alpha(self) -> Any:

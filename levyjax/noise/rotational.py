@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from levyjax.arrays import apply, as_matrix, freeze, pytree
-from levyjax.noise.base import JumpRays, JumpSplit, Reach, check_alpha, check_scale
+from levyjax.arrays import apply, as_matrix, pytree
+from levyjax.checks import scale_matrix, sweep
+from levyjax.keys import key, piece
+from levyjax.noise.base import STABLE_INDEX, JumpRays, JumpSplit, Reach
 from levyjax.noise.scaling import increment_scale
 from levyjax.noise.spectral import SpectralMeasure, isotropic_measure, measure_of
 from levyjax.random import Counter, Stream
@@ -15,6 +17,7 @@ from levyjax.stable import draw_words, isotropic, normal
 from levyjax.stable.constants import radial_tail_constant, small_jump_variance
 
 
+@piece("noise", "rotational")
 @pytree
 class Rotational:
     """A L with L rotation-invariant: E exp(i w'L_1) = exp(-|w|^alpha), so each coordinate alone is SaS(1).
@@ -34,11 +37,8 @@ class Rotational:
         2
     """
 
-    alpha: Any
-    scale: Any
-
-    def __post_init__(self) -> None:
-        freeze(self, alpha=check_alpha(self.alpha), scale=check_scale(self.scale))
+    alpha: Any = key(STABLE_INDEX, swept=sweep(STABLE_INDEX))
+    scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
         bits = draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype)

@@ -77,7 +77,7 @@ def _kind(place: SweepCell) -> str:
     """What has a compiled program of its own, up to shapes."""
     config = place.config
     tables = (config.landscape, config.basin, config.dynamics, config.noise)
-    return repr((*map(type, tables), config.run.method, config.run.dtype, config.dimension))
+    return repr((*(part.kind for part in tables), config.run.method, config.run.dtype, config.dimension))
 
 
 def _steps(place: SweepCell) -> float | None:

@@ -1,7 +1,8 @@
-"""Checkers of single values.
+"""Checkers of single values, for the arguments of objects and the keys of run files alike.
 
-A checker takes what the file has and where it stands (`"[noise] alpha"`), and returns the value to keep or raises
-`ConfigError` with one sentence: what was given, what is allowed, what to do.
+A checker takes a value and its name (`"alpha"`, or `"[noise] alpha"` in a file), and returns the value to keep or
+raises `ConfigError` with one sentence: what was given, what is allowed, what to do. Lists become tuples; arrays that
+are right stay as they are, and are looked at as a whole. Neither jax nor NumPy is imported here before an array comes.
 """
 
 import difflib
@@ -17,7 +18,7 @@ _CHARACTERS_SHOWN = 60
 
 
 class ConfigError(ValueError):
-    """A run configuration was refused; the message says what was given, what is allowed and what to do."""
+    """A value was refused; the message says what was given, what is allowed and what to do."""
 
 
 def show(value: Any, depth: int = 2) -> str:
@@ -75,8 +76,13 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def real(give: str, allowed: Callable[[float], bool]) -> Check:
-    """A checker of one number, kept as a float; a bool or a string is no number."""
+def real(give: str, allowed: Callable[[Any], Any]) -> Check:
+    """A checker of one number, kept as a float; a bool or a string is no number.
+
+    Args:
+        give: what to give, as the end of a sentence.
+        allowed: whether a number is, or which numbers of an array are: comparisons joined by `&`.
+    """
 
     def check(value: Any, where: str) -> float:
         value = plain(value)
@@ -90,6 +96,7 @@ def real(give: str, allowed: Callable[[float], bool]) -> Check:
             raise refuse(value, where, give)
         return number
 
+    check.allowed = allowed  # type: ignore[attr-defined]
     return check
 
 
@@ -176,9 +183,16 @@ def sweep_of_lists(entry: Check) -> Check:
 
 
 def vector(entry: Check, may_be_empty: bool = False) -> Check:
-    """A checker of a list with one number a coordinate; a bare number is a list of one."""
+    """A checker of a list with one number a coordinate; a bare number is a list of one.
 
-    def check(value: Any, where: str) -> tuple[float, ...]:
+    Example:
+        >>> vector(positive)([1, 2.0], "lower"), vector(positive)(3, "lower")
+        ((1.0, 2.0), (3.0,))
+    """
+
+    def check(value: Any, where: str) -> Any:
+        if _is_array(value, 1) and value.size and all_allowed(entry, value):
+            return value
         value = plain(value)
         if not isinstance(value, (list, tuple)):
             return (entry(value, where),)
@@ -205,6 +219,85 @@ def box(value: Any, where: str) -> tuple[tuple[float, ...], ...]:
     return made if pairs is value else made[0]
 
 
-positive = real("a finite number above 0", lambda x: 0.0 < x < math.inf)
-not_negative = real("a finite number, 0 or above", lambda x: 0.0 <= x < math.inf)
-finite = real("a finite number", math.isfinite)
+positive = real("a finite number above 0", lambda x: (x > 0.0) & (x < math.inf))
+not_negative = real("a finite number, 0 or above", lambda x: (x >= 0.0) & (x < math.inf))
+finite = real("a finite number", lambda x: (-math.inf < x) & (x < math.inf))
+part = real("a number from 0 up to, but not including, 1", lambda x: (x >= 0.0) & (x < 1.0))
+
+_SYMMETRY = 1e-6  # of an entry, and 1e-9 of the largest: what single precision rounds, not a real difference
+Matrix = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+def positive_definite(value: Any, where: str) -> Any:
+    """A checker of a symmetric positive definite matrix, kept as its diagonal or its rows.
+
+    Example:
+        >>> positive_definite([1, 2], "hessian"), positive_definite([[2, 1], [1, 2]], "hessian")
+        ((1.0, 2.0), ((2.0, 1.0), (1.0, 2.0)))
+    """
+    import numpy as np
+
+    kept = _square(value, where) if _is_matrix(value) else vector(positive)(value, where)
+    if not _is_matrix(kept):
+        return kept
+    with np.errstate(all="ignore"):
+        rows = np.asarray(kept, np.float64)
+        close = np.abs(rows - rows.T) <= np.maximum(_SYMMETRY * np.abs(rows.T), 1e-9 * np.abs(rows).max())
+        if not (close & close.T).all():
+            i, j = max(np.argwhere(~(close & close.T)).tolist())
+            raise ConfigError(
+                f"{where} is not symmetric: entry [{i}][{j}] is {rows[i, j]} but entry [{j}][{i}] is {rows[j, i]}. "
+                "Make them equal."
+            )
+        try:
+            definite = bool(np.isfinite(np.linalg.cholesky(rows)).all())
+        except np.linalg.LinAlgError:
+            definite = False
+        if not definite:
+            smallest = f"; its smallest eigenvalue is {np.linalg.eigvalsh(rows)[0]:.6g}"
+            raise refuse(plain(value), where, f"a positive definite matrix{smallest}")
+    return kept
+
+
+def scale_matrix(value: Any, where: str) -> Any:
+    """A checker of the noise's matrix A: a number (times the identity), a diagonal >= 0 or any square matrix, not 0."""
+    if not (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)):
+        return positive(value, where)
+    kept = _square(value, where) if _is_matrix(value) else vector(not_negative)(value, where)
+    rows = kept if _is_matrix(kept) else [kept]
+    if not (kept.any() if hasattr(kept, "any") else any(map(any, rows))):
+        raise refuse(
+            plain(value), where, "a scale that is not 0 in all its entries (without noise nothing leaves a basin)"
+        )
+    return kept
+
+
+def all_allowed(entry: Check, array: Any) -> bool:
+    """Whether a checker of one number takes every entry of an array of numbers."""
+    import numpy as np
+
+    allowed = getattr(entry, "allowed", None)
+    return allowed is not None and bool(np.all(allowed(np.asarray(array))))
+
+
+def _is_array(value: Any, ndim: int) -> bool:
+    return getattr(value, "ndim", None) == ndim and getattr(getattr(value, "dtype", None), "kind", "") in "fiu"
+
+
+def _is_matrix(value: Any) -> bool:
+    if hasattr(value, "ndim"):
+        return value.ndim > 1
+    return isinstance(value, (list, tuple)) and any(isinstance(row, (list, tuple)) for row in map(plain, value))
+
+
+def _square(value: Any, where: str) -> Any:
+    if _is_array(value, 2) and value.size and value.shape[0] == value.shape[1] and all_allowed(finite, value):
+        return value
+    row_check, value = vector(finite), [plain(row) for row in plain(value)]
+    for index, row in enumerate(value):
+        if not isinstance(row, (list, tuple)) or len(row) != len(value):
+            size = f"has {len(row)} entries" if isinstance(row, (list, tuple)) else "is no list"
+            raise ConfigError(
+                f"{where}: row {index} {size}, but there are {len(value)} rows. Give a square matrix as a list of rows."
+            )
+    return tuple(row_check(row, f"{where}[{index}]") for index, row in enumerate(value))
