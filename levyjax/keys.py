@@ -78,8 +78,8 @@ def key(
         name: the file's key, where it is not the field's name.
         coordinates: set for a list or matrix with an entry for each coordinate: 0, or how many entries it lacks.
         swept: the check in the file, where a list sweeps: `checks.sweep(check)`.
-        given: what the run gives where the file has no value: "landscape", "minimum" (of the landscape), "start",
-            "identity" (a vector of ones) or "dimension".
+        given: what the run gives where the file has no value: "identity" (a vector of ones) or "dimension"; to a
+            landscape "start", and to a basin "landscape" or its "minimum".
         static: whether the field is part of the compiled program, not an array.
     """
     metadata = {"check": check, "name": name, "coordinates": coordinates, "swept": swept, "given": given}

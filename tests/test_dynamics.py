@@ -531,7 +531,7 @@ class TestMomentum:
     def test_needs_a_learning_rate(self):
         with pytest.raises(ValueError, match="learning_rate"):
             Momentum(None)
-        with pytest.raises(ValueError, match=r"beta must be in \[0, 1\)"):
+        with pytest.raises(ValueError, match=r"beta = 1\.0 is refused"):
             Momentum(0.1, 1.0)
 
 

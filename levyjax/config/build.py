@@ -39,20 +39,25 @@ def make_basin(section: Section, landscape: Section, start: tuple[float, ...] | 
     """The basin of a table, in the landscape of another."""
     made = make_landscape(landscape, start)
     with _of_table("basin"):
-        return section.make(landscape=made, minimum=made.minimum)
+        return section.make(landscape=made, minimum=made.minimum, **_sizes(len(made.minimum)))
 
 
 @functools.lru_cache(_KEPT)
-def make_dynamics(section: Section, learning_rate: float | None) -> Any:
-    """The optimizer of a table."""
+def make_dynamics(section: Section, learning_rate: float | None, dimension: int) -> Any:
+    """The optimizer of a table, at one of its learning rates."""
     with _of_table("dynamics"):
-        return section.make(learning_rate=learning_rate)
+        return section.make(learning_rate=learning_rate, **_sizes(dimension))
 
 
 def make_noise(section: Section, alpha: Any, dimension: int) -> Any:
     """The noise of a table, at one of its tail indices."""
     swept = {section.swept.name: alpha} if section.swept else {}
-    return section.make(**swept, identity=np.ones(dimension), dimension=dimension)
+    return section.make(**swept, **_sizes(dimension))
+
+
+def _sizes(dimension: int) -> dict[str, Any]:
+    """What the number of coordinates gives."""
+    return {"identity": np.ones(dimension), "dimension": dimension}
 
 
 def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
@@ -66,7 +71,7 @@ def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
         make_landscape(config.landscape, start),
         make_basin(config.basin, config.landscape, start),
         make_noise(config.noise, cell.alpha, config.dimension),
-        make_dynamics(config.dynamics, cell.learning_rate),
+        make_dynamics(config.dynamics, cell.learning_rate, config.dimension),
         cell.noise_level,
         config.start,
     )

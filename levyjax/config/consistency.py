@@ -80,7 +80,7 @@ def _check_method(config: RunConfig) -> None:
             f'[noise] kind = "{noise.kind}" is one draw for each step of the optimizer itself, and [run] method '
             f'= "{method}" needs a process in continuous time. Set method = "iteration".'
         )
-    reason = make_dynamics(dynamics, first_learning_rate(config)).why_no_sde()
+    reason = make_dynamics(dynamics, first_learning_rate(config), config.dimension).why_no_sde()
     if reason is not None:
         raise ConfigError(
             f'[run] method = "{method}" is refused: [dynamics] kind = "{dynamics.kind}" has no SDE. {reason}. '

@@ -138,7 +138,7 @@ class RunConfig:
         """Whether the learning rate enters this run at all."""
         from levyjax.config.build import make_dynamics
 
-        made = make_dynamics(self.dynamics, first_learning_rate(self))
+        made = make_dynamics(self.dynamics, first_learning_rate(self), self.dimension)
         return METHODS[self.run.method] == "learning_rate" or made.uses_learning_rate() is not None
 
     def parts(self) -> list[tuple[Any, Mapping[str, Any]]]:

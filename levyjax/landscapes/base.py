@@ -45,7 +45,7 @@ class Landscape(Protocol):
 
 def checked_center(center: Any, operator: Any, name: str) -> Any:
     """A minimum (d,) that fits the operator of the same landscape; default 0."""
-    if center is None and hasattr(operator, "shape"):
+    if center is None:
         return np.zeros(operator.shape[0])
     if concrete(operator) and concrete(center) and center.shape[0] != operator.shape[0]:
         raise ValueError(f"center has {center.shape[0]} coordinates but {name} has {operator.shape[0]}.")
