@@ -107,7 +107,11 @@ EDITS = [
     ("lower = [-1.0, -1.0]", "lower = [0.5, -1.0]", "the minimum"),
     ("upper = [1.0, 1.0]", "upper = [1.0]", "[basin] upper has 1"),
     ('"sgd"', '"clipped_sgd"\nlearning_rate = 0.1', "[dynamics] bound is missing"),
-    ('"sgd"', '"adagrad"\nlearning_rate = 0.1', '[run] method = "euler" is refused: [dynamics] kind = "adagrad" has no SDE'),
+    (
+        '"sgd"',
+        '"adagrad"\nlearning_rate = 0.1',
+        '[run] method = "euler" is refused: [dynamics] kind = "adagrad" has no SDE',
+    ),
     ("noise_level = 0.1", "noise_level = 0", "[run] noise_level = 0"),
     ("noise_level = 0.1", "", "[run] noise_level is missing"),
     ("dt = 0.05", "", "[run] method = \"euler\" needs dt"),
