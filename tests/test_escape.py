@@ -477,7 +477,7 @@ class TestBadInput:
         [
             (lambda: interval(noise_level=0.0), "noise_level must be positive"),
             (lambda: interval(noise_level=float("nan")), "noise_level must be finite"),
-            (lambda: interval(alpha=2.5), "alpha must be in (0, 2]"),
+            (lambda: interval(alpha=2.5), "alpha = 2.5 is refused: give a number above 0 and at most 2"),
             (lambda: interval(lower=0.5), "not inside the basin"),
             (lambda: interval(start=[3.0]), "The start [3.0] is not inside"),
             (lambda: interval(start=[0.0, 0.0]), "start has 2"),
