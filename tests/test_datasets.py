@@ -110,9 +110,8 @@ RESULTS = {
 }
 # What is given, carried or part of a result, and what is a set of functions.
 NO_RESULTS = {
-    "Algorithm", "Dataset", "Descent", "EscapeProblem", "FlatLoss", "FlatModel", "GaussianRows", "LevySDE",
-    "Complement", "LocalGaussian", "MiniBatches", "NetworkLoss", "NoiseModels", "Plan", "SameEverywhere", "TailStream",
-    "TrainConfig",
+    "Complement", "Dataset", "EscapeProblem", "FlatModel", "FreeProcess", "NetworkLoss", "NoiseModels", "Plan",
+    "SeenNoise", "TailStream", "TrainConfig",
 }  # fmt: skip
 
 

@@ -7,24 +7,25 @@ import optax
 import pytest
 from flax import nnx
 
+from levyjax.arrays import cast
 from levyjax.claims import figure5
 from levyjax.claims.figures.bands import curve_bands
 from levyjax.claims.figures.ratios import grouped_ratios
 from levyjax.claims.network import examples
 from levyjax.claims.real_escapes import Exits, OptimizerStudy
+from levyjax.dynamics import SGD, Adam
 from levyjax.dynamics.adam import AdamState
 from levyjax.escape import exponential_fit
+from levyjax.noise import Independent, MiniBatch, noise_at, sde_noise_level
 from levyjax.noise.empirical import uniform_index
-from levyjax.random import first_counter, run_key, words
+from levyjax.random import Stream, first_counter, run_key, words
 from levyjax.training import (
     EVERY,
     MLP,
-    Algorithm,
     Curves,
-    Descent,
-    FlatLoss,
-    LevySDE,
-    MiniBatches,
+    FreeProcess,
+    NetworkLoss,
+    SeenNoise,
     captured_noise,
     excursions,
     exit_levels,
@@ -56,10 +57,15 @@ def squares(parameters, x, y):
 @pytest.fixture(scope="module")
 def regression():
     """A linear network, its minimum and the models of its noise."""
-    loss = FlatLoss(squares, jnp.asarray(X), jnp.asarray(Y), DECAY)
     minimum = np.linalg.solve(X.T @ X / 12 + DECAY * np.eye(3), X.T @ Y / 12)
     minimum = jnp.asarray(minimum, jnp.float32)
-    return loss, minimum, noise_models(loss, minimum, BATCH, num_batches=500)
+    loss = NetworkLoss(squares, jnp.asarray(X), jnp.asarray(Y), DECAY, minimum)
+    return loss, minimum, noise_models(loss, BATCH, num_batches=500)
+
+
+def warm_adam(rate, measured):
+    """Adam that has long been at the minimum."""
+    return Adam(rate, initial_m=np.zeros(3), initial_v=measured.variance)
 
 
 def drawn_batches(seed, lane, steps):
@@ -70,17 +76,17 @@ def drawn_batches(seed, lane, steps):
         yield np.asarray(uniform_index(bits, len(Y)))[:, 0]
 
 
-class TestFlatLoss:
+class TestNetworkLoss:
     def test_gradients_agree_with_each_other_and_with_the_formula(self, regression):
         loss, minimum, _ = regression
         x = minimum[:, None] + jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)), jnp.float32)
-        every = np.stack([np.asarray(loss.example_gradients(column)) for column in x.T])  # (lanes, n, d)
-        expected = every.mean(axis=1).T + DECAY * np.asarray(x)
+        every = np.stack([loss.sample_gradients(column) for column in x.T])  # (lanes, n, d)
+        expected = every.mean(axis=1).T
         np.testing.assert_allclose(loss.gradient(x), expected, rtol=1e-5, atol=1e-6)
         index = jnp.asarray(np.random.default_rng(2).integers(0, 12, (5, 4)), jnp.int32)
         weights = np.stack([np.bincount(column, minlength=12) / 5 for column in np.asarray(index).T], axis=1)
         weighted = loss.weighted_gradient(x, jnp.asarray(weights, jnp.float32))
-        np.testing.assert_allclose(loss.batch_gradient(x, index), weighted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(loss.batch_gradient(x, index), weighted + DECAY * x, rtol=1e-5, atol=1e-6)
         values = ((X @ np.asarray(x) - Y[:, None]) ** 2 / 2).mean(axis=0) + DECAY / 2 * (np.asarray(x) ** 2).sum(axis=0)
         np.testing.assert_allclose(loss.value(x), values, rtol=1e-5)
 
@@ -94,16 +100,16 @@ class TestModels:
     @classmethod
     def drawn(cls, regression):
         """Noise of each model away from the minimum: name -> (d, draws)."""
-        loss, minimum, measured = regression
+        _, minimum, measured = regression
         lanes = 20_000
         x = jnp.repeat((minimum + 0.5)[:, None], lanes, axis=1)
         counter = first_counter(run_key(3), jnp.arange(lanes, dtype=jnp.uint32))
-        run = jax.jit(lambda model, loss, x, counter: model.gradient(loss, x, counter) - loss.gradient(x))
-        return {name: np.asarray(run(model, loss, x, counter), float) for name, model in measured.models.items()}
+        run = jax.jit(lambda model, x, counter: noise_at(model, x, 1.0).increment(counter, 1.0))
+        models = cast(measured.models, jnp.float32)
+        return {name: np.asarray(run(model, x, counter), float) for name, model in models.items()}
 
     def covariance(self, loss, x):
-        every = np.asarray(loss.example_gradients(x), float)
-        return np.cov(every.T, bias=True) / BATCH
+        return np.cov(loss.sample_gradients(x).T, bias=True) / BATCH
 
     @pytest.mark.parametrize("name", ["algorithm", "local", "gaussian", "captured", "diagonal"])
     def test_has_the_covariance_that_it_says(self, regression, drawn, name):
@@ -120,11 +126,12 @@ class TestModels:
         assert (np.abs(products.mean(axis=2) - expected) < 5 * error).all()
         assert (np.abs(noise.mean(axis=1)) < 5 * noise.std(axis=1) / np.sqrt(noise.shape[1])).all()
 
-    def test_low_rank_rows_have_the_exact_covariance(self, regression):
+    def test_the_gaussian_has_the_exact_covariance(self, regression):
         loss, minimum, measured = regression
-        rows = np.asarray(measured.models["gaussian"].noise.rows, float)
-        assert rows.shape == (3, 3)
-        np.testing.assert_allclose(rows.T @ rows, self.covariance(loss, minimum), rtol=1e-5, atol=1e-7)
+        scale = np.asarray(measured.models["gaussian"].scale, float)
+        np.testing.assert_allclose(2 * scale @ scale.T, self.covariance(loss, minimum), rtol=1e-5, atol=1e-7)
+        batches = measured.models["algorithm"]
+        np.testing.assert_allclose(batches.covariance(minimum), self.covariance(loss, minimum), rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(measured.variance, np.diag(self.covariance(loss, minimum)), rtol=1e-5)
 
     @pytest.mark.parametrize("name", ["stable", "elliptical"])
@@ -139,7 +146,7 @@ class TestModels:
 
     def test_elliptical_noise_has_the_correlations(self, regression):
         measured = regression[2]
-        scale = np.asarray(measured.models["elliptical"].noise.scale, float)
+        scale = np.asarray(measured.models["elliptical"].scale, float)
         shape = scale @ scale.T
         expected = self.covariance(regression[0], regression[1])
         np.testing.assert_allclose(np.sqrt(np.diag(shape)), measured.stable.scales, rtol=1e-5)
@@ -164,10 +171,8 @@ class TestExcursions:
         loss, minimum, measured = regression
         steps, lane = LOOKS * EVERY, 2
         rate = 0.05
-        found = excursions(
-            loss, minimum, MiniBatches(BATCH), Descent(rate, adaptive), measured.variance,
-            num_lanes=4, num_steps=steps, seed=5,
-        )  # fmt: skip
+        own = warm_adam(rate, measured) if adaptive else SGD(rate)
+        found = excursions(loss, MiniBatch(loss, BATCH), own, num_lanes=4, num_steps=steps, seed=5)
         optimizer = optax.adam(rate) if adaptive else optax.sgd(rate)
         x, state = minimum, optimizer.init(minimum)
         if adaptive:  # long after the start, v at its mean
@@ -186,18 +191,9 @@ class TestExcursions:
                     np.testing.assert_allclose(found.excess[look, lane], excess, rtol=1e-3, atol=1e-6)
 
     def test_exits_agree_with_a_brute_force_loop(self, regression):
-        loss, minimum, measured = regression
+        loss, minimum, _ = regression
         steps, level, lanes, rate = LOOKS * EVERY, 0.25, 3, 0.2
-        found = excursions(
-            loss,
-            minimum,
-            MiniBatches(BATCH),
-            Descent(rate),
-            measured.variance,
-            num_lanes=lanes,
-            num_steps=steps,
-            seed=6,
-        )
+        found = excursions(loss, MiniBatch(loss, BATCH), SGD(rate), num_lanes=lanes, num_steps=steps, seed=6)
         times, exited = first_exits(found.distance, level)
         hessian, pull = X.T.astype(float), np.asarray(minimum, float)
         for lane in range(lanes):
@@ -212,25 +208,16 @@ class TestExcursions:
 
     @pytest.mark.parametrize("name", ["algorithm", "local"])
     def test_a_lane_is_the_same_whatever_their_number(self, regression, name):
-        loss, minimum, measured = regression
-        runs = [
-            excursions(
-                loss, minimum, measured.models[name], Descent(0.1), measured.variance,
-                num_lanes=lanes, num_steps=LOOKS * EVERY, seed=7,
-            )
-            for lanes in (70, 3)
-        ]  # fmt: skip
+        loss, _, measured = regression
+        noise, steps = measured.models[name], LOOKS * EVERY
+        runs = [excursions(loss, noise, SGD(0.1), num_lanes=lanes, num_steps=steps, seed=7) for lanes in (70, 3)]
         np.testing.assert_array_equal(runs[0].distance[:, :3], runs[1].distance)
         assert np.unique(runs[0].distance[-1]).size == 70
 
     def test_refuses_steps_between_looks(self, regression):
-        loss, minimum, measured = regression
+        loss = regression[0]
         with pytest.raises(ValueError, match="multiple of 10"):
-            excursions(
-                loss, minimum, MiniBatches(BATCH), Descent(0.1), measured.variance, num_lanes=1, num_steps=15, seed=0
-            )
-        with pytest.raises(ValueError, match="learning_rate must be positive"):
-            Descent(0.0)
+            excursions(loss, MiniBatch(loss, BATCH), SGD(0.1), num_lanes=1, num_steps=15, seed=0)
 
     def test_levels_are_what_half_of_the_lanes_pass(self):
         values = np.random.default_rng(0).exponential(size=(20, 101))
@@ -251,16 +238,28 @@ def classifier():
 
 
 class TestCurves:
-    def run(self, classifier, mover, steps=4, **more):
+    def run(self, classifier, dynamics, noise=None, steps=4, seeds=3, **more):
         model, data = classifier
-        return training_curves(
-            model, data, (data[0][:5], data[1][:5]), mover, num_seeds=3, num_steps=steps, record_every=2, seed=1, **more
+        loss = NetworkLoss(model.losses, *data)
+        process = FreeProcess(loss, noise or MiniBatch(loss, BATCH), dynamics, model.parameters, **more)
+        test = data[0][:5], data[1][:5]
+        return training_curves(model, process, test, num_seeds=seeds, num_steps=steps, record_every=2, seed=1)
+
+    def step(self, classifier, dynamics, noise, rate, lanes=1, level=1.0, state=None):
+        """One step of an SDE of length `rate` from the model's parameters, and the full gradient there."""
+        model, data = classifier
+        process = cast(
+            FreeProcess(NetworkLoss(model.losses, *data), noise, dynamics, model.parameters, level, rate), jnp.float32
         )
+        counter = first_counter(run_key(0), jnp.arange(lanes, dtype=jnp.uint32))
+        point = jnp.repeat(model.parameters[:, None], lanes, axis=1)
+        moved = jax.jit(FreeProcess.step)(process, dynamics.init(point) if state is None else state, counter)
+        return moved, np.asarray(process.landscape.gradient(point), float)
 
     @pytest.mark.parametrize("adaptive", [False, True])
     def test_the_algorithm_is_optax(self, classifier, adaptive):
         model, (x, y) = classifier
-        curves = self.run(classifier, Algorithm(Descent(0.1, adaptive), BATCH))
+        curves = self.run(classifier, Adam(0.1) if adaptive else SGD(0.1))
         optimizer = optax.adam(0.1) if adaptive else optax.sgd(0.1)
         point, state = model.parameters, optimizer.init(model.parameters)
         counter = first_counter(run_key(1), jnp.asarray([2], jnp.uint32))
@@ -278,49 +277,58 @@ class TestCurves:
         assert curves.train_accuracy[-1, 2] == pytest.approx((answers == y).mean())
         assert curves.iterations.tolist() == [0, 2, 4]
 
+    def test_a_seed_is_the_same_whatever_their_number(self, classifier):
+        few, many = (self.run(classifier, SGD(0.1), seeds=seeds) for seeds in (3, 11))
+        np.testing.assert_array_equal(few.train_loss, many.train_loss[:, :3])
+
     def test_without_noise_the_first_equation_is_gradient_descent(self, classifier):
         model, (x, y) = classifier
-        quiet = LevySDE(0.1, 1.5, np.full(model.parameters.size, 1e-20), batch_size=BATCH)
+        quiet = Independent(1.5, np.full(model.parameters.size, 1e-20))
         point = model.parameters
         for _ in range(4):
             point = point - 0.1 * jax.grad(lambda p: model.losses(p, x, y).mean())(point)
         expected = float(model.losses(point, x, y).mean())
-        np.testing.assert_allclose(self.run(classifier, quiet).train_loss[-1], expected, rtol=1e-5)
+        found = self.run(classifier, SGD(0.1), quiet, dt=0.1).train_loss[-1]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
-    def test_the_second_equation_step_by_hand(self, classifier):
+    @pytest.mark.parametrize("settled", [False, True])
+    def test_the_second_equation_step_by_hand(self, classifier, settled):
+        """v averages the squared gradients of mini-batches; from a given start it is not corrected."""
         model, (x, y) = classifier
-        data = jnp.asarray(x), jnp.asarray(y)
-        rate, b1, b2 = 0.1, 2.0, 0.5
-        loss, size = FlatLoss(model.losses, *data), model.parameters.size
-        equation = LevySDE(rate, 1.5, np.full(size, 1e-20), (b1, b2), adaptive=True, batch_size=len(y))
-        counter = first_counter(run_key(0), jnp.arange(1, dtype=jnp.uint32))
-        start = AdamState(model.parameters[:, None], *(jnp.full((size, 1), value) for value in (0.1, 0.2)))
-        found = jax.jit(LevySDE.step)(equation, loss, start, counter)
-        full = np.asarray(loss.gradient(start.x), float)
+        rate, size, b1, b2 = 0.1, model.parameters.size, 0.5, 0.75
+        loss = NetworkLoss(model.losses, x, y)
+        noise = SeenNoise(Independent(1.5, np.full(size, 1e-20)), MiniBatch(loss, BATCH))
+        adam = Adam(
+            rate, beta1=b1, beta2=b2, gradient_noise="stable", initial_v=np.full(size, 0.3) if settled else None
+        )
+        assert float(adam.init(model.parameters).v[0]) == pytest.approx(0.3 if settled else 0.0)
+        state = AdamState(model.parameters[:, None], *(jnp.full((size, 1), value) for value in (0.1, 0.2)))
+        found, full = self.step(classifier, adam, noise, rate, state=state)
+        bits = words(first_counter(run_key(0), jnp.arange(1, dtype=jnp.uint32)), BATCH, Stream.GRADIENT)
+        index = uniform_index(bits, len(y)).astype(jnp.int32)
+        seen = np.asarray(cast(loss, jnp.float32).batch_gradient(state.x, index), float)
         m = 0.1 + (1 - np.exp(-b1 * rate)) * (full - 0.1)
+        v = 0.2 + (1 - np.exp(-b2 * rate)) * (seen**2 - 0.2)
         np.testing.assert_allclose(found.m, m, rtol=1e-5)
-        q = np.sqrt(np.asarray(found.v, float) / (1 - np.exp(-b2 * rate))) + 1e-8
-        moved = np.asarray(start.x, float) - rate * m / (1 - np.exp(-b1 * rate)) / q
+        np.testing.assert_allclose(found.v, v, rtol=1e-4)
+        q = np.sqrt(v / (1 if settled else 1 - np.exp(-b2 * rate))) + 1e-8
+        moved = np.asarray(state.x, float) - rate * m / (1 - np.exp(-b1 * rate)) / q
         np.testing.assert_allclose(found.x, moved, rtol=1e-4, atol=1e-6)
 
     def test_the_noise_of_a_step_is_eta_times_a_stable_draw(self, classifier):
         # P(|X| < scale) by 5 binomial standard errors: 1 false alarm in 2e6.
         from scipy.stats import levy_stable
 
-        model, (x, y) = classifier
-        loss, size = FlatLoss(model.losses, jnp.asarray(x), jnp.asarray(y)), model.parameters.size
-        lanes, rate = 2_000, 0.01
-        equation = LevySDE(rate, 1.5, np.full(size, 3.0), batch_size=1)
-        point = jnp.repeat(model.parameters[:, None], lanes, axis=1)
-        counter = first_counter(run_key(0), jnp.arange(lanes, dtype=jnp.uint32))
-        moved = jax.jit(LevySDE.step)(equation, loss, AdamState(point, 0 * point, 0 * point), counter).x
-        drawn = np.asarray(moved - point + jnp.float32(rate) * loss.gradient(point)) / rate / 3.0
+        model, rate = classifier[0], 0.01
+        noise = Independent(1.5, np.full(model.parameters.size, 3.0))
+        found, full = self.step(classifier, SGD(), noise, rate, 2_000, sde_noise_level(1.5, rate))
+        drawn = (np.asarray(found.x) - np.asarray(model.parameters)[:, None] + rate * full) / rate / 3.0
         expected = 1 - 2 * levy_stable.sf(1.0, 1.5, 0.0)
         assert abs((np.abs(drawn) < 1).mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn.size)
 
     def test_refuses_records_that_do_not_fit(self, classifier):
         with pytest.raises(ValueError, match="positive multiple of record_every"):
-            self.run(classifier, Algorithm(Descent(0.1), BATCH), steps=3)
+            self.run(classifier, SGD(0.1), steps=3)
 
 
 class TestLawDistance:

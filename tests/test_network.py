@@ -19,7 +19,7 @@ from levyjax.escape import EscapeProblem, predict
 from levyjax.escape.columns import column_rate
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent, Rotational
-from levyjax.training import MLP, NetworkLoss, flatten, landscape, network_landscape
+from levyjax.training import MLP, flatten, landscape, network_landscape
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,7 +64,7 @@ class TestNetworkLoss:
         flat = flatten(model)
         with jax.enable_x64(True):
             points = jnp.asarray(np.random.default_rng(1).normal(size=(flat.parameters.size, 5)))
-            loss = NetworkLoss(X, np.eye(3)[Y], DECAY, np.zeros(flat.parameters.size), widths)
+            loss = landscape._at_start(model, X, np.eye(3)[Y], DECAY)
 
             def plain(x):
                 logits = flat.apply(x, jnp.asarray(X))

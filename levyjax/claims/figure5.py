@@ -10,15 +10,16 @@ from flax import nnx
 
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, seeds_of, shown
 from levyjax.claims.figures.bands import curve_bands
+from levyjax.dynamics import SGD, Adam
+from levyjax.noise import Independent, MiniBatch, sde_noise_level
 from levyjax.plots import style
 from levyjax.training import (
     MLP,
-    Algorithm,
     Curves,
-    Descent,
-    FlatLoss,
+    FreeProcess,
     LawDistance,
-    LevySDE,
+    NetworkLoss,
+    SeenNoise,
     captured_noise,
     flatten,
     law_distance,
@@ -29,7 +30,6 @@ from levyjax.training import (
 
 _RATES = {"SGD": 0.1, "Adam": 0.001}
 _BATCH = 32
-_BETAS = (0.9, 0.999)
 _FACTOR = 1.25  # of the final training loss
 _LEVEL = 0.01
 PAPER = "Σ, as printed"
@@ -82,29 +82,37 @@ def task(data: str, widths: tuple[int, ...], count: int, seeds: int, steps: int,
 
 def races(work: Task, seed: int) -> tuple[dict[str, Race], float]:
     """SGD and Adam beside their SDEs on one task, and the tail index measured at its start."""
-    model, (x, y) = work.model, work.train
-    loss = FlatLoss(model.losses, jnp.asarray(x), jnp.asarray(y))
+    model = work.model
+    x, y = map(jnp.asarray, work.train)
+    loss = NetworkLoss(model.losses, x, y)
+    batches = MiniBatch(loss, _BATCH)
     captured, _ = captured_noise(loss, model.parameters, _BATCH, 1024, seed)
-    noise = stable_scales(captured, seed=seed)
+    measured = stable_scales(captured, seed=seed)
     square = captured.full_gradient**2 + (captured.samples**2).mean(axis=0)
     found = {}
     for place, (title, rate) in enumerate(_RATES.items()):
-        adaptive = title == "Adam"
-        movers: dict[str, Any] = {title: Algorithm(Descent(rate, adaptive), _BATCH)}
+        optimizer = SGD(rate) if title == "SGD" else Adam(rate)
+        processes = {title: FreeProcess(loss, batches, optimizer, model.parameters)}
         for name in _EQUATIONS[title]:
-            dispersion = noise.scales if "^½" in name else noise.scales**2
-            rates = tuple((1 - beta) / rate for beta in _BETAS) if "corrected" in name else _BETAS
-            settled = "settled" in name
-            movers[name] = LevySDE(rate, noise.alpha, dispersion, rates, adaptive, settled, batch_size=_BATCH)
+            noise = Independent(measured.alpha, measured.scales if "^½" in name else measured.scales**2)
+            dynamics = SGD(rate) if title == "SGD" else _adam(rate, name, square)
+            processes[name] = FreeProcess(
+                loss, SeenNoise(noise, batches), dynamics, model.parameters, sde_noise_level(noise.alpha, rate), rate
+            )
         curves = {}
-        for number, (name, mover) in enumerate(movers.items()):
+        for number, (name, process) in enumerate(processes.items()):
             curves[name] = training_curves(
-                model, work.train, work.test, mover,
-                num_seeds=work.seeds, num_steps=work.steps, record_every=work.every,
-                seed=seeds_of(seed, "F5")[20 * place + number], square=square if "settled" in name else None,
+                model, process, work.test, num_seeds=work.seeds, num_steps=work.steps, record_every=work.every,
+                seed=seeds_of(seed, "F5")[20 * place + number],
             )  # fmt: skip
         found[title] = _race(curves.pop(title), curves, seed)
-    return found, noise.alpha
+    return found, measured.alpha
+
+
+def _adam(rate: float, name: str, square: np.ndarray) -> Adam:
+    """Equation 5. From v = 0 the first Q is one gradient's, which may be next to 0; settled, v starts at its mean."""
+    variant = "corrected" if "corrected" in name else "paper"
+    return Adam(rate, variant=variant, gradient_noise="stable", initial_v=square if "settled" in name else None)
 
 
 def _race(algorithm: Curves, equations: dict[str, Curves], seed: int) -> Race:

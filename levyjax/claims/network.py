@@ -80,7 +80,8 @@ def _rare(problem: EscapeProblem, ways: np.ndarray) -> tuple[EscapeProblem, floa
 def network_exits(settings: Settings) -> Outcome:
     """Exit rate of simulated SGD from a network's own basin, over the predicted one."""
     x, y = examples("digits", settings.size(100, 250), _PATCH)
-    model = MLP((x.shape[1], settings.size(4, 8), 10), rngs=nnx.Rngs(0), activation="tanh")
+    hidden = settings.size(4, 8)
+    model = MLP((x.shape[1], hidden, 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
     noise = _noise(model, landscape, y, settings.seed)
     problem = EscapeProblem(landscape, Sublevel(landscape, _HEIGHT), noise, SGD(), 1.0)
@@ -115,8 +116,8 @@ def network_exits(settings: Settings) -> Outcome:
         measured=ratio,
         ci95=interval,
         verdict=judge_value(interval, 1.0, _TOLERANCE),
-        finding=f"A {'-'.join(map(str, landscape.widths))} tanh network on {len(y)} digits pooled to 4 x 4, trained to "
-        f"a gradient of 1e-8 or less ({problem.dimension} parameters), alpha = {_ALPHA}, scales of its own mini-batch "
+        finding=f"A {x.shape[1]}-{hidden}-10 tanh network on {len(y)} digits pooled to 4 x 4, trained to a "
+        f"gradient of 1e-8 or less ({problem.dimension} parameters), alpha = {_ALPHA}, scales of its own mini-batch "
         f"noise: {count} exits of {len(samples.exit_code)} runs come at {shown(ratio)} times the predicted rate. The "
         f"prediction is valid: {prediction.valid}. Were F quadratic it would be {shown(rough)} times that.",
         draw=draw,

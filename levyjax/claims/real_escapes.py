@@ -5,11 +5,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from levyjax.arrays import cast
 from levyjax.basins import Sublevel
 from levyjax.claims.base import (
     Claim,
@@ -25,7 +25,7 @@ from levyjax.claims.base import (
 )
 from levyjax.claims.figures.ratios import grouped_ratios
 from levyjax.claims.network import examples
-from levyjax.dynamics import SGD
+from levyjax.dynamics import SGD, Adam, Dynamics
 from levyjax.escape import EscapeProblem, exponential_fit, exponentiality_test, predict
 from levyjax.escape.statistics import ExponentialFit
 from levyjax.noise import Independent, sde_noise_level
@@ -33,9 +33,7 @@ from levyjax.plots import style
 from levyjax.training import (
     EVERY,
     MLP,
-    Descent,
     Excursions,
-    FlatLoss,
     NetworkLoss,
     excursions,
     exit_levels,
@@ -47,7 +45,7 @@ from levyjax.training import (
 
 _FACTOR = 1.5  # within which a mean exit time counts as predicted
 _WEIGHT_DECAY, _BATCH = 0.03, 10
-_OPTIMIZERS = {"SGD": Descent(0.5), "Adam": Descent(0.005, adaptive=True)}
+_SGD, _ADAM_RATE = SGD(0.5), 0.005
 _PILOT = 64  # lanes that set the levels
 MODELS = {
     "stable": "stable, measured index",
@@ -148,24 +146,16 @@ def escape_study(
     """Train a tanh network to its minimum and time its exits under the algorithm and under models of its noise."""
     model = MLP((x.shape[1], *hidden, 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
-    flat = flatten(model)
-    minimum, features = jnp.asarray(landscape.minimum, jnp.float32), jnp.asarray(x, jnp.float32)
+    answers = np.asarray(flatten(model).apply(jnp.asarray(landscape.minimum), jnp.asarray(x))).argmax(axis=1)
+    measured = noise_models(cast(landscape, jnp.float32), batch_size, seed=seed)
+    adam = Adam(_ADAM_RATE, initial_m=np.zeros(landscape.minimum.size), initial_v=measured.variance)
 
-    def losses(parameters: jax.Array, x: jax.Array, targets: jax.Array) -> jax.Array:
-        logits = flat.apply(parameters, x)
-        return jax.nn.logsumexp(logits, axis=1) - (logits * targets).sum(axis=1)
-
-    loss = FlatLoss(losses, features, jnp.asarray(np.eye(10)[y], jnp.float32), _WEIGHT_DECAY)
-    measured = noise_models(loss, minimum, batch_size, seed=seed)
-
-    def run(model: str, optimizer: Descent, lanes: int, seed: int) -> Excursions:
-        return excursions(
-            loss, minimum, measured.models[model], optimizer, measured.variance,
-            num_lanes=lanes, num_steps=plan.steps, seed=seed,
-        )  # fmt: skip
+    def run(model: str, optimizer: Dynamics, lanes: int, seed: int) -> Excursions:
+        noise = measured.models[model]
+        return excursions(landscape, noise, optimizer, num_lanes=lanes, num_steps=plan.steps, seed=seed)
 
     optimizers = {}
-    for place, (title, optimizer) in enumerate(_OPTIMIZERS.items()):
+    for place, (title, optimizer) in enumerate({"SGD": _SGD, "Adam": adam}.items()):
         seeds = seeds_of(seed, "N3")[20 * place : 20 * place + 20]
         pilot = run("algorithm", optimizer, _PILOT, seeds[0])
         levels = (*exit_levels(pilot.distance, plan.medians), *exit_levels(pilot.excess, [plan.level_median]))
@@ -178,8 +168,8 @@ def escape_study(
     if plan.rays and measured.stable.alpha < 2:
         noise = Independent(measured.stable.alpha, measured.stable.scales)
         rays = _by_rays(landscape, noise, optimizers["SGD"].levels[-1])
-    accuracy = float((np.asarray(flat.apply(minimum, features)).argmax(axis=1) == y).mean())
-    return Study(name, minimum.size, measured.stable.alpha, accuracy, optimizers, *rays)
+    accuracy = float((answers == y).mean())
+    return Study(name, landscape.minimum.size, measured.stable.alpha, accuracy, optimizers, *rays)
 
 
 def _values(found: Excursions) -> tuple[np.ndarray, ...]:
@@ -203,7 +193,7 @@ def _outside(found: Excursions, levels: Sequence[float]) -> tuple[float, ...]:
 
 def _by_rays(landscape: NetworkLoss, noise: Independent, height: float) -> tuple[float, bool]:
     """Mean exit steps of SGD from the sublevel set, by the small-noise law, and whether that law says it is valid."""
-    rate = float(_OPTIMIZERS["SGD"].learning_rate)
+    rate = float(_SGD.learning_rate)
     level = sde_noise_level(noise.alpha, rate)
     prediction = predict(EscapeProblem(landscape, Sublevel(landscape, height), noise, SGD(), level))
     return 1 / (rate * known(prediction.rate)), prediction.valid

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from levyjax.arrays import column, concrete, pytree
+from levyjax.arrays import column, concrete, freeze, parameter, pytree
 from levyjax.checks import choice, not_negative, part, plain, positive, refuse, sweep, vector
 from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.squares import GRADIENT_NOISE, jump_maps_of, squared_gradient
@@ -63,6 +63,8 @@ class Adam(Dynamics):
         preconditioner: (d,), positive; for the frozen variant only.
         weight_decay: w, not negative: each step also takes eta w x off x, as in optax.adamw (there, and for "adamw" in
             a run file, 1e-4 by default).
+        initial_m, initial_v: (d,), where m and v start; default 0, which mu and omega make up for. One that is given
+            counts as the average's mean, as long after the start, and is not corrected. v is not negative.
 
     Raises:
         ValueError: an argument out of its range, or one that the variant needs and has not got.
@@ -89,10 +91,17 @@ class Adam(Dynamics):
     variant: str = key(_VARIANT, default="paper", static=True)
     gradient_noise: str = key(GRADIENT_NOISE, default="frozen", static=True)
     weight_decay: Any = key(not_negative, default=0.0)
+    initial_m: Any = None
+    initial_v: Any = None
 
     _cap = "m and v cap"
 
     def __post_init__(self) -> None:
+        for name in ("initial_m", "initial_v"):
+            if getattr(self, name) is not None:
+                freeze(self, **{name: parameter(getattr(self, name), name, ndim=(1,))})
+        if self.initial_v is not None and concrete(self.initial_v) and np.any(np.asarray(self.initial_v) < 0):
+            raise ValueError("initial_v, a mean of squares, must not be negative.")
         if self.variant == "malladi" and self.gradient_noise != "frozen":
             raise refuse(self.gradient_noise, "gradient_noise", '"frozen" with variant = "malladi"')
         if self.variant == "frozen" and self.preconditioner is None:
@@ -136,12 +145,14 @@ class Adam(Dynamics):
         return self.beta1, self.beta2
 
     def init(self, x: Float[Array, "d *batch"]) -> AdamState:
-        return AdamState(x, jnp.zeros_like(x), jnp.zeros_like(x))
+        m, v = (0 if given is None else column(given, x) for given in (self.initial_m, self.initial_v))
+        return AdamState(x, jnp.zeros_like(x) + m, jnp.zeros_like(x) + v)
 
     def sde_step(self, state: AdamState, gradient: Array, driving: DrivingNoise) -> AdamState:
         b1, b2 = self.rates()
         time = (_steps(driving, state.x.dtype) + 1) * driving.dt
-        mu, omega = -1 / jnp.expm1(-b1 * time), -1 / jnp.expm1(-b2 * time)
+        mu = -1 / jnp.expm1(-b1 * time) if self.initial_m is None else 1
+        omega = -1 / jnp.expm1(-b2 * time) if self.initial_v is None else 1
         jump = driving.increment()
         m = state.m - jnp.expm1(-b1 * driving.dt) * (gradient - state.m)
         if self.noise_in_momentum:
@@ -158,8 +169,8 @@ class Adam(Dynamics):
         count = _steps(driving, state.x.dtype) + 1
         m = self.beta1 * state.m + (1 - self.beta1) * noisy_gradient
         v = self.beta2 * state.v + (1 - self.beta2) * noisy_gradient**2
-        m_hat = m / (1 - self.beta1**count)
-        v_hat = v / (1 - self.beta2**count)
+        m_hat = m / (1 - self.beta1**count) if self.initial_m is None else m
+        v_hat = v / (1 - self.beta2**count) if self.initial_v is None else v
         update = m_hat / (jnp.sqrt(v_hat) + self.epsilon) + self.weight_decay * state.x
         return AdamState(state.x - self.learning_rate * update, m, v)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int32, UInt64
 
 from levyjax.arrays import jit
 from levyjax.engine.chunks import LANE_MULTIPLE, _cores, _lane_spec, _mesh, _work
-from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Work, _run_block
+from levyjax.engine.lanes import Block, ExitCode, Lanes, Process, Work, _run_block, _running
 from levyjax.random import Counter, run_key
 from levyjax.random.streams import MAX_STEPS, trajectory_key
 
@@ -77,8 +77,8 @@ def observe_on(
         key: an integer seed or a `jax.random.key`.
         ids: of the trajectories, (n,).
         every: steps between two looks.
-        look: what is kept of a state: a function that gives arrays (..., lanes); a `jax.tree_util.Partial` where it
-            needs arrays of its own. A new function is a new program.
+        look: what is kept of a state: a function that gives arrays (..., lanes). Where it needs arrays of its own it is
+            a pytree that can be called, such as a `jax.tree_util.Partial`. A new function is a new program.
         looks: how many of them make a part; the program has this length.
         max_steps: steps after which a trajectory is censored; default never (2^39 - 1).
         width: lanes of a block. The numbers are the same for all multiples of 64 where the step is made of sums in a
@@ -103,13 +103,17 @@ def observe_on(
     blocks = np.pad(ids, (0, -ids.size % (width * mesh.size)), mode="edge").reshape(-1, width * mesh.size)
     words = tuple(np.asarray(word, np.uint32) for word in run_key(key))
     lanes = [_begin(process, words, *_halves(block), mesh=mesh) for block in blocks]
-    look = look if isinstance(look, jax.tree_util.Partial) else jax.tree_util.Partial(look)
+    if jax.tree_util.all_leaves([look]):
+        look = jax.tree_util.Partial(look)
     x64 = jax.config.jax_enable_x64  # of this thread
 
-    def watched(block: Lanes) -> tuple[Lanes, Any]:
+    def watched(block: Lanes, count: int = looks) -> tuple[Lanes, Any]:
         with jax.enable_x64(x64):
-            return jax.block_until_ready(_watched(process, look, limit, block, every=every, looks=looks, mesh=mesh))
+            found = _watched(process, look, limit, block, np.int32(count), every=every, looks=looks, mesh=mesh)
+            return jax.block_until_ready(found)
 
+    if len(lanes) > 1:
+        watched(lanes[0], 0)  # compiles, once for all threads
     while True:
         with ThreadPoolExecutor(min(_cores(mesh), len(lanes))) as pool:
             lanes, seen = zip(*pool.map(watched, lanes), strict=True)
@@ -133,23 +137,34 @@ def _begin(process: Process, key: Any, low: Array, high: Array, *, mesh: Mesh) -
 
 
 @partial(jit, static_argnames=("every", "looks", "mesh"))
-def _watched(process: Process, look: Look, limit: Work, lanes: Lanes, *, every: int, looks: int, mesh: Mesh):
-    """The lanes after so many looks, and these."""
+def _watched(
+    process: Process, look: Look, limit: Work, lanes: Lanes, count: Any, *, every: int, looks: int, mesh: Mesh
+) -> tuple[Lanes, Any]:
+    """The lanes after `count` of so many looks, and these; devices do not wait for each other."""
 
-    def local(process: Process, look: Look, limit: Work, lanes: Lanes) -> tuple[Lanes, Any]:
-        def one(lanes: Lanes, _: Any) -> tuple[Lanes, Any]:
+    def local(process: Process, look: Look, limit: Work, count: Array, lanes: Lanes) -> tuple[Lanes, Any]:
+        rows = jax.eval_shape(look, lanes.state)
+        seen = jax.tree.map(lambda row: jnp.zeros((looks, *row.shape), row.dtype), rows)
+
+        def goes_on(carry: tuple[Array, Lanes, Any]) -> Array:
+            done, lanes, _ = carry
+            return (done < count) & ((done == 0) | (_running(lanes) > 0))
+
+        def one(carry: tuple[Array, Lanes, Any]) -> tuple[Array, Lanes, Any]:
+            done, lanes, seen = carry
             lanes, _ = _run_block(process, limit, lanes, Block(every))
-            return lanes, look(lanes.state)
+            kept = jax.tree.map(lambda rows, row: rows.at[done].set(row), seen, look(lanes.state))
+            return done + 1, lanes, kept
 
-        return lax.scan(one, lanes, length=looks)
+        done, lanes, seen = lax.while_loop(goes_on, one, (jnp.int32(0), lanes, seen))
+        place = jnp.minimum(jnp.arange(looks, dtype=jnp.int32), done - 1)  # where all have ended, the last one stays
+        return lanes, jax.tree.map(lambda rows: rows[place], seen)
 
     whole, specs = PartitionSpec(), jax.tree.map(_lane_spec, lanes)
-    kept = jax.tree.map(
-        lambda leaf: PartitionSpec(*[None] * leaf.ndim, "lanes"), jax.eval_shape(look, lanes.state)
-    )  # one axis more, of the looks
+    kept = jax.tree.map(lambda row: PartitionSpec(*[None] * row.ndim, "lanes"), jax.eval_shape(look, lanes.state))
     return jax.shard_map(
-        local, mesh=mesh, in_specs=(whole, whole, whole, specs), out_specs=(specs, kept), check_vma=False
-    )(process, look, limit, lanes)
+        local, mesh=mesh, in_specs=(whole, whole, whole, whole, specs), out_specs=(specs, kept), check_vma=False
+    )(process, look, limit, count, lanes)
 
 
 def _seen(lanes: Sequence[Lanes], seen: Sequence[Any], count: int) -> Seen:

@@ -74,7 +74,7 @@ class EscapeProblem:
         sizes = [("the minimum", np.shape(self.landscape.minimum)[0])]
         sizes += [("scale", np.shape(self.noise.scale)[0])]
         sizes += _shape_of(getattr(self.basin, "target", self.basin), ("lower", "center", "matrix", "normal"))
-        sizes += _shape_of(self.dynamics, ("preconditioner",))
+        sizes += _shape_of(self.dynamics, ("preconditioner", "initial_m", "initial_v"))
         sizes += [] if self.start is None else [("start", self.start.shape[0])]
         for name, size in sizes[1:]:
             if size != sizes[0][1]:

@@ -12,13 +12,15 @@ from levyjax.noise.empirical import uniform_index
 from levyjax.noise.gaussian import Gaussian
 from levyjax.noise.state_dependent import StateDependent
 from levyjax.random import Counter, Stream, words
+from levyjax.stable import draw_words, normal
 
 
 @runtime_checkable
 class FiniteSum(Protocol):
-    """A loss that is a mean over rows of data; `landscapes.LinearRegression` is one."""
+    """A loss that is a mean over rows of data: `landscapes.LinearRegression`, `training.NetworkLoss`."""
 
     features: Any
+    minimum: Any
 
     def gradient(self, x: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:
         """Of the mean over all rows."""
@@ -51,8 +53,10 @@ class MiniBatch:
     The noise depends on the point: a solver takes `at(x)`.
 
     Args:
-        problem: the finite sum, such as `landscapes.LinearRegression`.
+        problem: the finite sum, such as `landscapes.LinearRegression` or `training.NetworkLoss`.
         batch_size: rows a step, at least 1.
+        gaussian: draw a Gaussian vector of the same covariance instead, by a normal for each row; of a finite sum with
+            `weighted_gradient(x, weights)`, weights (n, *batch), as `NetworkLoss`.
 
     Raises:
         ValueError: a problem that is no finite sum, or a batch size below 1.
@@ -67,6 +71,7 @@ class MiniBatch:
     problem: Any
     batch_size: int = static(default=1)
     point: Any = None
+    gaussian: bool = static(default=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.problem, FiniteSum):
@@ -75,21 +80,30 @@ class MiniBatch:
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}.")
+        if self.gaussian and not hasattr(self.problem, "weighted_gradient"):
+            raise ValueError(
+                f"gaussian = True takes a problem with weighted_gradient, which {type(self.problem).__name__} has not."
+            )
 
     @property
     def scale(self) -> Any:
         """The identity: gradients have their own size."""
-        return np.ones(self.problem.features.shape[1], self.problem.features.dtype)
+        return np.ones(self.problem.minimum.shape[0], self.problem.minimum.dtype)
 
     def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
         """The noise at these points."""
-        return MiniBatch(self.problem, self.batch_size, x)
+        return MiniBatch(self.problem, self.batch_size, x, self.gaussian)
 
     def increment(self, counter: Counter, dt: Any = 1.0, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
         if self.point is None:
             raise ValueError("Mini-batch noise depends on the point: take `at(x, noise_level)` first.")
-        bits = words(counter, self.batch_size, stream)
-        index = uniform_index(bits, self.problem.features.shape[0]).astype(jnp.int32)
+        count = self.problem.features.shape[0]
+        if self.gaussian:
+            # Of normal xi_i, the sum of (xi_i - mean xi)/(n b)^(1/2) g_i has the covariance of a mean of b rows.
+            drawn = normal(draw_words(counter, count, stream, self.point.dtype))
+            weights = (drawn - drawn.mean(axis=0)) / (count * self.batch_size) ** 0.5
+            return self.problem.weighted_gradient(self.point, weights)
+        index = uniform_index(words(counter, self.batch_size, stream), count).astype(jnp.int32)
         return self.problem.batch_gradient(self.point, index) - self.problem.gradient(self.point)
 
     def diffusion(self) -> StateDependent:
@@ -98,7 +112,7 @@ class MiniBatch:
         With noise_level = learning_rate^(1/2), Euler's step of one learning rate has the mean and the covariance of an
         iteration.
         """
-        dimension = self.problem.features.shape[1]
+        dimension = self.problem.minimum.shape[0]
         return StateDependent(Gaussian(np.ones(dimension)), _root, MiniBatch(self.problem, self.batch_size))
 
     def covariance(self, x: Any) -> Float[np.ndarray, "d d"]:

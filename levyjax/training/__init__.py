@@ -23,25 +23,16 @@ from levyjax.training.curvature import (
     noise_alignment,
 )
 from levyjax.training.data import Dataset, load
-from levyjax.training.escapes import EVERY, Descent, Excursions, excursions, exit_levels, first_exits
+from levyjax.training.escapes import EVERY, Excursions, FreeProcess, excursions, exit_levels, first_exits
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
-from levyjax.training.noise_models import (
-    FlatLoss,
-    GaussianRows,
-    LocalGaussian,
-    MiniBatches,
-    NoiseModels,
-    SameEverywhere,
-    captured_noise,
-    noise_models,
-)
+from levyjax.training.noise_models import NoiseModels, captured_noise, noise_models
 from levyjax.training.paths import LossPath, least_path, line_path
 from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
 from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
-from levyjax.training.sde import Algorithm, Curves, LawDistance, LevySDE, law_distance, training_curves
+from levyjax.training.sde import Curves, LawDistance, SeenNoise, law_distance, training_curves
 from levyjax.training.settings import TrainConfig
 from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
 from levyjax.training.tail_monitor import (
@@ -59,35 +50,29 @@ __all__ = [
     "FEWEST_BATCHES",
     "MLP",
     "AlexNet",
-    "Algorithm",
     "AppliedNoise",
     "BatchSizeStudy",
     "BlockLogs",
     "Curves",
     "Dataset",
-    "Descent",
     "ExampleMoments",
     "Excursions",
-    "FlatLoss",
     "FlatModel",
-    "GaussianRows",
+    "FreeProcess",
     "GradientNoise",
     "HessianPairs",
     "HessianTrace",
     "LawDistance",
     "LayerTail",
-    "LevySDE",
-    "LocalGaussian",
     "LossAlong",
     "LossPath",
-    "MiniBatches",
     "NetworkLoss",
     "NoiseAlignment",
     "NoiseModels",
     "NoiseStatistics",
     "QuadraticModel",
     "ResNet",
-    "SameEverywhere",
+    "SeenNoise",
     "StableNoise",
     "TrainConfig",
     "TrainResult",
@@ -131,5 +116,6 @@ __all__ = [
 __getattr__ = moved(
     __name__,
     dict.fromkeys(["AdamQuantities", "Assumption2", "adam_quantities", "assumption2"], "levyjax.claims.adam_quantities")
-    | dict.fromkeys(["adam_rate", "largest_noise_level"], "levyjax.escape.validity"),
+    | dict.fromkeys(["adam_rate", "largest_noise_level"], "levyjax.escape.validity")
+    | {"FlatLoss": "levyjax.training.landscape"},
 )

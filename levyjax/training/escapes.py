@@ -1,65 +1,58 @@
 """How far a real network goes from its minimum: under its own algorithm, and under models of its gradient noise."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int32
 
-from levyjax.arrays import cast, positive, pytree
+from levyjax.arrays import cast, column, pytree
 from levyjax.datasets import Result, along
-from levyjax.dynamics import AdamState
-from levyjax.random import Counter, first_counter, run_key
-from levyjax.training.noise_models import FlatLoss, NoisyGradient
+from levyjax.dynamics import DrivingNoise, Dynamics
+from levyjax.engine import ExitCode, observe
+from levyjax.noise import Noise, noise_at
+from levyjax.random import Counter
+from levyjax.training.landscape import NetworkLoss
 
 EVERY = 10  # steps between two looks at where the lanes are
-_BLOCK = 64  # lanes of one compiled run
 
 
 @pytree
-class Descent:
-    """SGD, or Adam if `adaptive`, at a constant learning rate; one compiled program serves both.
+class FreeProcess:
+    """An optimizer, or its SDE, on a landscape that it never leaves: what `engine.observe` runs without a basin.
 
     Args:
-        learning_rate: positive.
-        adaptive: whether it is Adam.
-        beta1, beta2, epsilon: of Adam.
-
-    Raises:
-        ValueError: a learning rate that is not positive.
-
-    Example:
-        >>> place = AdamState(*jnp.zeros((3, 1, 1)))
-        >>> Descent(0.5).step(place, jnp.ones((1, 1))).x.tolist()
-        [[-0.5]]
+        landscape: F.
+        noise: A L, or the mini-batch noise of F.
+        dynamics: the optimizer.
+        start_point: (d,).
+        noise_level: what multiplies the noise.
+        dt: step of the SDE by Euler's plain method, whatever comes of it; default the iteration.
     """
 
-    learning_rate: Any
-    adaptive: Any = False
-    beta1: Any = 0.9
-    beta2: Any = 0.999
-    epsilon: Any = 1e-8
+    landscape: Any
+    noise: Noise
+    dynamics: Dynamics
+    start_point: Any
+    noise_level: Any = 1.0
+    dt: Any = None
 
-    def __post_init__(self) -> None:
-        positive(self.learning_rate, "learning_rate")
+    def start(self) -> Any:
+        return self.dynamics.init(jnp.asarray(self.start_point)[:, None])
 
-    def step(self, state: AdamState, gradient: Float[Array, "d lanes"], count: Any = jnp.inf) -> AdamState:
-        """Step number `count`, 1 for the first; default long after the start, where Adam's corrections are 1."""
+    def step(self, state: Any, counter: Counter) -> Any:
+        noise, gradient = noise_at(self.noise, state.x, self.noise_level), self.landscape.gradient(state.x)
+        if self.dt is None:
+            return self.dynamics.iterate(state, gradient, DrivingNoise(noise, self.noise_level, counter, 1.0))
+        return self.dynamics.sde_step(state, gradient, DrivingNoise(noise, self.noise_level, counter, self.dt))
 
-        def adam(state: AdamState) -> AdamState:
-            m = self.beta1 * state.m + (1 - self.beta1) * gradient
-            v = self.beta2 * state.v + (1 - self.beta2) * gradient**2
-            root = jnp.sqrt(v / (1 - self.beta2**count)) + self.epsilon
-            return AdamState(state.x - self.learning_rate * m / (1 - self.beta1**count) / root, m, v)
+    def status(self, state: Any) -> Int32[Array, " lanes"]:
+        return jnp.full(state.x.shape[1], jnp.int32(ExitCode.RUNNING))
 
-        def sgd(state: AdamState) -> AdamState:
-            return state._replace(x=state.x - self.learning_rate * gradient)
-
-        return jax.lax.cond(self.adaptive, adam, sgd, state)
+    def record(self, state: Any) -> Float[Array, "d lanes"]:
+        return state.x
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,29 +70,31 @@ class Excursions(Result):
     excess: Float[np.ndarray, "looks lanes"]
 
 
-def excursions(
-    loss: FlatLoss,
-    minimum: Float[Array, " d"],
-    model: NoisyGradient,
-    optimizer: Descent,
-    variance: Float[np.ndarray, " d"],
-    *,
-    num_lanes: int,
-    num_steps: int,
-    seed: int,
-) -> Excursions:
-    """Run an optimizer from a minimum, many times at once.
+@pytree
+class _Away:
+    """How far states are from a landscape's minimum."""
 
-    Lane i is a function of the seed and of i alone, to the last bit: lanes are run in blocks of 64 by one compiled
-    program, whatever their number. All lanes start at x*; Adam with m = 0 and v = `variance`, what v is on average
-    when the gradients there are those of mini-batches (stable noise gives v no mean: it starts there too).
+    landscape: Any
+
+    def __call__(self, state: Any) -> tuple[Array, Array]:
+        centre = column(self.landscape.minimum, state.x)
+        level = self.landscape.value(jnp.asarray(self.landscape.minimum))
+        return jnp.sqrt(((state.x - centre) ** 2).sum(axis=0)), self.landscape.value(state.x) - level
+
+
+def excursions(
+    loss: NetworkLoss, noise: Noise, optimizer: Dynamics, *, num_lanes: int, num_steps: int, seed: int
+) -> Excursions:
+    """Run an optimizer from a minimum, many times at once, in float32.
+
+    Lane i is a function of the seed and of i alone, to the last bit. All lanes start at x*. Adam starts as if it had
+    long been there with `initial_m` = 0 and `initial_v` = `NoiseModels.variance`, what v is on average when the
+    gradients are those of mini-batches (stable noise gives v no mean).
 
     Args:
-        loss: F, in the precision of the minimum.
-        minimum: x*.
-        model: of the noisy gradient; `noise_models` makes them.
-        optimizer: SGD or Adam.
-        variance: (d,).
+        loss: F, with its minimum.
+        noise: of the gradient; `noise_models` makes them.
+        optimizer: its iteration is run.
         num_lanes: 1 or more.
         num_steps: a multiple of 10.
         seed: of the noise.
@@ -114,36 +109,9 @@ def excursions(
         raise ValueError(
             f"{num_lanes} lanes and {num_steps} steps: give 1 lane or more and a positive multiple of {EVERY} steps."
         )
-    minimum = jnp.asarray(minimum)
-    start = minimum, jnp.asarray(variance, minimum.dtype)
-    parts, optimizer = [], cast(optimizer, minimum.dtype)
-    for first in range(0, num_lanes, _BLOCK):
-        counter = first_counter(run_key(seed), jnp.arange(first, first + _BLOCK, dtype=jnp.uint32))
-        parts.append(np.asarray(_looks(loss, model, optimizer, start, counter, num_steps // EVERY)))
-    distance, excess = np.concatenate(parts, axis=2)[..., :num_lanes].swapaxes(0, 1)
-    return Excursions(distance, excess)
-
-
-@functools.partial(jax.jit, static_argnames="num_looks")
-def _looks(
-    loss: FlatLoss, model: Any, optimizer: Descent, start: tuple[Array, Array], counter: Counter, num_looks: int
-) -> Float[Array, "looks 2 lanes"]:
-    lanes = counter.low.size
-    center, v = (jnp.repeat(part[:, None], lanes, axis=1) for part in start)
-    level = loss.value(center)
-
-    def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
-        state, counter = carry
-        state = optimizer.step(state, model.gradient(loss, state.x, counter))
-        return state, counter._replace(low=counter.low + jnp.uint32(1))
-
-    def look(carry: tuple[AdamState, Counter], _: None) -> tuple[tuple[AdamState, Counter], Array]:
-        carry = jax.lax.fori_loop(0, EVERY, step, carry)
-        x = carry[0].x
-        return carry, jnp.stack([jnp.sqrt(((x - center) ** 2).sum(axis=0)), loss.value(x) - level])
-
-    state = AdamState(center, jnp.zeros_like(center), v)
-    return jax.lax.scan(look, (state, counter), length=num_looks)[1]
+    process, look = cast((FreeProcess(loss, noise, optimizer, loss.minimum), _Away(loss)), jnp.float32)
+    found = observe(process, seed, np.arange(num_lanes), EVERY, look, num_steps // EVERY)
+    return Excursions(*found.seen)
 
 
 def exit_levels(values: Float[np.ndarray, "looks lanes"], medians: Sequence[int]) -> list[float]:

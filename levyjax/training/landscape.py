@@ -1,97 +1,102 @@
-"""The regularised loss of a network on fixed examples as a landscape, at a minimum that training has found."""
+"""The regularised loss of a network on fixed examples: a landscape, and a finite sum over the examples."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
+from flax import nnx
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from scipy.sparse.linalg import LinearOperator, cg
 
-from levyjax.arrays import column, parameter, pytree, static, total
+from levyjax.arrays import column, parameter, pytree, static
+from levyjax.deprecation import renamed
 from levyjax.landscapes.base import crossing_along, hessian_products
+from levyjax.training.capture import Losses
 from levyjax.training.networks import MLP, flatten
 
 _SEGMENT_POINTS = 2
-_UNROLL = 32  # up to this many units a product of two layers is a sum in a fixed order
 _NEAR, _FAR = 1e-3, 1e5  # where a ray's way out is looked for
-_NUMBERS = 1 << 23  # of the hidden units of the rays that are searched together
+_NUMBERS = 1 << 23  # of the units or examples of the rays that are searched together
 _DESCENT, _NEWTON, _CG = 20_000, 40, 5_000  # most steps
 _AT_REST = 1e-8  # the gradient's norm from which on a point counts as a minimum
 
 
 @pytree
 class NetworkLoss:
-    """F(x) = mean cross-entropy of a tanh network on fixed examples + weight_decay |x|^2/2, in nats.
+    """F(x) = mean of the losses of some examples + weight_decay |x|^2/2, at points (d, *batch).
 
-    x holds the parameters in the order of `training.flatten`: of each layer the biases, then the kernel by rows. Made
-    by `network_landscape`, which finds the minimum.
+    It is a landscape, and a finite sum: `noise.MiniBatch(loss, batch_size)` is its mini-batch noise. The precision is
+    that of the points; `arrays.cast` turns the examples to it. `network_landscape` finds the minimum of a small one.
 
     Args:
-        features: (n, features).
-        targets: (n, classes), the labels as rows of 0 and one 1.
+        losses: (parameters (d,), x, y) -> loss of each example, as `FlatModel.losses`.
+        features: the examples, (n, ...).
+        targets: (n, ...), what `losses` takes for y.
         weight_decay: at least 0.
-        minimum: (d,).
-        widths: of the input, the hidden layers and the output.
+        minimum: x*, (d,); not needed to train from elsewhere.
+        first: (parameters, x) -> what `losses` takes in place of x, if that is linear in the parameters, such as a
+            network's first layer: rays are then searched without working it out anew.
+
+    Example:
+        Exits of SGD from a ball around a network's minimum, driven by its own mini-batches:
+
+        >>> from levyjax.basins import Ball
+        >>> from levyjax.dynamics import SGD
+        >>> from levyjax.escape import EscapeProblem, Plan, simulate
+        >>> from levyjax.noise import MiniBatch
+        >>> from levyjax.solvers import Iteration
+        >>> model = MLP((2, 2, 2), rngs=nnx.Rngs(0), activation="tanh")
+        >>> loss = network_landscape(model, [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]], [0, 1, 1], 0.1)
+        >>> problem = EscapeProblem(loss, Ball(0.3, loss.minimum), MiniBatch(loss, 1), SGD(0.2), noise_level=1.0)
+        >>> samples = simulate(problem, Plan(Iteration(), num_trajectories=64, max_time=100.0), key=0)
+        >>> bool(samples.exited.all())
+        True
     """
 
-    features: Any
-    targets: Any
-    weight_decay: Any
-    minimum: Any
-    widths: tuple[int, ...] = static()
-
-    def _layers(self, x: Array) -> list[tuple[Array, Array]]:
-        """Biases (out, *batch) and kernels (in, out, *batch)."""
-        layers, start = [], 0
-        for into, out in zip(self.widths[:-1], self.widths[1:], strict=True):
-            kernel, stop = start + out, start + out + into * out
-            layers.append((x[start:kernel], x[kernel:stop].reshape(into, out, *x.shape[1:])))
-            start = stop
-        return layers
-
-    def _enter(self, layer: tuple[Array, Array]) -> Float[Array, "n units *batch"]:
-        """What the first layer gives: it is linear in x, which makes rays cheap."""
-        return jnp.tensordot(self.features, layer[1], axes=1, precision=lax.Precision.HIGHEST) + layer[0]
-
-    def _logits(self, entered: Array, layers: list[tuple[Array, Array]]) -> tuple[Array, list[Array]]:
-        """The logits (n, classes, *batch), and the hidden units of each layer."""
-        hidden, now = [], entered
-        for bias, kernel in layers:
-            hidden.append(jnp.tanh(now))
-            now = bias + _product(hidden[-1], kernel)
-        return now, hidden
-
-    def _cross_entropy(self, logits: Array) -> Float[Array, "*batch"]:
-        right = (column(self.targets, logits[0]) * logits).sum(axis=1)
-        return (jax.nn.logsumexp(logits, axis=1) - right).mean(axis=0)
+    losses: Losses = static()
+    features: Any = None
+    targets: Any = None
+    weight_decay: Any = 0.0
+    minimum: Any = None
+    first: Callable[[Any, Any], Any] | None = static(default=None)
 
     @jax.jit
     def value(self, x: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
-        first, *rest = self._layers(x)
-        loss = self._cross_entropy(self._logits(self._enter(first), rest)[0])
-        return loss + self._decay(x)
-
-    def _decay(self, x: Array) -> Array:
-        return jnp.asarray(self.weight_decay, x.dtype) * (x**2).sum(axis=0) / 2
+        return _everywhere(lambda x: self._losses(x, self.features, self.targets).mean() + self._decay(x), x)
 
     @jax.jit
     def gradient(self, x: Float[Array, "d *batch"]) -> Float[Array, "d *batch"]:
-        """By back-propagation, which jax differentiates once more."""
-        first, *rest = self._layers(x)
-        logits, hidden = self._logits(self._enter(first), rest)
-        count = jnp.asarray(self.features.shape[0], x.dtype)
-        error = (jax.nn.softmax(logits, axis=1) - column(self.targets, logits[0])) / count
-        parts = []
-        for (_, kernel), units in zip(reversed(rest), reversed(hidden), strict=True):
-            parts += [_outer(units, error), error.sum(axis=0)]
-            error = _product(error, kernel.swapaxes(0, 1)) * (1 - units**2)
-        outer = jnp.tensordot(jnp.asarray(self.features).T, error, axes=1, precision=lax.Precision.HIGHEST)
-        parts += [outer, error.sum(axis=0)]
-        flat = [part.reshape(-1, *x.shape[1:]) for part in reversed(parts)]
-        return jnp.concatenate(flat) + jnp.asarray(self.weight_decay, x.dtype) * x
+        count = len(self.features)
+        weights = jnp.full((count, *x.shape[1:]), 1 / count, x.dtype)
+        return self.weighted_gradient(x, weights) + jnp.asarray(self.weight_decay, x.dtype) * x
+
+    def weighted_gradient(
+        self, x: Float[Array, "d *batch"], weights: Float[Array, "n *batch"]
+    ) -> Float[Array, "d *batch"]:
+        """Of sum_i weights_i loss_i, a column of weights for each point, without the penalty."""
+
+        def one(x: Array, weights: Array) -> Array:
+            return jnp.vdot(weights, self._losses(x, self.features, self.targets))
+
+        return _everywhere(jax.grad(one), x, weights)
+
+    def batch_gradient(self, x: Float[Array, "d *batch"], index: Int[Array, "b *batch"]) -> Float[Array, "d *batch"]:
+        """Of the mean over the examples `index`, + the penalty."""
+
+        def one(x: Array, index: Array) -> Array:
+            features, targets = jnp.asarray(self.features)[index], jnp.asarray(self.targets)[index]
+            return self._losses(x, features, targets).mean() + self._decay(x)
+
+        return _everywhere(jax.grad(one), x, index)
+
+    def sample_gradients(self, x: Any) -> Float[np.ndarray, "n d"]:
+        """Of every example's loss + the penalty at one point (d,), one after the other, held as float64."""
+        return np.asarray(_sample_gradients(self, jnp.asarray(x)), np.float64)
 
     @jax.jit
     def hessian(self) -> Float[Array, "d d"]:
@@ -102,54 +107,65 @@ class NetworkLoss:
     @jax.jit
     def in_sublevel(self, x: Float[Array, "d *batch"], height: Any) -> Bool[Array, "*batch"]:
         """Whether F is below the level at x and half of the way from x* to it: the component, if star-shaped."""
-        minimum = column(jnp.asarray(self.minimum, x.dtype), x)
-        level = self.value(minimum) + height
+        minimum = jnp.asarray(self.minimum, x.dtype)
+        level, minimum = self.value(minimum) + height, column(minimum, x) + jnp.zeros_like(x)
         ray = self._ray(minimum, x - minimum)
-        inside = [ray(jnp.asarray((part + 1) / _SEGMENT_POINTS, x.dtype)) < level for part in range(_SEGMENT_POINTS)]
-        return jnp.stack(inside).all(axis=0)
+        parts = [(part + 1) / _SEGMENT_POINTS for part in range(_SEGMENT_POINTS)]
+        return jnp.stack([ray(jnp.full(x.shape[1:], part, x.dtype)) < level for part in parts]).all(axis=0)
 
     @jax.jit
     def sublevel_gauge(self, direction: Float[Array, "d *batch"], height: Any) -> Float[Array, "*batch"]:
         """A few rays at a time, as many as memory holds."""
         flat = direction.reshape(direction.shape[0], -1)
         count = flat.shape[1]
-        width = min(count, max(1, _NUMBERS // (self.features.shape[0] * max(self.widths[1:]))))
+        width = min(count, max(1, _NUMBERS // jax.eval_shape(self._entered, flat[:, 0], self.features).size))
         index = jnp.minimum(jnp.arange(-(-count // width) * width, dtype=jnp.int32), count - 1).reshape(-1, width)
         gauges = lax.map(lambda index: self._gauge(flat[:, index], height), index)
         return gauges.reshape(-1)[:count].reshape(direction.shape[1:])
 
-    def _ray(self, origin: Float[Array, "d *batch"], direction: Float[Array, "d *batch"]) -> Any:
-        """F(origin + t direction) as a function of t (*batch): the first layer is worked out once."""
-        starts, slopes = self._layers(origin), self._layers(direction)
-        entered, change = self._enter(starts[0]), self._enter(slopes[0])
-
-        def value(t: Array) -> Array:
-            layers = [
-                (bias + t * bias_slope, kernel + t * kernel_slope)
-                for (bias, kernel), (bias_slope, kernel_slope) in zip(starts[1:], slopes[1:], strict=True)
-            ]
-            loss = self._cross_entropy(self._logits(entered + t * change, layers)[0])
-            return loss + self._decay(origin + t * direction)
-
-        return value
-
     def _gauge(self, direction: Float[Array, "d rays"], height: Any) -> Float[Array, " rays"]:
-        minimum = column(jnp.asarray(self.minimum, direction.dtype), direction)
-        ray, level = self._ray(minimum, direction), self.value(minimum) + height
-        length = jnp.sqrt((direction**2).sum(axis=0))
+        minimum = jnp.asarray(self.minimum, direction.dtype)
+        ray = self._ray(column(minimum, direction) + jnp.zeros_like(direction), direction)
+        level, length = self.value(minimum) + height, jnp.sqrt((direction**2).sum(axis=0))
         return crossing_along(lambda t: ray(t) - level, length, (_NEAR, _FAR))
 
+    def _ray(self, origin: Float[Array, "d *batch"], direction: Float[Array, "d *batch"]) -> Any:
+        """F(origin + t direction) as a function of t (*batch): the first layer is worked out once."""
+        if self.first is None:
+            return lambda t: self.value(origin + t * direction)
+        entered, change = (_everywhere(lambda x: self._entered(x, self.features), x) for x in (origin, direction))
 
-def _product(rows: Float[Array, "n into *batch"], kernel: Float[Array, "into out *batch"]) -> Array:
-    """Each row times its lane's kernel, (n, out, *batch)."""
-    if kernel.shape[0] <= _UNROLL:
-        return total(jnp.stack([rows[:, k, None] * kernel[k] for k in range(kernel.shape[0])]))
-    return jnp.einsum("nk...,kc...->nc...", rows, kernel, precision=lax.Precision.HIGHEST)
+        def one(x: Array, entered: Array) -> Array:
+            return self.losses(x, entered, self.targets).mean() + self._decay(x)
+
+        return lambda t: _everywhere(one, origin + t * direction, entered + t * change)
+
+    def _entered(self, x: Float[Array, " d"], features: Any) -> Any:
+        """The examples, or what the first layer makes of them."""
+        return features if self.first is None else self.first(x, features)
+
+    def _losses(self, x: Float[Array, " d"], features: Any, targets: Any) -> Float[Array, " n"]:
+        return self.losses(x, self._entered(x, features), targets)
+
+    def _decay(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        return jnp.asarray(self.weight_decay, x.dtype) / 2 * (x**2).sum()
 
 
-def _outer(rows: Float[Array, "n into *batch"], errors: Float[Array, "n out *batch"]) -> Array:
-    """The sum over examples of row times error, (into, out, *batch)."""
-    return jnp.einsum("nk...,nc...->kc...", rows, errors, precision=lax.Precision.HIGHEST)
+def _everywhere(one: Callable[..., Array], *arrays: Array) -> Array:
+    """A function of columns, of arrays (rows, *batch), in products of the highest precision."""
+    batch = arrays[0].shape[1:]
+    flat = [array.reshape(*array.shape[: array.ndim - len(batch)], -1) for array in arrays]
+    with jax.default_matmul_precision("highest"):
+        found = jax.vmap(one, in_axes=-1, out_axes=-1)(*flat)
+    return found.reshape(*found.shape[:-1], *batch)
+
+
+@jax.jit
+def _sample_gradients(loss: NetworkLoss, x: Float[Array, " d"]) -> Float[Array, "n d"]:
+    def one(index: Array) -> Array:
+        return loss.batch_gradient(x, index[None])
+
+    return lax.map(one, jnp.arange(len(loss.features), dtype=jnp.int32))
 
 
 def network_landscape(model: MLP, x: Any, y: Any, weight_decay: float) -> NetworkLoss:
@@ -185,10 +201,27 @@ def network_landscape(model: MLP, x: Any, y: Any, weight_decay: float) -> Networ
     widths = (model.layers[0].in_features, *(layer.out_features for layer in model.layers))
     decay = parameter(weight_decay, "weight_decay", ndim=(0,))
     _check(features, labels, widths, float(decay))
-    targets = np.eye(widths[-1])[labels]
-    start = np.asarray(flatten(model).parameters, np.float64)
     with jax.enable_x64(True):
-        return _descended(NetworkLoss(features, targets, decay, start, widths))
+        return _descended(_at_start(model, features, np.eye(widths[-1])[labels], decay))
+
+
+def _at_start(model: MLP, features: np.ndarray, targets: np.ndarray, weight_decay: Any) -> NetworkLoss:
+    """The loss of the model, at its own parameters; the first layer apart from the rest."""
+    graph, _, rest = nnx.split(model, nnx.Param, ...)
+    flat = flatten(model)
+
+    def network(parameters: Array) -> Any:
+        return nnx.merge(graph, flat.unravel(parameters), rest)
+
+    def first(parameters: Array, x: Array) -> Array:
+        return network(parameters).layers[0](x)
+
+    def losses(parameters: Array, entered: Array, targets: Array) -> Array:
+        logits = network(parameters).from_first(entered)
+        ahead = logits - (logits * targets).sum(axis=1, keepdims=True)
+        return jax.nn.softplus(jax.nn.logsumexp(ahead, axis=1, b=1 - targets))  # to its last digit where it is small
+
+    return NetworkLoss(losses, features, targets, weight_decay, np.asarray(flat.parameters, np.float64), first)
 
 
 def _check(features: np.ndarray, labels: np.ndarray, widths: tuple[int, ...], weight_decay: float) -> None:
@@ -246,4 +279,7 @@ def _descended(landscape: NetworkLoss) -> NetworkLoss:
             f"The descent stopped at a gradient of {np.linalg.norm(slope):.2g}, above {_AT_REST:g}: give a larger "
             "weight_decay, with which the loss has a minimum."
         )
-    return NetworkLoss(landscape.features, landscape.targets, landscape.weight_decay, x, landscape.widths)
+    return dataclasses.replace(landscape, minimum=x)
+
+
+__getattr__ = renamed(__name__, {"FlatLoss": "NetworkLoss"})

@@ -44,9 +44,13 @@ class MLP(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Logits (batch, classes) of examples (batch, features)."""
-        for layer in self.layers[:-1]:
-            x = ACTIVATIONS[self.activation](layer(x))
-        return self.layers[-1](x)
+        return self.from_first(self.layers[0](x))
+
+    def from_first(self, units: jax.Array) -> jax.Array:
+        """Logits (batch, classes) of what the first layer gives."""
+        for layer in self.layers[1:]:
+            units = layer(ACTIVATIONS[self.activation](units))
+        return units
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

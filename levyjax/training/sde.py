@@ -1,8 +1,8 @@
 """The paper's SDEs of SGD and Adam on a real network, beside the algorithms: losses and accuracies of many seeds."""
 
 import dataclasses
-import functools
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,90 +11,42 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, pytree, static
 from levyjax.datasets import Result, along
-from levyjax.dynamics import AdamState
-from levyjax.noise import Independent, sde_noise_level
-from levyjax.random import Counter, Stream, first_counter, run_key
-from levyjax.training.escapes import Descent
+from levyjax.engine import observe
+from levyjax.noise import Noise, noise_at
+from levyjax.random import Counter, Stream
+from levyjax.training.capture import Losses
+from levyjax.training.escapes import FreeProcess
 from levyjax.training.networks import FlatModel
-from levyjax.training.noise_models import FlatLoss, MiniBatches
 
-
-class Mover(Protocol):
-    """One update of all lanes."""
-
-    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
-        """The place after it; the counter's step is 0 at the first."""
-        ...
+_LANES = 8  # of one compiled run: a step costs what its lanes cost
 
 
 @pytree
-class Algorithm:
-    """SGD or Adam itself, from its first step on, on mini-batches drawn with replacement."""
+class SeenNoise:
+    """Noise of an SDE whose squared gradients are those of other noise: `seen` is drawn for stream GRADIENT.
 
-    optimizer: Descent
-    batch_size: int = static()
-
-    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
-        gradient = MiniBatches(self.batch_size).gradient(loss, state.x, counter)
-        return self.optimizer.step(state, gradient, _count(counter, state.x.dtype))
-
-
-@pytree
-class LevySDE:
-    """Equation 4 of the paper, or 5 if `adaptive`: the full gradient and stable noise in x, in steps of learning_rate.
-
-    dx = -grad F dt + eps A dL, or dx = -mu_t Q^-1 m dt + eps Q^-1 A dL with dm = b1 (grad F - m) dt and
-    dv = b2 (g^2 - v) dt, g the gradient of a mini-batch whose draw is independent of L, Q = diag(sqrt(omega_t v) + e);
-    eps = learning_rate^((alpha - 1)/alpha). m and v follow their exact flow within a step.
+    With `seen` a `MiniBatch`, `Adam(gradient_noise="stable")` averages the squares of mini-batch gradients, drawn
+    independently of the noise that moves the point.
 
     Args:
-        learning_rate: eta, also the step of time, so that a step stands for an iteration.
-        alpha: of L.
-        dispersion: A's diagonal, (d,).
-        rates: b1 and b2 per unit of time.
-        adaptive: whether it is Adam's.
-        settled: whether v starts at its mean, so that omega is 1 (give `square` to `training_curves`). From v = 0 the
-            first Q is a single gradient's, next to nothing where that gradient happens to be small, and L does not
-            know of it: the noise is then thrown far.
-        batch_size: of the mini-batches that v sees.
-
-    Source:
-        Zhou et al. 2020, equations 4 and 5.
+        driving: what drives the SDE.
+        seen: what v sees beside the gradient.
     """
 
-    learning_rate: Any
-    alpha: Any
-    dispersion: Any
-    rates: Any = (0.9, 0.999)
-    adaptive: Any = False
-    settled: Any = False
-    epsilon: Any = 1e-8
-    batch_size: int = static(default=1)
+    driving: Noise
+    seen: Noise
 
-    def step(self, loss: FlatLoss, state: AdamState, counter: Counter) -> AdamState:
-        dt = self.learning_rate
-        full = loss.gradient(state.x)
-        jump = sde_noise_level(self.alpha, dt) * Independent(self.alpha, self.dispersion).increment(counter, dt)
+    @property
+    def scale(self) -> Any:
+        """Of what drives the SDE."""
+        return self.driving.scale
 
-        def adam(state: AdamState) -> AdamState:
-            b1, b2 = self.rates
-            time = _count(counter, state.x.dtype) * dt
-            seen = MiniBatches(self.batch_size, Stream.GRADIENT).gradient(loss, state.x, counter)
-            m = state.m - jnp.expm1(-b1 * dt) * (full - state.m)
-            v = state.v - jnp.expm1(-b2 * dt) * (seen**2 - state.v)
-            omega = jnp.where(self.settled, 1.0, -1 / jnp.expm1(-b2 * time)).astype(v.dtype)
-            root = jnp.sqrt(omega * v) + self.epsilon
-            return AdamState(state.x + (dt * m / jnp.expm1(-b1 * time) + jump) / root, m, v)
+    def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
+        """The noise of a step that starts at these points."""
+        return SeenNoise(noise_at(self.driving, x, noise_level), noise_at(self.seen, x, noise_level))
 
-        def sgd(state: AdamState) -> AdamState:
-            return state._replace(x=state.x - dt * full + jump)
-
-        return jax.lax.cond(self.adaptive, adam, sgd, state)
-
-
-def _count(counter: Counter, dtype: Any) -> Float[Array, " lanes"]:
-    """1 at the first step."""
-    return counter.low.astype(dtype) + 1
+    def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
+        return (self.seen if stream == Stream.GRADIENT else self.driving).increment(counter, dt, stream)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,27 +70,24 @@ class Curves(Result):
 
 def training_curves(
     model: FlatModel,
-    train: tuple[Any, Any],
+    process: FreeProcess,
     test: tuple[Any, Any],
-    mover: Mover,
     *,
     num_seeds: int,
     num_steps: int,
     record_every: int,
     seed: int,
-    square: Any = None,
 ) -> Curves:
-    """Train from the model's own parameters, the same for all seeds, and record losses and accuracies.
+    """Train from one point for all seeds, and record losses and accuracies; a seed's run does not depend on the others.
 
     Args:
-        model: the network and its first parameters, which set the precision.
-        train, test: examples (n, features) and labels (n,).
-        mover: `Algorithm` or `LevySDE`.
-        num_seeds: how many runs at once. The numbers are a function of the seed and of this.
+        model: the network; the precision is that of its parameters.
+        process: on its `NetworkLoss`, whose examples are those of training.
+        test: other examples (n, features) and labels (n,).
+        num_seeds: how many runs.
         num_steps: updates, a multiple of record_every.
         record_every: updates between records; the first is at 0.
         seed: of the mini-batches or the noise.
-        square: (d,), what v starts at; default 0.
 
     Returns:
         The curves; what has overflowed is inf or nan there.
@@ -151,39 +100,32 @@ def training_curves(
             f"{num_seeds} seeds and {num_steps} steps recorded every {record_every}: give 1 seed or more and a "
             "positive multiple of record_every."
         )
-    start, apply = model.parameters, model.apply
-    sets = [(jnp.asarray(x, start.dtype), jnp.asarray(y)) for x, y in (train, test)]
-    counter = first_counter(run_key(seed), jnp.arange(num_seeds, dtype=jnp.uint32))
-    x = jnp.repeat(start[:, None], num_seeds, axis=1)
-    v = jnp.zeros_like(x) if square is None else jnp.broadcast_to(jnp.asarray(square, x.dtype)[:, None], x.shape)
-    carry, mover = (AdamState(x, jnp.zeros_like(x), v), counter), cast(mover, start.dtype)
-    found = [_measures(model.losses, apply, sets, x)]
-    for _ in range(num_steps // record_every):
-        carry = _advanced(FlatLoss(model.losses, *sets[0]), mover, carry, record_every)
-        found.append(_measures(model.losses, apply, sets, carry[0].x))
-    train_loss, train_accuracy, test_loss, test_accuracy = (
-        np.array(part, np.float64) for part in zip(*found, strict=True)
-    )
-    iterations = np.arange(0, num_steps + 1, record_every)
-    return Curves(iterations, train_loss, train_accuracy, test_loss, test_accuracy)
+    loss = process.landscape
+    sets = [(jnp.asarray(x), jnp.asarray(y)) for x, y in ((loss.features, loss.targets), test)]
+    process, look = cast((process, _Measures(model.losses, model.apply, sets)), model.parameters.dtype)
+    found = observe(process, seed, np.arange(num_seeds), record_every, look, num_steps // record_every, width=_LANES)
+    first = np.asarray(jax.jit(_Measures.of_points)(look, process.start().x))  # the same for all
+    rows = np.concatenate([np.repeat(first, num_seeds, axis=1)[None], found.seen]).astype(np.float64)
+    return Curves(np.arange(0, num_steps + 1, record_every), *(rows[:, part] for part in (0, 1, 2, 3)))
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def _advanced(loss: FlatLoss, mover: Any, carry: tuple[AdamState, Counter], count: int) -> tuple[AdamState, Counter]:
-    def step(_: Any, carry: tuple[AdamState, Counter]) -> tuple[AdamState, Counter]:
-        state, counter = carry
-        return mover.step(loss, state, counter), counter._replace(low=counter.low + jnp.uint32(1))
+@pytree
+class _Measures:
+    """Loss and accuracy on the examples of training, then of the test, (4, lanes)."""
 
-    return jax.lax.fori_loop(0, count, step, carry)
+    losses: Losses = static()
+    apply: Callable[[Any, Any], Any] = static()
+    sets: Any = None
 
+    def __call__(self, state: Any) -> Float[Array, "4 lanes"]:
+        return self.of_points(state.x)
 
-@functools.partial(jax.jit, static_argnames=("losses", "apply"))
-def _measures(losses: Any, apply: Any, sets: Any, x: Float[Array, "d seeds"]) -> Float[Array, "4 seeds"]:
-    def one(x: Array) -> Array:
-        parts = [(losses(x, *data).mean(), _accuracy(apply(x, data[0]), data[1])) for data in sets]
-        return jnp.stack([part for pair in parts for part in pair])
+    def of_points(self, x: Float[Array, "d lanes"]) -> Float[Array, "4 lanes"]:
+        def one(x: Array) -> Array:
+            parts = [(self.losses(x, *data).mean(), _accuracy(self.apply(x, data[0]), data[1])) for data in self.sets]
+            return jnp.stack([part for pair in parts for part in pair])
 
-    return jax.vmap(one, in_axes=1, out_axes=1)(x)
+        return jax.vmap(one, in_axes=1, out_axes=1)(x)
 
 
 def _accuracy(logits: Float[Array, "n classes"], labels: Array) -> Float[Array, ""]:
