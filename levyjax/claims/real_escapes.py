@@ -147,12 +147,13 @@ def escape_study(
     model = MLP((x.shape[1], *hidden, 10), rngs=nnx.Rngs(0), activation="tanh")
     landscape = network_landscape(model, x, y, _WEIGHT_DECAY)
     answers = np.asarray(flatten(model).apply(jnp.asarray(landscape.minimum), jnp.asarray(x))).argmax(axis=1)
-    measured = noise_models(cast(landscape, jnp.float32), batch_size, seed=seed)
+    loss = cast(landscape, jnp.float32)
+    measured = noise_models(loss, batch_size, seed=seed)
     adam = Adam(_ADAM_RATE, initial_m=np.zeros(landscape.minimum.size), initial_v=measured.variance)
 
     def run(model: str, optimizer: Dynamics, lanes: int, seed: int) -> Excursions:
         noise = measured.models[model]
-        return excursions(landscape, noise, optimizer, num_lanes=lanes, num_steps=plan.steps, seed=seed)
+        return excursions(loss, noise, optimizer, num_lanes=lanes, num_steps=plan.steps, seed=seed)
 
     optimizers = {}
     for place, (title, optimizer) in enumerate({"SGD": _SGD, "Adam": adam}.items()):

@@ -57,6 +57,8 @@ class MiniBatch:
         batch_size: rows a step, at least 1.
         gaussian: draw a Gaussian vector of the same covariance instead, by a normal for each row; of a finite sum with
             `weighted_gradient(x, weights)`, weights (n, *batch), as `NetworkLoss`.
+        centred: False gives the rows' whole gradient, not less the full one: on `landscapes.Flat` the same iteration,
+            at the price of a mini-batch instead of all rows.
 
     Raises:
         ValueError: a problem that is no finite sum, or a batch size below 1.
@@ -72,6 +74,7 @@ class MiniBatch:
     batch_size: int = static(default=1)
     point: Any = None
     gaussian: bool = static(default=False)
+    centred: bool = static(default=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.problem, FiniteSum):
@@ -84,6 +87,8 @@ class MiniBatch:
             raise ValueError(
                 f"gaussian = True takes a problem with weighted_gradient, which {type(self.problem).__name__} has not."
             )
+        if self.gaussian and not self.centred:
+            raise ValueError("gaussian = True draws noise alone: leave centred as it is.")
 
     @property
     def scale(self) -> Any:
@@ -92,7 +97,7 @@ class MiniBatch:
 
     def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
         """The noise at these points."""
-        return MiniBatch(self.problem, self.batch_size, x, self.gaussian)
+        return MiniBatch(self.problem, self.batch_size, x, self.gaussian, self.centred)
 
     def increment(self, counter: Counter, dt: Any = 1.0, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
         if self.point is None:
@@ -104,7 +109,8 @@ class MiniBatch:
             weights = (drawn - drawn.mean(axis=0)) / (count * self.batch_size) ** 0.5
             return self.problem.weighted_gradient(self.point, weights)
         index = uniform_index(words(counter, self.batch_size, stream), count).astype(jnp.int32)
-        return self.problem.batch_gradient(self.point, index) - self.problem.gradient(self.point)
+        gradient = self.problem.batch_gradient(self.point, index)
+        return gradient - self.problem.gradient(self.point) if self.centred else gradient
 
     def diffusion(self) -> StateDependent:
         """Gaussian noise (Itô) of the same covariance at every point, for the SDE of the same problem.

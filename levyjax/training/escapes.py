@@ -12,7 +12,8 @@ from levyjax.arrays import cast, column, pytree
 from levyjax.datasets import Result, along
 from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.engine import ExitCode, observe
-from levyjax.noise import Noise, noise_at
+from levyjax.landscapes import Flat
+from levyjax.noise import MiniBatch, Noise, noise_at
 from levyjax.random import Counter
 from levyjax.training.landscape import NetworkLoss
 
@@ -93,7 +94,7 @@ def excursions(
 
     Args:
         loss: F, with its minimum.
-        noise: of the gradient; `noise_models` makes them.
+        noise: of the gradient; `noise_models` makes them. `MiniBatch` of this very loss costs a mini-batch a step.
         optimizer: its iteration is run.
         num_lanes: 1 or more.
         num_steps: a multiple of 10.
@@ -109,7 +110,11 @@ def excursions(
         raise ValueError(
             f"{num_lanes} lanes and {num_steps} steps: give 1 lane or more and a positive multiple of {EVERY} steps."
         )
-    process, look = cast((FreeProcess(loss, noise, optimizer, loss.minimum), _Away(loss)), jnp.float32)
+    landscape = loss
+    if isinstance(noise, MiniBatch) and noise.problem is loss and not noise.gaussian:
+        # the rows' own gradient, without working out that of all rows to add it and take it off again
+        landscape, noise = Flat(loss.minimum), MiniBatch(loss, noise.batch_size, centred=False)
+    process, look = cast((FreeProcess(landscape, noise, optimizer, loss.minimum), _Away(loss)), jnp.float32)
     found = observe(process, seed, np.arange(num_lanes), EVERY, look, num_steps // EVERY)
     return Excursions(*found.seen)
 
