@@ -12,10 +12,12 @@ from scipy.special import gamma
 
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam
-from levyjax.escape import EscapeProblem, predict
+from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.escape.reference import interval_reference
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
+from levyjax.solvers import JumpAdapted
+from levyjax.solvers.limits import lost_beside_wall
 from levyjax.stable import tail_constant
 
 
@@ -248,3 +250,46 @@ def test_bad_input():
         interval_reference(
             EscapeProblem(Quadratic([1.0, 1.0]), Ball(1.0, [0.0, 0.0]), Rotational(1.5, [1.0, 1.0]), SGD(), 1.0)
         )
+
+
+FLAT_BOTTOMED = {  # much less steep at the minimum than further out, where small jumps may carry the point in one step
+    "a wall": lambda x: (0.1 * x**2 + jnp.where(jnp.abs(x) > 0.8, 50 * (jnp.abs(x) - 0.8) ** 2, 0.0)).sum(),
+    "nearly quartic": lambda x: (x**4 / 4 + 5e-4 * x**2).sum(),
+    "quartic": lambda x: (x**4).sum(),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["nearly quartic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("a wall", "quartic"))]
+)
+def test_small_jumps_into_what_is_steep_are_followed(name):
+    alpha, level, ends = (1.2, 0.02, [-1.0, 1.0]) if name == "quartic" else (1.5, 0.05, [-1.0, 1.5])
+    landscape = from_function(FLAT_BOTTOMED[name], [0.0])
+    problem = EscapeProblem(landscape, Box(ends[:1], ends[1:]), Independent(alpha, [1.0]), SGD(), level)
+    reference = interval_reference(problem, relative_error=1e-3)
+    times = simulate(problem, Plan(JumpAdapted(), num_trajectories=2048), 1)
+    mean = float(reference.mean_exit_time())
+    assert times.exited.all()
+    assert abs(times.exit_time.mean() - mean) < 4.5 * times.exit_time.std() / 2048**0.5 + 0.01 * mean
+    found = quasi_stationary_rate(problem, 1, relative_error=0.02)
+    assert abs(found.rate - reference.rate) < 5 * found.standard_error + 0.005 * reference.rate
+
+
+@pytest.mark.parametrize(("alpha", "level", "room"), [(1.8, 2e-3, 1e-6), (1.5, 0.05, 1e-4), (1.2, 0.05, 1e-4)])
+def test_a_start_where_small_jumps_decide_is_refused(alpha, level, room):
+    parts = Quadratic([1.0]), Box([-1.0], [1.0]), Independent(alpha, [1.0]), SGD(), level
+    problem = EscapeProblem(*parts, start=[1 - room])
+    right = float(interval_reference(problem, relative_error=1e-3).mean_exit_time())
+    prediction = predict(problem)
+    assert not prediction.valid
+    lost = lost_beside_wall(problem)[1]
+    assert lost == pytest.approx(1 - right / prediction.mean_exit_time, rel=0.25)
+    with pytest.raises(ValueError, match="small jumps decide"):
+        simulate(problem, Plan(JumpAdapted(), num_trajectories=8), 0)
+
+
+def test_numbers_that_no_resolution_settles_are_refused(monkeypatch):
+    monkeypatch.setattr("levyjax.escape.reference._change", lambda *_: 0.6)
+    problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.1)
+    with pytest.raises(ValueError, match="they are not known"):
+        interval_reference(problem, max_degree=12)

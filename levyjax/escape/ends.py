@@ -13,8 +13,10 @@ from levyjax.escape.first_jumps import usual_jumps
 from levyjax.escape.problem import face_of
 from levyjax.escape.validity import bias_constant, next_order
 from levyjax.noise.spectral import share_error, sum_error
+from levyjax.solvers.limits import lost_beside_wall
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate, at_rest, flat_of
+from levyjax.solvers.steps import Iteration
 from levyjax.stable import tail_constant
 
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
@@ -304,9 +306,11 @@ class Ends:
     def _at_start(self) -> float:
         """The chance of an exit before the path from the start has come to rest."""
         well, state = self.start
-        return (
-            0.0 if state is None else expected_changes(self.jump_fates, self.jump_fates.wells[well], state, self.level)
-        )
+        if state is None:
+            return 0.0
+        changes = expected_changes(self.jump_fates, self.jump_fates.wells[well], state, self.level)
+        of_draws = isinstance(self.jump_fates.solver, Iteration)
+        return changes if of_draws else max(changes, lost_beside_wall(self.problem)[1])
 
     def undecided(self) -> float:
         """The part of the jumps that do not come back whose end was not found: the rate of exits may lack them."""

@@ -181,6 +181,11 @@ def _run(
         settled = left >= _BURN_IN_EXITS * num_particles
         particles, tally = batch(system, particles, blocks)
         row = ledger.add(tally, settled)
+        if not np.isfinite(row).all():
+            raise ValueError(
+                "The particles' numbers have overflowed: the landscape is too steep for the steps. Give "
+                "JumpAdapted(step_part) a smaller one."
+            )
         left += float(row.exits)
         now = time.perf_counter()
         out_of_time = ledger.totals(True).time / num_particles >= most[0] or now - began >= most[1]

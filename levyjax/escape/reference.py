@@ -16,6 +16,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import require_process
 
 _DEGREES = (8, 12, 16, 20, 24)
+_LEAST_KNOWN = 0.5  # error above which no number is given
 _ROUNDING = 1e-12  # no smaller error is claimed
 _POINTS = 4096  # drift evaluations at once
 
@@ -160,8 +161,8 @@ def interval_reference(
 
     Raises:
         ValueError: another dimension, other dynamics, a basin that is not bounded, fewer than two resolutions, a
-            relative error below 0, more unknowns than memory holds, or (at alpha = 2) a mean exit time too long for a
-            float.
+            relative error below 0, an error above 0.5 at the finest resolution, more unknowns than memory holds, or
+            (at alpha = 2) a mean exit time too long for a float.
 
     Source:
         With A u = noise_level^alpha |A|^alpha (-(-Laplacian)^(alpha/2)) u - F' u': the mean exit time solves
@@ -206,5 +207,10 @@ def interval_reference(
             error = _change(coarse, fine, (start - ends[0]) / half_width)
             if error <= relative_error:
                 break
+    if not error < _LEAST_KNOWN:
+        raise ValueError(
+            f"The finest resolution, degree {degree}, changes the numbers by {error:.2g} of themselves: they are not "
+            "known. Give a larger noise level, an alpha that is not so small, or simulate."
+        )
     rate = float(fine.rate) * (noise_level / half_width) ** drifted.alpha
     return IntervalReference(*ends, drifted.alpha, noise_level, start, rate, error, fine.time.size, fine)

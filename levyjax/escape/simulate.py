@@ -15,7 +15,7 @@ from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
 from levyjax.solvers import Iteration, JumpAdapted, Solver
-from levyjax.solvers.limits import require_resolution, require_stable
+from levyjax.solvers.limits import require_resolution, require_stable, require_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +185,8 @@ def simulate_chunks(
     max_steps = _max_steps(plan.max_time, step_time)
     require_stable(problem, plan.solver)
     require_resolution(problem, plan.solver, plan.dtype)
+    if isinstance(plan.solver, JumpAdapted):
+        require_start(problem)
     with jax.enable_x64(True):
         solver = plan.solver.prepare(problem, plan.max_time)
     with jax.enable_x64(plan.dtype == "float64"):

@@ -29,6 +29,7 @@ _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutt
 _SPREAD_PART = 0.07
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
 _SETTLED = 0.1
+_FURTHEST = 1e6  # times the way from the minimum: no stiffness is looked for beyond
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
 
@@ -152,6 +153,7 @@ class SteppedFlow(NamedTuple):
     least_power: Any
     slowest: Any
     fastest: Any
+    look_ahead: Any  # how many spreads of a step's small jumps further out stiffness is looked for; None: nowhere
 
     def width(self) -> int:
         return self.decay.shape[0]
@@ -174,13 +176,17 @@ class SteppedFlow(NamedTuple):
         real, imaginary = self._modes(problem, state)
         ever = total(column(self.reach, real) * jnp.sqrt(real**2 + imaginary**2))
         skips = (ever <= self.zone) & (depth.power >= self.least_power) & self._settled(problem, state)
-        velocity, change = self._motion(problem, state)
-        norm, change_norm = (
-            total(jnp.stack([total(part**2) for part in parts])) for parts in materialized((velocity, change))
-        )
-        tiny = jnp.finfo(norm.dtype).tiny
-        rate = jnp.maximum(self.fastest, jnp.sqrt(change_norm / jnp.maximum(norm, tiny)))
-        ahead = state.x + velocity.x * (0.01 / rate) - column(problem.landscape.minimum, state.x)
+        velocity, rate = self._rate(problem, state)
+        offset, tiny = state.x - column(problem.landscape.minimum, state.x), jnp.finfo(rate.dtype).tiny
+        if self.look_ahead is not None:
+            # how stiff the flow is further out, where the small jumps of a step may carry the point
+            spread = jnp.minimum(step_part, jnp.sqrt(_DRIFT_PART / rate * self.diffusion / depth.power))
+            way = jnp.where((offset == 0).all(axis=0), 1, offset)
+            far = jnp.maximum(reach(way), reach(-way))  # 0 where no wall is in sight to either side
+            parts = jnp.minimum(self.look_ahead * spread * depth.depth / jnp.maximum(far, tiny), _FURTHEST)
+            further = jnp.where(far > 0, way * parts, 0)
+            rate = jnp.maximum(rate, self._rate(problem, state._replace(x=state.x + further))[1])
+        ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         calm = self.spread <= SKIP_SPREAD**2 * depth.power
         careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
@@ -188,6 +194,15 @@ class SteppedFlow(NamedTuple):
         short = jnp.maximum(_OUTWARD_PART * depth.room / outward, _SHORTEST_PART / rate)
         short = jnp.minimum(short, jnp.where(calm, jnp.minimum(_CALM_PART, lively) / rate, careful))
         return jnp.where(skips, jnp.inf, short)
+
+    def _rate(self, problem: ExitProblem, state: Any) -> tuple[Any, Float[Array, " lanes"]]:
+        """The flow's velocity, and the rate at which it changes, no slower than the linearised flow's fastest."""
+        velocity, change = self._motion(problem, state)
+        norm, change_norm = (
+            total(jnp.stack([total(part**2) for part in parts])) for parts in materialized((velocity, change))
+        )
+        rate = jnp.sqrt(change_norm / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny))
+        return velocity, jnp.maximum(self.fastest, rate)
 
     def _motion(self, problem: ExitProblem, state: Any) -> tuple[Any, Any]:
         """The flow's velocity and its rate of change along the flow."""

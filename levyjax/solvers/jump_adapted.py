@@ -14,6 +14,7 @@ from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, mat
 from levyjax.noise import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge
+from levyjax.solvers.limits import LEAST_DEPTH
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.make_flow import make_flow
 from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
@@ -25,7 +26,7 @@ _FLOW_RAYS = 2048
 _LOG2_E = 1 / math.log(2)
 # The jump threshold follows the point no closer to the boundary than this: where jumps move it at once, and where they
 # push a momentum, which takes it there in time.
-_LEAST_DEPTH, _LEAST_DEPTH_OF_A_PUSH = 1e-3, 0.1
+_LEAST_DEPTH, _LEAST_DEPTH_OF_A_PUSH = LEAST_DEPTH, 0.1
 # This solver has no radial factors and no mini-batches: their streams time and size its jumps, and aim them.
 _EVENT, _AIM = Stream.RADIUS, Stream.GRADIENT
 

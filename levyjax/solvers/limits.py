@@ -6,12 +6,16 @@ import jax
 import numpy as np
 
 from levyjax.arrays import matrix_of
-from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, linearised
+from levyjax.noise import LevyNoise, PointNoise, has_jumps
+from levyjax.solvers.motion import at_rest, gauge_along, hessian_of, jump_maps, linearised
 from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
+from levyjax.stable import tail_constant
 
 # Rounding puts a mean off by 1% where it is a coarser part of the way to the boundary, or where it swallows the drift
 # of a step closer to the minimum than this part, if the drift acts for so much of a mean exit time.
 _FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
+LEAST_DEPTH = 1e-3  # of the way to the boundary: `JumpAdapted` follows the point no closer than this
+_BESIDE, _SMALL_JUMPS, _LOST = 0.1, 0.4, 0.02  # see `lost_beside_wall`
 
 
 def _growth(problem: ExitProblem, dt: Any) -> float:
@@ -73,6 +77,63 @@ def _steps(problem: ExitProblem, dt: float, width: np.ndarray) -> tuple[np.ndarr
     with np.errstate(divide="ignore", over="ignore"):
         exits = (amount**alpha).sum(axis=1) / width ** alpha.max()
     return np.where(drift > _FREE * exits, drift * dt, 0), typical
+
+
+def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
+    """How near to the boundary a start is, and about the chance that noise takes it out before drift takes it away.
+
+    Nearer than a layer of the noise's own, at alpha > 1, small jumps are quicker than the drift. With y the way to the
+    boundary along an axis of noise of size s, and t the time in which the drift makes up for what is left, that chance
+    is about (s/y)^alpha t max(0.4, w/(alpha - 1)), w the weight of the tail: 0.8 to 1.2 times that of the interval
+    solver where it is below a half.
+
+    Returns:
+        What is left of the way from the minimum to the boundary, as a part of it, and the chance; 0 for a start that is
+        not within a tenth of the boundary.
+    """
+    noise, dynamics = problem.noise, problem.dynamics
+    process = isinstance(noise, LevyNoise) and not isinstance(noise, PointNoise)
+    if problem.start is None or not process or not has_jumps(noise) or dynamics.why_no_sde() is not None:
+        return 1.0, 0.0
+    alpha = np.broadcast_to(np.asarray(noise.alpha, float), np.shape(problem.start))
+    if dynamics.noise_in_momentum or alpha.max() <= 1 or dynamics.gradient_noise != "frozen":
+        return 1.0, 0.0
+    with jax.enable_x64(True):
+        minimum, start = (np.asarray(one, np.float64) for one in (problem.landscape.minimum, problem.start))
+
+        def reach(points: np.ndarray) -> np.ndarray:
+            return gauge_along(problem.basin, minimum, points - minimum[:, None])
+
+        room = 1 - float(reach(start[:, None])[0])
+        if not 0 < room < _BESIDE:
+            return room, 0.0
+        state = at_rest(problem, start[:, None])
+        velocity = np.asarray(dynamics.drift(state, problem.landscape.gradient(state.x), noise).x)
+        speed = np.linalg.norm(velocity)
+        back = 1e-4 * room / max(float(reach(minimum[:, None] + velocity)[0]), 1e-300) if speed > 0 else 0.0
+        gained = float(reach(start[:, None])[0] - reach(start[:, None] + back * velocity)[0])
+        if gained <= 0:
+            return room, 0.0
+        size = float(problem.noise_level) * np.asarray(jump_maps(problem))[0][:, None] * matrix_of(noise.scale)
+        sides = gauge_along(problem.basin, start, np.concatenate([size, -size], axis=1)).reshape(2, -1).max(axis=0)
+    weight = np.asarray(tail_constant(alpha)) / alpha
+    factor = np.where(alpha > 1, np.maximum(_SMALL_JUMPS, weight / np.maximum(alpha - 1, 1e-3)), 0)
+    return room, float(min((factor * np.maximum(sides, 0) ** alpha).sum() * room * back / gained, 0.999))
+
+
+def require_start(problem: ExitProblem) -> None:
+    """Refuse a start so near to the boundary that jumps from large jump to large jump do not resolve what happens.
+
+    Raises:
+        ValueError: where that would put the mean exit time off by 2% or more.
+    """
+    room, part = lost_beside_wall(problem)
+    if room < LEAST_DEPTH and part > _LOST:
+        raise ValueError(
+            f"The start is within {room:.2g} of the way to the boundary, where small jumps decide in about "
+            f"{100 * part:.2g}% of the trajectories: JumpAdapted does not resolve them. Take Euler, with steps that "
+            "are short for so small a way."
+        )
 
 
 def require_resolution(problem: ExitProblem, solver: Solver | None, dtype: str) -> None:

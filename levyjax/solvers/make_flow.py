@@ -33,6 +33,9 @@ _SKEWNESS, _SPREADS = 2.5e-4, (0.17, 0.14, 0.12, 0.1, 0.085, 0.07, 0.06, 0.05, 0
 _DRAWS, _TURNS = 2048, 6
 _PARALLEL = 100.0  # the modes' condition number above which they are taken apart
 _EQUAL = 1e-9  # relaxation rates that differ by less are one
+_SECANTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # parts of the way out between which the gradient's slope is looked at
+_STIFFER, _LOOK_AHEAD = 3.0, 4.0  # how much larger than at the minimum it may be; in spreads of a step's small jumps
+_FLAT = 1e-12  # over the steepest slope: a curvature at the minimum that is rounding
 
 _displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
 
@@ -194,7 +197,9 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
     spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
     values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
-    slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
+    slowest, fastest, steepest = float(np.real(values).min()), float(np.abs(values).max()), _steepest(problem)
+    if math.isfinite(steepest) and slowest <= _FLAT * steepest:
+        slowest = min(slowest, 0.0)
     dimension = problem.dimension
     parts = [farthest(problem, part[:dimension]) for part in (np.real(vectors), np.imag(vectors))]
     rates = axis_covariances(spreads, variances, np.ndim(problem.noise.alpha) == 0)
@@ -220,7 +225,27 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
         spread / most**2,
         slowest,
         fastest,
+        None if steepest <= _STIFFER * np.linalg.norm(hessian_of(problem.landscape), 2) else _LOOK_AHEAD,
     )
+
+
+def _steepest(problem: ExitProblem) -> float:
+    """How fast the gradient changes at most on the way out, by secants along rays; inf where it is not finite."""
+    minimum, rays = np.asarray(problem.landscape.minimum), _rays_out(problem)
+    rays = np.concatenate([rays, -rays], axis=1)
+    gradients = np.stack([_gradient(problem.landscape, minimum[:, None] + part * rays) for part in _SECANTS])
+    with np.errstate(over="ignore", invalid="ignore"):
+        changes = np.linalg.norm(np.diff(gradients, axis=0), axis=1) / np.diff(_SECANTS)[:, None]
+        slopes = changes / np.linalg.norm(rays, axis=0)
+    return float(slopes.max()) if np.isfinite(slopes).all() else math.inf
+
+
+def _rays_out(problem: ExitProblem) -> Float[np.ndarray, "d rays"]:
+    """From the minimum to the boundary, along the axes and random directions, as far as there is one."""
+    axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
+    rays = np.concatenate([axes, -axes, normals], axis=1)
+    reach = gauge_along(problem.basin, problem.landscape.minimum, rays)
+    return rays[:, reach > 0] / reach[reach > 0]
 
 
 def _linearity(problem: ExitProblem) -> tuple[float | None, float]:
@@ -228,11 +253,7 @@ def _linearity(problem: ExitProblem) -> tuple[float | None, float]:
 
     The spread is that of the small jumps up to which a Gaussian law is close to theirs.
     """
-    minimum = np.asarray(problem.landscape.minimum)
-    axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
-    rays = np.concatenate([axes, -axes, normals], axis=1)
-    reach = gauge_along(problem.basin, minimum, rays)
-    rays = rays[:, reach > 0] / reach[reach > 0]
+    minimum, rays = np.asarray(problem.landscape.minimum), _rays_out(problem)
     hessian = hessian_of(problem.landscape)
 
     @functools.cache
