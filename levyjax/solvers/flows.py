@@ -29,6 +29,7 @@ _CALM_PART = 1.0  # the same where the small jumps do not matter: two Runge-Kutt
 _SPREAD_PART = 0.07
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
 _SETTLED = 0.1
+_AHEAD = 0.4  # of the rate there that a step heeds: it seldom comes so far, and two half-steps follow that
 _FURTHEST = 1e6  # times the way from the minimum: no stiffness is looked for beyond
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
@@ -185,7 +186,7 @@ class SteppedFlow(NamedTuple):
             far = jnp.maximum(reach(way), reach(-way))  # 0 where no wall is in sight to either side
             parts = jnp.minimum(self.look_ahead * spread * depth.depth / jnp.maximum(far, tiny), _FURTHEST)
             further = jnp.where(far > 0, way * parts, 0)
-            rate = jnp.maximum(rate, self._rate(problem, state._replace(x=state.x + further))[1])
+            rate = jnp.maximum(rate, _AHEAD * self._rate(problem, state._replace(x=state.x + further))[1])
         ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         calm = self.spread <= SKIP_SPREAD**2 * depth.power
