@@ -29,6 +29,14 @@ from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.solvers import Euler
 from levyjax.sweep.replay import Replay, replay
+from levyjax.training.applied import AppliedNoise
+from levyjax.training.curvature import HessianPairs, HessianTrace, LossAlong, NoiseAlignment
+from levyjax.training.escapes import Excursions
+from levyjax.training.per_example import ExampleMoments
+from levyjax.training.quadratic import QuadraticModel
+from levyjax.training.sde import Curves, LawDistance
+from levyjax.training.streamed import BlockLogs, NoiseStatistics
+from levyjax.training.tail_monitor import BatchSizeStudy
 
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.5]), Box([-1.0] * 2, [1.0] * 2), Independent(1.5, [1.0] * 2), SGD(), 0.5)
 PLAN = Plan(Euler(0.1), num_trajectories=64)
@@ -57,20 +65,20 @@ def _study():
     names = {4: "stable", 8: "undecided"}
     numbers = {4: 1.2, 8: 1.3}
     arrays = np.ones(2), np.ones(2)
-    return training.BatchSizeStudy(3, "all", (4, 8), *arrays, -0.5, (-0.6, -0.4), names, numbers, numbers, names)
+    return BatchSizeStudy(3, "all", (4, 8), *arrays, -0.5, (-0.6, -0.4), names, numbers, numbers, names)
 
 
 RESULTS = {
     "AdamQuantities": _adam_quantities,
-    "AppliedNoise": lambda: training.AppliedNoise(_gradient_noise(), _gradient_noise()),
+    "AppliedNoise": lambda: AppliedNoise(_gradient_noise(), _gradient_noise()),
     "Assumption2": lambda: adam_quantities.assumption2(_adam_quantities()),
     "BatchSizeStudy": _study,
     "BlockLengthSweep": lambda: tails.block_length_sweep(NOISE),
-    "BlockLogs": lambda: training.BlockLogs(*np.ones((4, 3))),
+    "BlockLogs": lambda: BlockLogs(*np.ones((4, 3))),
     "ColumnRate": lambda: ColumnRate(0.5, 0.1, 4),
-    "Curves": lambda: training.Curves(np.arange(3), *np.ones((4, 3, 2))),
-    "ExampleMoments": lambda: training.ExampleMoments(np.ones(3), {"w": 1.0, "b": 2.0}, None, 7),
-    "Excursions": lambda: training.Excursions(np.ones((3, 2)), np.ones((3, 2))),
+    "Curves": lambda: Curves(np.arange(3), *np.ones((4, 3, 2))),
+    "ExampleMoments": lambda: ExampleMoments(np.ones(3), {"w": 1.0, "b": 2.0}, None, 7),
+    "Excursions": lambda: Excursions(np.ones((3, 2)), np.ones((3, 2))),
     "ExitPaths": lambda: escape.simulate_paths(PROBLEM, PLAN, 20, 0),
     "ExitProfile": lambda: ExitProfile(np.zeros((2, 1)), *np.ones((3, 2))),
     "ExitSamples": lambda: simulate(PROBLEM, PLAN, 0),
@@ -78,24 +86,24 @@ RESULTS = {
     "ExponentialFit": lambda: escape.exponential_fit([1.0, 2.0], [False, False]),
     "ExponentialityTest": lambda: escape.exponentiality_test([1.0, 2.0]),
     "GradientNoise": _gradient_noise,
-    "HessianPairs": lambda: training.HessianPairs(np.ones(2), np.ones((3, 2)), np.ones(2)),
-    "HessianTrace": lambda: training.HessianTrace(1.0, 0.1, 1.0, 0.1, 3),
+    "HessianPairs": lambda: HessianPairs(np.ones(2), np.ones((3, 2)), np.ones(2)),
+    "HessianTrace": lambda: HessianTrace(1.0, 0.1, 1.0, 0.1, 3),
     "HillPlot": lambda: tails.hill_plot(NOISE),
     "IntervalReference": lambda: escape.interval_reference(
         EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), 0.5)
     ),
     "LaplaceEstimate": lambda: escape.laplace_transform([1.0, 2.0, 3.0], 0.5, 1.0),
-    "LawDistance": lambda: training.LawDistance(0.1, 0.5),
+    "LawDistance": lambda: LawDistance(0.1, 0.5),
     "LawFit": lambda: tails.fit_law(NOISE, "gaussian"),
     "LayerTail": lambda: training.layer_tail(NOISE, layer="w", iteration=3),
-    "LossAlong": lambda: training.LossAlong(np.ones(3), 0.0, np.ones((2, 3)), np.ones((2, 3))),
+    "LossAlong": lambda: LossAlong(np.ones(3), 0.0, np.ones((2, 3)), np.ones((2, 3))),
     "LossPath": lambda: training.line_path(_loss, jnp.zeros(3), jnp.ones(3)),
-    "NoiseAlignment": lambda: training.NoiseAlignment(1.0, 0.1, 1.0, 0.5, 2.0, np.ones(2)),
-    "NoiseStatistics": lambda: training.NoiseStatistics(*np.ones((4, 3)), np.ones(5), {}, np.ones(6), np.ones(6), 3, 8),
+    "NoiseAlignment": lambda: NoiseAlignment(1.0, 0.1, 1.0, 0.5, 2.0, np.ones(2)),
+    "NoiseStatistics": lambda: NoiseStatistics(*np.ones((4, 3)), np.ones(5), {}, np.ones(6), np.ones(6), 3, 8),
     "Outcome": lambda: Outcome(None, 1.2, (1.0, 1.4), "confirmed", "It is 1.2.", print, "A line."),
     "Pooled": lambda: tails.pool(NOISE),
     "Prediction": lambda: predict(PROBLEM),
-    "QuadraticModel": lambda: training.QuadraticModel(np.arange(2), np.ones(2), 0.1),
+    "QuadraticModel": lambda: QuadraticModel(np.arange(2), np.ones(2), 0.1),
     "QuasiStationaryRate": lambda: QuasiStationaryRate(1.0, 0.1, True, 9, 0, 4, 2.0, 100, 0.1),
     "Replay": lambda: replay(PROBLEM, PLAN, 0, 3),
     "ShuffleTest": lambda: tails.shuffle_test(NOISE, num_shuffles=20),

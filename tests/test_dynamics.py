@@ -14,19 +14,8 @@ from scipy.integrate import solve_ivp
 from levyjax.arrays import cast
 from levyjax.basins import Box
 from levyjax.claims.averaging import spike_cap
-from levyjax.dynamics import (
-    SGD,
-    AdaGrad,
-    Adam,
-    AdamState,
-    ClippedSGD,
-    DrivingNoise,
-    Dynamics,
-    Momentum,
-    RMSProp,
-    flow,
-    from_optax,
-)
+from levyjax.dynamics import SGD, AdaGrad, Adam, ClippedSGD, DrivingNoise, Dynamics, Momentum, RMSProp, flow, from_optax
+from levyjax.dynamics.adam import AdamState
 from levyjax.escape import EscapeProblem, Plan, predict, simulate
 from levyjax.escape.fate import modes_at
 from levyjax.landscapes import Quadratic

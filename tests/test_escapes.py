@@ -16,17 +16,15 @@ from levyjax.claims.real_escapes import Exits, OptimizerStudy
 from levyjax.dynamics import SGD, Adam
 from levyjax.dynamics.adam import AdamState
 from levyjax.escape import exponential_fit
-from levyjax.noise import Independent, MiniBatch, noise_at, sde_noise_level
+from levyjax.noise import Independent, MiniBatch, sde_noise_level
+from levyjax.noise.base import noise_at
 from levyjax.noise.empirical import uniform_index
 from levyjax.random import Stream, first_counter, run_key, words
 from levyjax.training import (
-    EVERY,
     MLP,
-    Curves,
     FreeProcess,
     NetworkLoss,
     SeenNoise,
-    captured_noise,
     excursions,
     exit_levels,
     first_exits,
@@ -35,6 +33,9 @@ from levyjax.training import (
     noise_models,
     training_curves,
 )
+from levyjax.training.escapes import EVERY
+from levyjax.training.noise_models import captured_noise
+from levyjax.training.sde import Curves
 
 DECAY, BATCH = 0.1, 3
 LOOKS = 5  # the same everywhere, so that a program is compiled once

@@ -15,7 +15,8 @@ from scipy.stats import binom
 import levyjax
 from levyjax.arrays import cast
 from levyjax.basins import Box
-from levyjax.dynamics import SGD, Adam, AddStableNoiseState, DrivingNoise, Momentum, add_stable_noise, from_optax
+from levyjax.dynamics import SGD, Adam, DrivingNoise, Momentum, add_stable_noise, from_optax
+from levyjax.dynamics.stable_noise import AddStableNoiseState
 from levyjax.engine import chunks, run
 from levyjax.escape import EscapeProblem, Plan, predict, simulate
 from levyjax.escape.problem import ExitProcess

@@ -38,16 +38,8 @@ from levyjax.landscapes import (
     WangOhRhee,
     from_function,
 )
-from levyjax.noise import (
-    Gaussian,
-    Independent,
-    JumpRays,
-    JumpSplit,
-    LevyNoise,
-    PerCoordinate,
-    Rotational,
-    SpectralMeasure,
-)
+from levyjax.noise import Gaussian, Independent, LevyNoise, PerCoordinate, Rotational, SpectralMeasure
+from levyjax.noise.base import JumpRays, JumpSplit
 from levyjax.random import Counter, Stream
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Solver, Tamed
 
@@ -132,7 +124,7 @@ WITHOUT_SDE = {  # tested in test_dynamics, as optax's states are in test_optax
     item
     for item in vars(levyjax.dynamics).values()
     if isinstance(item, type) and issubclass(item, Dynamics) and item.drift is Dynamics.drift
-} | {levyjax.dynamics.OptaxState, levyjax.dynamics.AddStableNoiseState}
+}
 PROBLEM = EscapeProblem(Quadratic([1.0, 0.3]), Box([-1.0, -2.0], [1.0, 2.0]), NOISES["independent"], SGD(0.1), 0.3)
 ALL = [(kind, name) for kind, (_, _, pieces) in KINDS.items() for name in pieces]
 FURTHER = ("independent matrix", "quadratic matrix", "ellipsoid matrix", "adam corrected stable", "adam frozen frozen")

@@ -10,16 +10,8 @@ import optax
 from levyjax import tails
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, shown
 from levyjax.claims.figures.noise import layer_moments, tail_indices
-from levyjax.training import (
-    GradientNoise,
-    TrainConfig,
-    TrainResult,
-    applied_noise,
-    draw_batches,
-    layer_means,
-    load,
-    train,
-)
+from levyjax.training import GradientNoise, TrainConfig, TrainResult, applied_noise, draw_batches, load, train
+from levyjax.training.per_example import layer_means
 
 _OPTIMIZERS = {"sgd": 0.1, "adam": 0.0015}  # learning rates that bring this network to about one training loss
 _MOMENTUM = 0.9

@@ -15,18 +15,17 @@ from levyjax.noise import Independent, MiniBatch, sde_noise_level
 from levyjax.plots import style
 from levyjax.training import (
     MLP,
-    Curves,
     FreeProcess,
-    LawDistance,
     NetworkLoss,
     SeenNoise,
-    captured_noise,
     flatten,
     law_distance,
     load,
     stable_scales,
     training_curves,
 )
+from levyjax.training.noise_models import captured_noise
+from levyjax.training.sde import Curves, LawDistance
 
 _RATES = {"SGD": 0.1, "Adam": 0.001}
 _BATCH = 32

@@ -31,9 +31,7 @@ from levyjax.escape.statistics import ExponentialFit
 from levyjax.noise import Independent, sde_noise_level
 from levyjax.plots import style
 from levyjax.training import (
-    EVERY,
     MLP,
-    Excursions,
     NetworkLoss,
     excursions,
     exit_levels,
@@ -42,6 +40,7 @@ from levyjax.training import (
     network_landscape,
     noise_models,
 )
+from levyjax.training.escapes import EVERY, Excursions
 
 _FACTOR = 1.5  # within which a mean exit time counts as predicted
 _WEIGHT_DECAY, _BATCH = 0.03, 10

@@ -14,15 +14,8 @@ from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.plots import block_length_sweep, ratio_forest
 from levyjax.solvers import Euler
-from levyjax.training import (
-    GradientNoise,
-    TrainConfig,
-    TrainResult,
-    fisher_diagonal,
-    noisiest,
-    stable_scales,
-    train,
-)
+from levyjax.training import GradientNoise, TrainConfig, TrainResult, fisher_diagonal, stable_scales, train
+from levyjax.training.quadratic import noisiest
 
 _RELEASED = ((36400, 1.2182), (16640, 1.1819))  # block length and estimate of the same net in the released log
 _COORDINATES = 64  # those of the largest noise: each adds its own exits, and all have to be rare together

@@ -10,8 +10,6 @@ from levyjax import plots
 from levyjax.config.training import MonitorSettings
 from levyjax.plots.results.training import alpha_by_layer
 from levyjax.training import (
-    LayerTail,
-    LossPath,
     TrainResult,
     hessian_pairs,
     hessian_trace,
@@ -23,6 +21,8 @@ from levyjax.training import (
     tail_monitor,
 )
 from levyjax.training.curvature import Loss
+from levyjax.training.paths import LossPath
+from levyjax.training.tail_monitor import LayerTail
 
 Figures = list[tuple[str, Any]]  # name, function of axes
 

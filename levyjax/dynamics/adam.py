@@ -11,7 +11,8 @@ from levyjax.checks import choice, not_negative, part, plain, positive, refuse, 
 from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.squares import GRADIENT_NOISE, jump_maps_of, squared_gradient
 from levyjax.keys import key, piece
-from levyjax.noise import Noise, second_moment
+from levyjax.noise import Noise
+from levyjax.noise.base import second_moment
 
 _VARIANT = choice(("paper", "corrected", "frozen", "malladi"))
 

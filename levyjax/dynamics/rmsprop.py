@@ -10,7 +10,8 @@ from levyjax.checks import not_negative, part, positive, sweep
 from levyjax.dynamics.base import DrivingNoise, Dynamics
 from levyjax.dynamics.squares import GRADIENT_NOISE, jump_maps_of, squared_gradient
 from levyjax.keys import key, piece
-from levyjax.noise import Noise, second_moment
+from levyjax.noise import Noise
+from levyjax.noise.base import second_moment
 
 
 class SquaresState(NamedTuple):

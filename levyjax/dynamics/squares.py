@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 from levyjax.arrays import apply, cast, column, matrix_of
 from levyjax.checks import choice
 from levyjax.dynamics.base import DrivingNoise
-from levyjax.noise import Noise, Rotational, second_moment
+from levyjax.noise import Noise, Rotational
+from levyjax.noise.base import second_moment
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, normal, sf
 

@@ -11,7 +11,8 @@ from levyjax.basins import Basin, Sublevel
 from levyjax.datasets import Result
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
-from levyjax.noise import Independent, has_jumps
+from levyjax.noise import Independent
+from levyjax.noise.base import has_jumps
 from levyjax.stable import tail_constant
 
 _TOGETHER = 256  # columns whose rays are in memory at once

@@ -13,7 +13,8 @@ from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Attraction, Ball, HalfSpace
 from levyjax.escape.problem import EscapeProblem
 from levyjax.interpret import interpreted
-from levyjax.noise import Rotational, StateDependent, require_process
+from levyjax.noise import Rotational, StateDependent
+from levyjax.noise.base import require_process
 from levyjax.noise.spectral import isotropic_measure, measure_of
 from levyjax.solvers.linear_motion import flow_reach, linear_motion
 from levyjax.solvers.motion import gauge_along, has_way_out, jump_maps, kept_by_descent

@@ -29,7 +29,9 @@ from levyjax.arrays import add_to, column, jit, matrix_of, pytree
 from levyjax.basins import Basin, Box, Sublevel
 from levyjax.escape.gauge import found_rays
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise import ALL_RAYS, Independent, JumpRays, PerCoordinate, Rotational, has_jumps
+from levyjax.noise import Independent, PerCoordinate, Rotational
+from levyjax.noise.base import JumpRays, has_jumps
+from levyjax.noise.independent import ALL_RAYS
 from levyjax.random import Counter, Stream, first_counter, words
 from levyjax.solvers.jump_adapted import Interval, JumpAdapted
 from levyjax.solvers.linear_motion import flow_reach

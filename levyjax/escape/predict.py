@@ -21,7 +21,8 @@ from levyjax.escape.saddles import saddle_reasons
 from levyjax.escape.validity import MAX_BIAS, MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
-from levyjax.noise import LevyNoise, StateDependent, StepNoise, has_jumps, sde_noise_level
+from levyjax.noise import LevyNoise, StateDependent, StepNoise, sde_noise_level
+from levyjax.noise.base import has_jumps
 from levyjax.noise.spectral import sum_error
 from levyjax.solvers import Iteration, Solver
 from levyjax.solvers.linear_motion import linear_motion

@@ -13,7 +13,7 @@ from levyjax.datasets import Result
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, TooLarge, galerkin, green_function
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise import require_process
+from levyjax.noise.base import require_process
 
 _DEGREES = (8, 12, 16, 20, 24)
 _LEAST_KNOWN = 0.5  # error above which no number is given

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int32
 
 from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, materialized, parameter, pytree
-from levyjax.noise import require_process
+from levyjax.noise.base import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge
 from levyjax.solvers.limits import LEAST_DEPTH

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from levyjax.arrays import matrix_of
-from levyjax.noise import LevyNoise, PointNoise, has_jumps
+from levyjax.noise import LevyNoise, PointNoise
+from levyjax.noise.base import has_jumps
 from levyjax.solvers.motion import at_rest, gauge_along, hessian_of, jump_maps, linearised
 from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
 from levyjax.stable import tail_constant

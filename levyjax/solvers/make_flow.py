@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from levyjax.arrays import matrix_of
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Landscape, Quadratic
-from levyjax.noise import has_jumps
+from levyjax.noise.base import has_jumps
 from levyjax.solvers.flows import SKIP_SPREAD, Alike, Apart, LinearFlow, SteppedFlow, Together, displacement_gauge
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
 from levyjax.solvers.small_jumps import (

@@ -11,7 +11,8 @@ from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree
 from levyjax.basins import Basin
 from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.landscapes import Flat, Landscape, Quadratic
-from levyjax.noise import LevyNoise, Noise, PointNoise, noise_at, require_process
+from levyjax.noise import LevyNoise, Noise, PointNoise
+from levyjax.noise.base import noise_at, require_process
 from levyjax.random import Counter
 
 _UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow

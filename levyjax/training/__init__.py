@@ -1,20 +1,9 @@
 """Training of small classifiers, with the gradient noise that the simulator and the tail audit take."""
 
 from levyjax.deprecation import moved
-from levyjax.training.applied import AppliedNoise, applied_noise
-from levyjax.training.capture import (
-    FEWEST_BATCHES,
-    GradientNoise,
-    StableNoise,
-    draw_batches,
-    gradient_noise,
-    stable_scales,
-)
+from levyjax.training.applied import applied_noise
+from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, stable_scales
 from levyjax.training.curvature import (
-    HessianPairs,
-    HessianTrace,
-    LossAlong,
-    NoiseAlignment,
     hessian_pairs,
     hessian_product,
     hessian_trace,
@@ -23,63 +12,36 @@ from levyjax.training.curvature import (
     noise_alignment,
 )
 from levyjax.training.data import Dataset, load
-from levyjax.training.escapes import EVERY, Excursions, FreeProcess, excursions, exit_levels, first_exits
+from levyjax.training.escapes import FreeProcess, excursions, exit_levels, first_exits
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainResult, train
 from levyjax.training.networks import MLP, FlatModel, flatten
-from levyjax.training.noise_models import NoiseModels, captured_noise, noise_models
-from levyjax.training.paths import LossPath, least_path, line_path
-from levyjax.training.per_example import ExampleMoments, layer_means, per_example_moments, per_example_noise
-from levyjax.training.quadratic import QuadraticModel, fisher_diagonal, noisiest, quadratic_model
-from levyjax.training.sde import Curves, LawDistance, SeenNoise, law_distance, training_curves
+from levyjax.training.noise_models import noise_models
+from levyjax.training.paths import least_path, line_path
+from levyjax.training.per_example import per_example_moments, per_example_noise
+from levyjax.training.quadratic import fisher_diagonal, noisiest, quadratic_model
+from levyjax.training.sde import SeenNoise, law_distance, training_curves
 from levyjax.training.settings import TrainConfig
-from levyjax.training.streamed import BlockLogs, NoiseStatistics, noise_statistics
-from levyjax.training.tail_monitor import (
-    BatchSizeStudy,
-    LayerTail,
-    batch_size_study,
-    layer_slices,
-    layer_tail,
-    tail_monitor,
-)
+from levyjax.training.streamed import noise_statistics
+from levyjax.training.tail_monitor import batch_size_study, layer_tail, tail_monitor
 
 __all__ = [
     "CNN",
-    "EVERY",
-    "FEWEST_BATCHES",
     "MLP",
     "AlexNet",
-    "AppliedNoise",
-    "BatchSizeStudy",
-    "BlockLogs",
-    "Curves",
     "Dataset",
-    "ExampleMoments",
-    "Excursions",
     "FlatModel",
     "FreeProcess",
     "GradientNoise",
-    "HessianPairs",
-    "HessianTrace",
-    "LawDistance",
-    "LayerTail",
-    "LossAlong",
-    "LossPath",
     "NetworkLoss",
-    "NoiseAlignment",
-    "NoiseModels",
-    "NoiseStatistics",
-    "QuadraticModel",
     "ResNet",
     "SeenNoise",
-    "StableNoise",
     "TrainConfig",
     "TrainResult",
     "Transformer",
     "applied_noise",
     "batch_size_study",
-    "captured_noise",
     "draw_batches",
     "excursions",
     "exit_levels",
@@ -91,8 +53,6 @@ __all__ = [
     "hessian_product",
     "hessian_trace",
     "law_distance",
-    "layer_means",
-    "layer_slices",
     "layer_tail",
     "least_path",
     "line_path",

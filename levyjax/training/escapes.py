@@ -13,7 +13,8 @@ from levyjax.datasets import Result, along
 from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.engine import ExitCode, observe
 from levyjax.landscapes import Flat
-from levyjax.noise import MiniBatch, Noise, noise_at
+from levyjax.noise import MiniBatch, Noise
+from levyjax.noise.base import noise_at
 from levyjax.random import Counter
 from levyjax.training.landscape import NetworkLoss
 

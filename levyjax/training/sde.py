@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from levyjax.arrays import cast, pytree, static
 from levyjax.datasets import Result, along
 from levyjax.engine import observe
-from levyjax.noise import Noise, noise_at
+from levyjax.noise import Noise
+from levyjax.noise.base import noise_at
 from levyjax.random import Counter, Stream
 from levyjax.training.capture import Losses
 from levyjax.training.escapes import FreeProcess
