@@ -23,13 +23,15 @@ from levyjax.training.per_example import per_example_moments, per_example_noise
 from levyjax.training.quadratic import fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.sde import SeenNoise, law_distance, training_curves
 from levyjax.training.settings import TrainConfig
-from levyjax.training.streamed import noise_statistics
-from levyjax.training.tail_monitor import batch_size_study, layer_tail, tail_monitor
+from levyjax.training.streamed import BlockLogs, noise_statistics
+from levyjax.training.tail_monitor import BatchSizeStudy, batch_size_study, layer_tail, tail_monitor
 
 __all__ = [
     "CNN",
     "MLP",
     "AlexNet",
+    "BatchSizeStudy",
+    "BlockLogs",
     "Dataset",
     "FlatModel",
     "FreeProcess",
