@@ -112,6 +112,21 @@ def integer(low: int, high: int) -> Check:
     return check
 
 
+def require_whole(value: Any, name: str, least: int = 1) -> None:
+    """Refuse what is no whole number, or one that is too small."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{name} must be a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
+
+
+def require_object(value: Any, name: str) -> None:
+    """Refuse a class where one of its objects is expected, and nothing."""
+    if value is None or isinstance(value, type):
+        given = "missing" if value is None else f"the class {value.__name__}"
+        raise ValueError(f"{name} is {given}: give an object{'' if value is None else f', {value.__name__}(...)'}.")
+
+
 def boolean(value: Any, where: str) -> bool:
     """A checker of true or false."""
     if not isinstance(value, bool):

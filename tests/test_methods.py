@@ -28,7 +28,7 @@ from levyjax.escape import (
 )
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, MultiWell, Quadratic, from_function
 from levyjax.noise import Independent, Rotational
-from levyjax.solvers import JumpAdapted, flows, make_flow
+from levyjax.solvers import Euler, Iteration, JumpAdapted, flows, make_flow
 
 BIAS = 0.01  # of the jump-adapted mean exit time, for alpha from 1.2 to 1.9
 GRID = [(alpha, kappa) for alpha in (1.2, 1.5, 1.8, 1.9) for kappa in (0, 1, 3, 10, 100)] + [(1.9, 30)]
@@ -382,3 +382,28 @@ class TestQuasiStationaryRate:
         problem = dataclasses.replace(quadratic(1.5, 0.1), dynamics=dynamics)
         with pytest.raises(ValueError, match="gradient_noise"):
             quasi_stationary_rate(problem)
+
+
+SINGLE = Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda p: predict(p, Iteration()), "needs a learning_rate"),
+        (lambda p: predict(p, Iteration), "solver is the class Iteration"),
+        (lambda p: predict(p, "iteration"), "solver is 'iteration'"),
+        (lambda p: Plan(JumpAdapted), "solver is the class JumpAdapted"),
+        (lambda p: Plan(Euler(0.1), 2.5), "num_trajectories must be a whole number, got 2.5"),
+        (lambda p: Plan(Euler(0.1), math.nan), "num_trajectories must be a whole number"),
+        (lambda p: Plan(Euler(0.1), chunk_size=2.5), "chunk_size must be a whole number"),
+        (lambda p: quasi_stationary_rate(p, num_particles=2.5), "num_particles must be a whole number"),
+        (lambda p: quasi_stationary_rate(p, dtype="float16"), "dtype must be 'float32' or 'float64'"),
+        (lambda p: EscapeProblem(*SINGLE, SGD, 0.1), r"dynamics is the class SGD: give an object, SGD\(...\)"),
+        (lambda p: EscapeProblem(*SINGLE[:2], None, SGD(), 0.1), "noise is missing"),
+        (lambda p: EscapeProblem(SINGLE[0], Box, SINGLE[2], SGD(), 0.1), "basin is the class Box"),
+    ],
+)
+def test_what_is_no_object_or_no_whole_number_is_refused_in_a_sentence(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(EscapeProblem(*SINGLE, SGD(), 0.1))

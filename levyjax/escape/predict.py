@@ -25,6 +25,7 @@ from levyjax.noise import LevyNoise, StateDependent, StepNoise, sde_noise_level
 from levyjax.noise.base import has_jumps
 from levyjax.noise.spectral import sum_error
 from levyjax.solvers import Iteration, Solver
+from levyjax.solvers.limits import require_solver
 from levyjax.solvers.linear_motion import linear_motion
 from levyjax.solvers.motion import hessian_of, jump_maps
 
@@ -218,6 +219,10 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         >>> prediction.valid, round(prediction.mean_exit_time, 1), round(prediction.exit_probabilities["x0<lower"], 4)
         (True, 3703.8, 0.7388)
     """
+    if solver is not None:
+        require_solver(solver)
+    if isinstance(solver, Iteration) and problem.dynamics.learning_rate is None:
+        raise ValueError("The iteration needs a learning_rate.")
     with jax.enable_x64(True):
         minimum = np.asarray(problem.landscape.minimum)
         if (reason := problem.dynamics.why_no_rate(isinstance(solver, Iteration), minimum)) is not None:

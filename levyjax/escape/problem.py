@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int32
 
 from levyjax.arrays import concrete, freeze, parameter, positive, pytree
 from levyjax.basins import Basin
+from levyjax.checks import require_object
 from levyjax.dynamics import Dynamics
 from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
@@ -66,6 +67,8 @@ class EscapeProblem:
             self._check()
 
     def _check(self) -> None:
+        for name in ("landscape", "basin", "noise", "dynamics"):
+            require_object(getattr(self, name), name)
         require_methods(self.landscape)
         if not isinstance(self.dynamics, Dynamics):
             raise ValueError(

@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
+from levyjax.checks import require_whole
 from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
 from levyjax.solvers import Iteration, JumpAdapted, Solver
-from levyjax.solvers.limits import require_resolution, require_stable, require_start
+from levyjax.solvers.limits import require_resolution, require_solver, require_stable, require_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +40,14 @@ class Plan:
     devices: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.num_trajectories < 1:
-            raise ValueError(f"num_trajectories must be at least 1, got {self.num_trajectories}.")
+        require_solver(self.solver)
+        require_whole(self.num_trajectories, "num_trajectories")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}.")
         if not self.max_time > 0:
             raise ValueError(f"max_time must be positive, got {self.max_time}.")
-        if self.chunk_size is not None and self.chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, got {self.chunk_size}.")
+        if self.chunk_size is not None:
+            require_whole(self.chunk_size, "chunk_size")
 
 
 @dataclasses.dataclass(frozen=True)

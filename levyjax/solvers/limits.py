@@ -27,6 +27,13 @@ def _growth(problem: ExitProblem, dt: Any) -> float:
     return float(np.abs(values[grows]).max(initial=0))
 
 
+def require_solver(solver: Any) -> None:
+    """Refuse what is no solver, such as its name or its class."""
+    if isinstance(solver, type) or not isinstance(solver, Solver):
+        given = f"the class {solver.__name__}" if isinstance(solver, type) else repr(solver)
+        raise ValueError(f"solver is {given}: give an object, such as Euler(0.05), JumpAdapted() or Iteration().")
+
+
 def require_stable(problem: ExitProblem, solver: Solver | None) -> None:
     """Refuse an SDE's steps that are too long for the curvature at the minimum; an optimizer's iteration is what it is.
 
