@@ -221,12 +221,12 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     """
     if solver is not None:
         require_solver(solver)
-    if isinstance(solver, Iteration) and problem.dynamics.learning_rate is None:
-        raise ValueError("The iteration needs a learning_rate.")
     with jax.enable_x64(True):
         minimum = np.asarray(problem.landscape.minimum)
         if (reason := problem.dynamics.why_no_rate(isinstance(solver, Iteration), minimum)) is not None:
             return refused(reason)
+        if isinstance(solver, Iteration) and problem.dynamics.learning_rate is None:
+            raise ValueError("The iteration needs a learning_rate.")
         if isinstance(problem.noise, StateDependent):
             if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
                 return refused("With a dispersion A(x) a rate is known for jumps against a drift only.")

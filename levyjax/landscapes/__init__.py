@@ -3,7 +3,7 @@
 from levyjax.landscapes.asymmetric_valley import AsymmetricValley
 from levyjax.landscapes.base import Landscape
 from levyjax.landscapes.double_well import DoubleWell
-from levyjax.landscapes.function import from_function
+from levyjax.landscapes.function import FunctionLandscape, from_function
 from levyjax.landscapes.multi_well import MultiWell
 from levyjax.landscapes.quadratic import Flat, Quadratic
 from levyjax.landscapes.regression import LinearRegression, LogisticRegression
@@ -14,6 +14,7 @@ __all__ = [
     "AsymmetricValley",
     "DoubleWell",
     "Flat",
+    "FunctionLandscape",
     "Landscape",
     "LinearRegression",
     "LogisticRegression",
