@@ -120,6 +120,12 @@ def require_whole(value: Any, name: str, least: int = 1) -> None:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 
+def require_dtype(value: Any) -> None:
+    """Refuse what is no precision of a simulation."""
+    if value not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {value!r}.")
+
+
 def require_object(value: Any, name: str) -> None:
     """Refuse a class where one of its objects is expected, and nothing."""
     if value is None or isinstance(value, type):

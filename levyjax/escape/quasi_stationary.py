@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax.arrays import cast
-from levyjax.checks import require_whole
+from levyjax.checks import require_dtype, require_whole
 from levyjax.datasets import Result
 from levyjax.escape.particles import System, Tally, batch, make_system, overshoot_rate, start_particles
 from levyjax.escape.problem import EscapeProblem
@@ -162,8 +162,7 @@ def quasi_stationary_rate(
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}.")
     require_whole(num_particles, "num_particles", 2)
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    require_dtype(dtype)
     require_resolution(problem, solver, dtype)
     system = make_system(problem, solver or JumpAdapted())
     with jax.enable_x64(dtype == "float64"):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
-from levyjax.checks import require_whole
+from levyjax.checks import require_dtype, require_whole
 from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
@@ -42,8 +42,7 @@ class Plan:
     def __post_init__(self) -> None:
         require_solver(self.solver)
         require_whole(self.num_trajectories, "num_trajectories")
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}.")
+        require_dtype(self.dtype)
         if not self.max_time > 0:
             raise ValueError(f"max_time must be positive, got {self.max_time}.")
         if self.chunk_size is not None:

@@ -112,14 +112,15 @@ def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
         def reach(points: np.ndarray) -> np.ndarray:
             return gauge_along(problem.basin, minimum, points - minimum[:, None])
 
-        room = 1 - float(reach(start[:, None])[0])
+        here = float(reach(start[:, None])[0])
+        room = 1 - here
         if not 0 < room < _BESIDE:
             return room, 0.0
         state = at_rest(problem, start[:, None])
         velocity = np.asarray(dynamics.drift(state, problem.landscape.gradient(state.x), noise).x)
         speed = np.linalg.norm(velocity)
         back = 1e-4 * room / max(float(reach(minimum[:, None] + velocity)[0]), 1e-300) if speed > 0 else 0.0
-        gained = float(reach(start[:, None])[0] - reach(start[:, None] + back * velocity)[0])
+        gained = here - float(reach(start[:, None] + back * velocity)[0])
         if gained <= 0:
             return room, 0.0
         size = float(problem.noise_level) * np.asarray(jump_maps(problem))[0][:, None] * matrix_of(noise.scale)

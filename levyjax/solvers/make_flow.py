@@ -197,7 +197,8 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
     spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
     values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
-    slowest, fastest, steepest = float(np.real(values).min()), float(np.abs(values).max()), _steepest(problem)
+    rays = _rays_out(problem)
+    slowest, fastest, steepest = float(np.real(values).min()), float(np.abs(values).max()), _steepest(problem, rays)
     if math.isfinite(steepest) and slowest <= _FLAT * steepest:
         slowest = min(slowest, 0.0)
     dimension = problem.dimension
@@ -207,7 +208,7 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
     laws = _settled_laws(system, rates) if slowest > 0 else 0 * rates
     spread = _widest(problem, laws.sum(axis=-1)[:dimension, :dimension])
     spread = _least_power(problem, spread, slowest, 1.0)
-    zone, most = _linearity(problem)
+    zone, most = _linearity(problem, rays)
     shift = np.zeros(len(system))
     if spread <= most**2:
         shift, laws = _kept_law(problem, system, rates, laws)
@@ -229,14 +230,14 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
     )
 
 
-def _steepest(problem: ExitProblem) -> float:
+def _steepest(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> float:
     """How fast the gradient changes at most on the way out, by secants along rays; inf where it is not finite."""
-    minimum, rays = np.asarray(problem.landscape.minimum), _rays_out(problem)
     rays = np.concatenate([rays, -rays], axis=1)
-    gradients = np.stack([_gradient(problem.landscape, minimum[:, None] + part * rays) for part in _SECANTS])
+    points = np.concatenate([part * rays for part in _SECANTS], axis=1)
+    gradients = _gradient(problem.landscape, np.asarray(problem.landscape.minimum)[:, None] + points)
     with np.errstate(over="ignore", invalid="ignore"):
-        changes = np.linalg.norm(np.diff(gradients, axis=0), axis=1) / np.diff(_SECANTS)[:, None]
-        slopes = changes / np.linalg.norm(rays, axis=0)
+        changes = np.diff(np.reshape(gradients, (len(rays), len(_SECANTS), -1)), axis=1)
+        slopes = np.linalg.norm(changes, axis=0) / np.diff(_SECANTS)[:, None] / np.linalg.norm(rays, axis=0)
     return float(slopes.max()) if np.isfinite(slopes).all() else math.inf
 
 
@@ -248,12 +249,12 @@ def _rays_out(problem: ExitProblem) -> Float[np.ndarray, "d rays"]:
     return rays[:, reach > 0] / reach[reach > 0]
 
 
-def _linearity(problem: ExitProblem) -> tuple[float | None, float]:
+def _linearity(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> tuple[float | None, float]:
     """How far the flow is linear, as a part of the way to the boundary, None at a kink; and the widest spread to skip.
 
     The spread is that of the small jumps up to which a Gaussian law is close to theirs.
     """
-    minimum, rays = np.asarray(problem.landscape.minimum), _rays_out(problem)
+    minimum = np.asarray(problem.landscape.minimum)
     hessian = hessian_of(problem.landscape)
 
     @functools.cache
