@@ -29,9 +29,11 @@ from levyjax.noise import (
     Rotational,
     StateDependent,
 )
+from levyjax.noise.base import noise_at
 from levyjax.random import Counter, Stream, words
 from levyjax.solvers import Euler, Iteration, JumpAdapted, Tamed
 from levyjax.stable import tail_constant
+from levyjax.training.landscape import NetworkLoss
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(50, 3)) * [1.0, 0.5, 2.0]
@@ -183,6 +185,11 @@ class TestEveryPointNoise:
     def test_the_table_is_whole(self):
         public = {item for name in levyjax.noise.__all__ if hasattr(item := getattr(levyjax.noise, name), "at")}
         assert public - {PointNoise} == {type(noise) for noise in PIECES.values()}
+
+    def test_of_a_network_whose_minimum_is_not_known(self):  # protocols of Python 3.11 ask for every property's value
+        loss = NetworkLoss(lambda parameters, x, y: parameters @ x * y, np.ones((3, 2)), np.ones(3))
+        assert isinstance(MiniBatch(loss), PointNoise)
+        assert noise_at(MiniBatch(loss), jnp.ones((2, 1)), 1.0).point is not None
 
     @each_piece
     def test_is_frozen_and_a_pytree_and_fits_its_protocol(self, name):

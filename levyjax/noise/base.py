@@ -61,7 +61,7 @@ class Noise(Protocol):
 
 
 @runtime_checkable
-class PointNoise(Noise, Protocol):
+class PointNoise(Protocol):
     """Noise that depends on where the trajectory is."""
 
     def at(self, x: Float[Array, "d *batch"], noise_level: Any) -> Noise:
