@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,55 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     train(small, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="holds a run of another configuration"):
         train(TrainConfig(data="synthetic", iterations=6, widths=()), checkpoint_dir=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run with five lines of metrics, and its configuration."""
+    folder = tmp_path_factory.mktemp("run")
+    config = TrainConfig(data="synthetic", iterations=40, record_every=10, widths=(), num_batches=20)
+    train(config, checkpoint_dir=folder)
+    return folder, config
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda lines: None, "metrics.jsonl has 0 of the 5 lines"),
+        (lambda lines: [], "metrics.jsonl has 0 of the 5 lines"),
+        (lambda lines: lines[:2], "metrics.jsonl has 2 of the 5 lines"),
+        (lambda lines: lines[1:], "metrics.jsonl has 4 of the 5 lines"),
+        (lambda lines: [*lines[:2], *lines[3:]], "metrics.jsonl has 4 of the 5 lines"),
+        (lambda lines: [*lines[:4], lines[4][:20]], "metrics.jsonl is missing or damaged"),
+        (lambda lines: [*lines[:4], "{}"], "metrics.jsonl is missing or damaged"),
+    ],
+)
+def test_metrics_that_were_lost_or_cut_are_refused_and_nothing_is_lost(finished, tmp_path, damage, words):
+    folder, config = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    metrics = tmp_path / "metrics.jsonl"
+    lines = damage(metrics.read_text().splitlines())
+    metrics.unlink() if lines is None else metrics.write_text("".join(line + "\n" for line in lines))
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        train(config, checkpoint_dir=tmp_path)
+    assert contents(tmp_path) == before
+    shutil.copy(folder / "metrics.jsonl", metrics)  # the whole file again
+    assert train(config, checkpoint_dir=tmp_path).iterations.tolist() == [0, 10, 20, 30, 40]
+
+
+def test_states_that_were_lost_are_refused_and_nothing_is_lost(finished, tmp_path):
+    folder, config = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "states")
+    metrics = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match="goes to iteration 40, and there are no states"):
+        train(config, checkpoint_dir=tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == metrics
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 from flax import nnx
 
-from levyjax.training import MLP, flatten
+from levyjax.training import MLP, flatten, load
 from levyjax.training.curvature import (
     hessian_pairs,
     hessian_product,
@@ -30,6 +30,24 @@ def net():
         loss = mean_loss(flat.losses, x, y)
         whole = jax.hessian(lambda p: flat.losses(p, jnp.asarray(x), jnp.asarray(y)).mean())(point)
         yield loss, point, np.asarray(whole), flat, (x, y)
+
+
+@pytest.fixture(scope="module")
+def softmax():
+    """Softmax regression on 200 of scikit-learn's digits, and its Hessian's eigenvalues at 0 in decreasing order."""
+    digits = load("digits")
+    x, y = digits.train_x[:200].astype(np.float64), digits.train_y[:200]
+
+    def losses(w, x, y):
+        logits = x @ w.reshape(x.shape[1], 10)
+        return jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, y[:, None], axis=1)[:, 0]
+
+    def loss(w):
+        return losses(w, jnp.asarray(x, w.dtype), jnp.asarray(y)).mean()
+
+    inputs = np.linalg.eigvalsh(x.T @ x / len(x)) / 10
+    values = np.concatenate([np.repeat(inputs, 9), np.zeros(64)])
+    return loss, np.sort(values)[::-1]
 
 
 class TestCurvature:
@@ -55,6 +73,25 @@ class TestCurvature:
         np.testing.assert_allclose(found.values, values[order], rtol=1e-7, atol=1e-10)
         assert (np.abs((found.vectors * vectors[:, order]).sum(axis=0)) > 1 - 1e-6).all()
         assert (found.residuals < 1e-7).all()
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize(("end", "count"), [("largest", 5), ("largest", 20), ("smallest", 20)])
+    def test_repeated_eigenvalues_come_as_often_as_they_are(self, softmax, end, count, dtype):
+        """Softmax regression at w = 0: the Hessian is (I - 11'/10)/10 times X'X/n, each eigenvalue 9 times and 0."""
+        loss, values = softmax
+        expected = (values if end == "largest" else values[::-1])[:count]
+        with jax.enable_x64(dtype == np.float64):
+            found = hessian_pairs(loss, np.zeros(values.size, dtype), count, end=end)
+        np.testing.assert_allclose(found.values, expected, atol=1e-4 * values[0])
+        assert np.abs(found.values - expected).max() <= found.error < 1e-3 * values[0]
+        assert found.next_value == pytest.approx((values if end == "largest" else values[::-1])[count], abs=1e-3)
+        np.testing.assert_allclose(found.vectors.T @ found.vectors, np.eye(count), atol=1e-5)
+
+    @pytest.mark.parametrize("count", [1, 3, 4])
+    def test_all_eigenvalues_equal(self, count):
+        found = hessian_pairs(lambda p: 1.5 * (p**2).sum(), jnp.zeros(5), count, end="smallest")
+        np.testing.assert_allclose(found.values, 3.0, rtol=1e-5)
+        assert found.next_value == pytest.approx(3.0, rel=1e-5)
 
     def test_single_precision_is_kept(self, net):
         _, point, dense, flat, (x, y) = net
@@ -110,6 +147,8 @@ class TestCurvature:
         [
             (lambda loss, point: hessian_pairs(loss, point, 0), "0 pairs"),
             (lambda loss, point: hessian_pairs(loss, point, end="middle"), "'middle'"),
+            (lambda loss, point: hessian_pairs(lambda p: p.sum(), point), "were not found"),
+            (lambda loss, point: hessian_pairs(lambda p: jnp.sqrt((p**2).sum()), 0 * point), "not finite"),
             (lambda loss, point: hessian_trace(loss, point, 1), "1 probes"),
             (lambda loss, point: loss_along(loss, point, np.ones((3, 1)), [1.0]), "directions"),
             (lambda loss, point: noise_alignment(loss, point, np.ones((2, 3)), None), "samples of shape"),

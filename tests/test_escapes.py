@@ -33,7 +33,7 @@ from levyjax.training import (
     noise_models,
     training_curves,
 )
-from levyjax.training.escapes import EVERY
+from levyjax.training.escapes import EVERY, Excursions
 from levyjax.training.noise_models import captured_noise
 from levyjax.training.sde import Curves
 
@@ -226,6 +226,37 @@ class TestExcursions:
         times, exited = first_exits(values, level)
         assert ((times <= 10 * EVERY) & exited).sum() == 51
 
+    def test_a_lane_that_overflows_is_counted_and_gives_no_level(self):
+        """One lane of 128 becomes NaN at the third look: two looks have levels, and its exit is its own."""
+        values = np.random.default_rng(0).exponential(size=(6, 128))
+        levels = exit_levels(values, [20])
+        values[2:, 7] = np.nan
+        assert exit_levels(values, [20]) == levels
+        with pytest.raises(ValueError, match="1 of 128 lanes are not finite by step 30"):
+            exit_levels(values, [20, 30])
+        times, exited = first_exits(values, 100.0)
+        assert np.flatnonzero(exited).tolist() == [7]
+        assert (times[7], set(times[~exited])) == (30.0, {60.0})
+        assert Excursions(values, values).num_nonfinite == 1
+        assert Excursions(np.ones((6, 128)), values).num_nonfinite == 1
+
+    def test_a_run_that_diverges_says_so(self, regression):
+        loss = regression[0]
+        found = excursions(loss, MiniBatch(loss, BATCH), SGD(1e4), num_lanes=2, num_steps=LOOKS * EVERY, seed=5)
+        assert found.num_nonfinite == 2
+        with pytest.raises(ValueError, match="2 of 2 lanes are not finite"):
+            exit_levels(found.distance, [LOOKS * EVERY])
+
+    @pytest.mark.parametrize("steps", [0, 5, 15, -10, 30, 12.5])
+    def test_a_median_between_or_beyond_the_looks_is_refused(self, steps):
+        with pytest.raises(ValueError, match="Give multiples of 10 from 10 to 20"):
+            exit_levels(np.ones((2, 3)), [steps])
+
+    @pytest.mark.parametrize("level", [np.nan, np.inf, -np.inf])
+    def test_a_level_that_is_no_number_is_refused(self, level):
+        with pytest.raises(ValueError, match="level must be a finite number"):
+            first_exits(np.ones((2, 3)), level)
+
     def test_what_is_no_number_has_left(self):
         times, exited = first_exits(np.array([[0.0], [np.nan]]), 1.0)
         assert exited.all()
@@ -239,9 +270,9 @@ def classifier():
 
 
 class TestCurves:
-    def run(self, classifier, dynamics, noise=None, steps=4, seeds=3, **more):
+    def run(self, classifier, dynamics, noise=None, steps=4, seeds=3, decay=0.0, **more):
         model, data = classifier
-        loss = NetworkLoss(model.losses, *data)
+        loss = NetworkLoss(model.losses, *data, decay)
         process = FreeProcess(loss, noise or MiniBatch(loss, BATCH), dynamics, model.parameters, **more)
         test = data[0][:5], data[1][:5]
         return training_curves(model, process, test, num_seeds=seeds, num_steps=steps, record_every=2, seed=1)
@@ -327,6 +358,12 @@ class TestCurves:
         expected = 1 - 2 * levy_stable.sf(1.0, 1.5, 0.0)
         assert abs((np.abs(drawn) < 1).mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / drawn.size)
 
+    def test_a_diverged_network_has_no_accuracy(self, classifier):
+        curves = self.run(classifier, SGD(1e12), decay=1.0)
+        for name in ("train", "test"):
+            assert np.isfinite(getattr(curves, f"{name}_accuracy")[0]).all()
+            assert np.isnan(getattr(curves, f"{name}_accuracy")[-1]).all()
+
     def test_refuses_records_that_do_not_fit(self, classifier):
         with pytest.raises(ValueError, match="positive multiple of record_every"):
             self.run(classifier, SGD(0.1), steps=3)
@@ -348,6 +385,30 @@ class TestLawDistance:
         draws = np.random.default_rng(1)
         p = [law_distance(*draws.normal(size=(2, 8, 1)), num_permutations=39, seed=j).p_value for j in range(200)]
         assert 4 <= sum(value <= 0.1 for value in p) <= 40
+
+    @pytest.mark.parametrize("unit", [1e-200, 1e-30, 1e30, 1e150])
+    def test_is_the_same_in_other_units(self, unit):
+        first, second = np.random.default_rng(0).normal(size=(2, 9, 2))
+        expected = law_distance(first, second, num_permutations=99)
+        found = law_distance(first * unit, second * unit, num_permutations=99)
+        assert found.distance == pytest.approx(expected.distance, rel=1e-12)
+        assert found.p_value == expected.p_value
+
+    @pytest.mark.parametrize(
+        ("bad", "words"),
+        [
+            ([[1.0], [np.nan]], "1 of 2 rows that are not finite"),
+            ([[1.0], [-np.inf]], "1 of 2 rows that are not finite"),
+            ([[1e200], [0.0]], "overflow"),
+            (np.zeros((0, 1)), "one row or more"),
+            ([1.0, 2.0], "a vector a row"),
+            ([[1.0, 2.0]], "rows of"),
+        ],
+    )
+    def test_refuses_what_has_no_distance(self, bad, words):
+        for pair in ((bad, [[1.0], [2.0]]), ([[1.0], [2.0]], bad)):
+            with pytest.raises(ValueError, match=words):
+                law_distance(*map(np.asarray, pair))
 
     def test_no_difference_at_all(self):
         ones = np.ones((5, 2))

@@ -67,7 +67,7 @@ def measure(settings: Settings) -> Measured:
     )  # fmt: skip
     loss, end = mean_loss(model.losses, x, y), jnp.asarray(found.parameters)
     smallest, largest = (
-        float(hessian_pairs(loss, end, 1, end=side, tolerance=1e-2).values[0]) for side in ("smallest", "largest")
+        float(hessian_pairs(loss, end, 1, end=side, tolerance=1e-3).values[0]) for side in ("smallest", "largest")
     )
     gap = float(found.loss[0] - min(found.loss.min(), found.free_loss.min()))
     return Measured(found, assumption2(found, skip=_SKIP), smallest, largest, gap)

@@ -84,6 +84,8 @@ def _curvature(result: TrainResult, loss: Loss, count: int) -> tuple[dict[str, A
     pairs = hessian_pairs(loss, parameters, min(count, parameters.size - 1), seed=seed)
     trace = hessian_trace(loss, parameters, seed=seed)
     found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
+        "next_eigenvalue": pairs.next_value,
+        "error": pairs.error,
         "trace": trace.trace,
         "trace_error": trace.trace_error,
     }

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,35 @@ class Checkpoints:
 
         self.manager.save(iteration, args=args.StandardSave(tree))
 
-    def metrics(self, up_to: int) -> list[dict[str, Any]]:
-        """The lines of metrics of iterations up to this one, the others being dropped."""
+    def metrics(self, up_to: int, names: Sequence[str], expected: Sequence[int]) -> list[tuple[Any, ...]]:
+        """What was measured at the iterations up to a checkpoint; lines beyond it are dropped, to be written again.
+
+        Args:
+            up_to: iteration of the checkpoint; -1 where there is none.
+            names: of the values of a line, the first "iteration".
+            expected: iterations that have a line.
+
+        Raises:
+            ValueError: the lines are not those of a run that came so far; the folder is as it was.
+        """
         path = self.folder / _METRICS
         with self._refusing_damage(_METRICS):
             lines = read_bounded(path).decode("utf-8").splitlines() if path.is_file() else []
-            rows = [json.loads(line) for line in lines]
-            kept = [row for row in rows if row["iteration"] <= up_to]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+            rows = [tuple(json.loads(line)[name] for name in names) for line in lines]
+            there = [row[0] for row in rows]
+            kept = [row for row in rows if row[0] <= up_to]
+        if [row[0] for row in kept] != list(expected):
+            raise ValueError(
+                f"--checkpoint {self.folder}: the states go to iteration {up_to}, and {_METRICS} has {len(kept)} of "
+                f"the {len(expected)} lines up to there. Put the file back, or take the folder away to begin anew."
+            )
+        if up_to < 0 < max(there, default=0):
+            raise ValueError(
+                f"--checkpoint {self.folder}: {_METRICS} goes to iteration {there[-1]}, and there are no states. Put "
+                "the folder states back, or take the whole folder away to begin anew."
+            )
+        if len(kept) < len(rows) or not path.is_file():
+            write_text(path, "".join(line + "\n" for line in lines[: len(kept)]))
         return kept
 
     def add_metrics(self, row: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
 
 _EXAMPLES = 1_000  # whose losses are held at a time
 _KNOWN = 3.0  # standard errors from 0, from which on a trace is divided by
-_ENDS = {"largest": "LA", "smallest": "SA"}
+_SIGNS = {"largest": 1, "smallest": -1}
+_ROUGH, _ABOVE = 1e-2, 1.05  # accuracy of the largest eigenvalue by size, and times it what is above all of them
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +34,11 @@ class HessianPairs(Result):
     Attributes:
         values: (k,), the outermost first.
         vectors: (d, k), of length 1.
-        residuals: (k,), |H v - value v|, by which each value can be off at most.
+        residuals: (k,), |H v - value v|, within which of each value there is an eigenvalue.
+        next_value: the outermost eigenvalue that a last search found apart from these; about equal to the last of them
+            where that occurs more often than it is counted here.
+        error: by which the values, compared in order and each counted as often as it occurs, are off at most: the root
+            of the sum of the squared residuals (Kahan 1967), with how far out the last search still found something.
     """
 
     _dims = along({"eigenvalue": "values residuals", "parameter eigenvalue": "vectors"})
@@ -41,6 +46,8 @@ class HessianPairs(Result):
     values: Float[np.ndarray, " k"]
     vectors: Float[np.ndarray, "d k"]
     residuals: Float[np.ndarray, " k"]
+    next_value: float = math.nan
+    error: float = math.inf
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,54 +185,97 @@ def hessian_product(loss: Loss, parameters: Float[Array, " d"], vector: Float[Ar
 def hessian_pairs(
     loss: Loss, parameters: Any, count: int = 5, *, end: str = "largest", tolerance: float = 1e-4, seed: int = 0
 ) -> HessianPairs:
-    """The outermost eigenvalues and eigenvectors of the Hessian, by Lanczos' method (ARPACK through SciPy).
+    """The outermost eigenvalues and eigenvectors of the Hessian, each as often as it occurs, by Lanczos' method.
+
+    From one start vector Lanczos' method sees one vector of each eigenspace. So it starts anew (ARPACK through SciPy)
+    from another vector, with what has been found taken out, until nothing lies further out than the pairs that are
+    there. What comes next is kept as `next_value`.
 
     Args:
         loss: parameters (d,) -> a number; see `mean_loss`.
         parameters: (d,), which sets the precision.
         count: how many, from 1 to d - 1.
         end: "largest" or "smallest", by value and not by size: the smallest may be negative.
-        tolerance: of an eigenvalue, relative.
-        seed: of the first vector.
+        tolerance: of the residuals, a part of the largest eigenvalue by size. An eigenvalue that is apart from the
+            others is off by about the square of that.
+        seed: of the first vectors.
 
     Returns:
         The pairs.
 
     Raises:
-        ValueError: count or end does not fit, the eigenvalues lie too close together, or the Hessian is 0.
+        ValueError: count or end does not fit, the eigenvalues lie too close together for the precision, or the Hessian
+            is 0 or not finite.
 
     Source:
-        Lehoucq, Sorensen and Yang 1998 (implicitly restarted Lanczos).
+        Lehoucq, Sorensen and Yang 1998 (implicitly restarted Lanczos); Parlett 1998, section 13.5 (restarting for what
+        one start vector cannot see).
 
     Example:
-        >>> pairs = hessian_pairs(lambda p: (jnp.arange(5.0) * p**2).sum(), jnp.zeros(5), 2)
-        >>> pairs.values.round(3).tolist()
-        [8.0, 6.0]
+        >>> pairs = hessian_pairs(lambda p: (jnp.array([1.0, 2.0, 4.0, 4.0, 4.0]) * p**2).sum(), jnp.zeros(5), 3)
+        >>> pairs.values.round(3).tolist(), round(pairs.next_value, 3)
+        ([8.0, 8.0, 8.0], 4.0)
     """
     point = jnp.asarray(parameters)
-    if end not in _ENDS or not 1 <= count < point.size:
+    if end not in _SIGNS or not 1 <= count < point.size:
         raise ValueError(
             f"{count} pairs of the end {end!r} of {point.size} do not fit. Give from 1 to {point.size - 1} pairs, and "
             "'largest' or 'smallest'."
         )
-    dtype = np.dtype(point.dtype)
+    dtype, sign = np.dtype(point.dtype), _SIGNS[end]
 
     def product(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(hessian_product(loss, point, jnp.asarray(vector.ravel(), dtype)))
+        found = sign * np.asarray(hessian_product(loss, point, jnp.asarray(vector.ravel(), dtype)))
+        if not np.isfinite(found).all():
+            raise ValueError("the Hessian is not finite at these parameters. Give others, or another loss.")
+        return found
 
-    start = np.random.default_rng(seed).normal(size=point.size).astype(dtype)
-    hessian: Any = LinearOperator((point.size,) * 2, matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
-    accuracy: Any = tolerance
+    outermost = functools.partial(_outermost, np.random.default_rng(seed), point.size, dtype)
+    size = _ABOVE * float(np.abs(outermost(product, 1, "LM", _ROUGH)[0][0]))
+    values, vectors = np.zeros(0), np.zeros((point.size, 0), dtype)
+
+    def rest(vector: np.ndarray) -> np.ndarray:
+        """All eigenvalues shifted above 0, but those of the pairs that are there to 0."""
+        vector = vector.ravel() - vectors @ (vectors.T @ vector.ravel())
+        moved = product(vector) + dtype.type(size) * vector
+        return moved - vectors @ (vectors.T @ moved)
+
+    while True:
+        found, further = outermost(rest, min(count, point.size - len(values)), "LA", tolerance / 2)
+        found = found.astype(np.float64) - size
+        if len(values) == count and found[-1] <= values[-1] + tolerance * size:
+            break
+        values, vectors = np.concatenate([values, found]), np.concatenate([vectors, further], axis=1)
+        order = np.argsort(-values)[:count]
+        values, vectors = values[order], vectors[:, order]
+    vectors = np.linalg.qr(vectors)[0]
+    images = np.stack([product(vector) for vector in vectors.T], axis=1)
+    values, turn = np.linalg.eigh(vectors.T @ images)
+    values, vectors, images = values[::-1], vectors @ turn[:, ::-1], images @ turn[:, ::-1]
+    residuals = np.linalg.norm(images - values * vectors, axis=0)
+    beyond = float(found[-1])
+    missed = np.linalg.norm(rest(further[:, -1]) - (beyond + size) * further[:, -1]) + max(0.0, beyond - values[-1])
+    error = float(np.linalg.norm(residuals) + missed)
+    return HessianPairs(sign * values, vectors, residuals, sign * beyond, error)
+
+
+def _outermost(
+    rng: np.random.Generator,
+    dimension: int,
+    dtype: np.dtype,
+    product: Callable[[np.ndarray], np.ndarray],
+    count: int,
+    which: str,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues in increasing order and eigenvectors of a linear map, from a random start."""
+    linear: Any = LinearOperator((dimension,) * 2, matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
+    start = rng.normal(size=dimension).astype(dtype)
+    solve: Any = eigsh
     try:
-        values, vectors = eigsh(hessian, count, which=_ENDS[end], v0=start, tol=accuracy)
+        return solve(linear, count, which=which, v0=start, tol=tolerance)
     except ArpackError as error:  # no convergence, or a Hessian of zeros
         raise ValueError(f"the Hessian's eigenvalues were not found: {error}") from None
-    order = np.argsort(values)[:: -1 if end == "largest" else 1]
-    values, vectors = values[order], vectors[:, order]
-    residuals = [
-        np.linalg.norm(product(vector) - value * vector) for value, vector in zip(values, vectors.T, strict=True)
-    ]
-    return HessianPairs(values, vectors, np.array(residuals))
 
 
 def hessian_trace(loss: Loss, parameters: Any, probes: int = 64, *, seed: int = 0) -> HessianTrace:

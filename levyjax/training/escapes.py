@@ -71,6 +71,14 @@ class Excursions(Result):
     distance: Float[np.ndarray, "looks lanes"]
     excess: Float[np.ndarray, "looks lanes"]
 
+    @property
+    def num_nonfinite(self) -> int:
+        """Lanes that were at no finite place or loss at some look (`ExitCode.NONFINITE`)."""
+        return int((~(np.isfinite(self.distance) & np.isfinite(self.excess))).any(axis=0).sum())
+
+    def _variables(self) -> dict[str, Any]:
+        return super()._variables() | {"num_nonfinite": self.num_nonfinite}
+
 
 @pytree
 class _Away:
@@ -123,12 +131,38 @@ def excursions(
 def exit_levels(values: Float[np.ndarray, "looks lanes"], medians: Sequence[int]) -> list[float]:
     """Levels that half of the lanes have passed after so many steps.
 
+    Args:
+        values: distances or losses of `Excursions`, at steps 10, 20, ...
+        medians: steps, each a multiple of 10 up to that of the last look.
+
+    Returns:
+        A level for each of the medians.
+
+    Raises:
+        ValueError: steps at which nothing was looked at, or lanes that were at no finite number by then: what the
+            median of the others would be is not that of all.
+
     Example:
         >>> exit_levels(np.array([[1.0, 2.0, 3.0], [5.0, 0.0, 0.0]]), [10, 20])
         [2.0, 3.0]
     """
-    highest = np.maximum.accumulate(values, axis=0)
-    return [float(np.median(highest[steps // EVERY - 1])) for steps in medians]
+    found = np.asarray(values)
+    _check_looks(found)
+    levels = []
+    for steps in medians:
+        if steps != int(steps) or steps % EVERY or not EVERY <= steps <= EVERY * len(found):
+            raise ValueError(
+                f"medians has {steps} steps, and lanes were looked at every {EVERY} steps. Give multiples of {EVERY} "
+                f"from {EVERY} to {EVERY * len(found)}."
+            )
+        highest = found[: int(steps) // EVERY].max(axis=0)  # NaN where there is one
+        if not np.isfinite(highest).all():
+            raise ValueError(
+                f"{(~np.isfinite(highest)).sum()} of {highest.size} lanes are not finite by step {steps}: there is no "
+                "median level. Take a smaller learning rate or noise, or leave those lanes out."
+            )
+        levels.append(float(np.median(highest)))
+    return levels
 
 
 def first_exits(
@@ -136,11 +170,25 @@ def first_exits(
 ) -> tuple[Float[np.ndarray, " lanes"], Bool[np.ndarray, " lanes"]]:
     """The step of the first look at which a lane was at the level or above (or at no number), and whether it was.
 
+    A lane that becomes NaN has overflowed on its way out; `Excursions.num_nonfinite` counts such lanes.
+
+    Raises:
+        ValueError: a level that is not finite.
+
     Example:
         >>> times, exited = first_exits(np.array([[1.0, 2.0], [5.0, 0.0]]), 3.0)
         >>> times.tolist(), exited.tolist()
         ([20.0, 20.0], [True, False])
     """
+    values = np.asarray(values)
+    _check_looks(values)
+    if not np.isfinite(level):
+        raise ValueError(f"level must be a finite number, got {level}: no lane could be said to be below it.")
     out = ~(values < level)
     exited = out.any(axis=0)
     return EVERY * np.where(exited, out.argmax(axis=0) + 1.0, len(values)), exited
+
+
+def _check_looks(values: np.ndarray) -> None:
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"values of shape {values.shape}: give (looks, lanes), with one of each or more.")

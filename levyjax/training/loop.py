@@ -154,7 +154,7 @@ class _Run:
         config = self.config
         records = {*range(0, config.iterations, config.record_every), config.iterations}
         captures, points = set(config.capture_at), set(config.keep_at)
-        stopped, (parameters, state) = self._resumed(captures, points)
+        stopped, (parameters, state) = self._resumed(records, captures, points)
         done = max(stopped, 0)
         self.batches = _batches(len(self.train_set[1]), config, done)
         for stop in sorted(stop for stop in records | captures | points if stop > stopped):
@@ -174,13 +174,13 @@ class _Run:
                 self.kept.save(done, (parameters, state))
         return self._result(parameters)
 
-    def _resumed(self, captures: set[int], points: set[int]) -> tuple[int, tuple[Any, Any]]:
+    def _resumed(self, records: set[int], captures: set[int], points: set[int]) -> tuple[int, tuple[Any, Any]]:
         """The last stop that was made, -1 for none, with what was measured up to there."""
         start = self.model.parameters, self.optimizer.init(self.model.parameters)
         if self.kept is None:
             return -1, start
         stopped, tree = self.kept.restore(start)
-        self.records = [tuple(row[name] for name in _MEASURES) for row in self.kept.metrics(stopped)]
+        self.records = self.kept.metrics(stopped, _MEASURES, [at for at in sorted(records) if at <= stopped])
         captured = [at for at in sorted(captures) if at <= stopped]
         about = self.config.batch_size, self.model.slices
         if self.config.capture == "samples":

@@ -1,6 +1,8 @@
 """The paper's SDEs of SGD and Adam on a real network, beside the algorithms: losses and accuracies of many seeds."""
 
 import dataclasses
+import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import cast, pytree, static
+from levyjax.checks import require_whole
 from levyjax.datasets import Result, along
 from levyjax.engine import observe
 from levyjax.noise import Noise
@@ -57,7 +60,7 @@ class Curves(Result):
     Attributes:
         iterations: updates made at each record, (records,).
         train_loss, test_loss: mean cross-entropy in nats, (records, seeds).
-        train_accuracy, test_accuracy: in [0, 1], (records, seeds).
+        train_accuracy, test_accuracy: in [0, 1], (records, seeds); nan where the network's outputs are not finite.
     """
 
     _dims = along({"iterations": "iterations", "iterations seed": "train_loss train_accuracy test_loss test_accuracy"})
@@ -130,7 +133,9 @@ class _Measures:
 
 
 def _accuracy(logits: Float[Array, "n classes"], labels: Array) -> Float[Array, ""]:
-    return (logits.argmax(axis=1).astype(labels.dtype) == labels).astype(logits.dtype).mean()
+    """The share of right answers; none where an output is not finite."""
+    right = (logits.argmax(axis=1).astype(labels.dtype) == labels).astype(logits.dtype).mean()
+    return jnp.where(jnp.isfinite(logits).all(), right, jnp.full_like(right, jnp.nan))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +158,12 @@ def law_distance(
     """The energy distance of two samples of vectors, with a permutation test.
 
     Args:
-        first, second: a vector a row; finite.
+        first, second: a vector a row, as many numbers in each; one row of each or more.
         num_permutations: p-values are multiples of 1/(num_permutations + 1), and exact.
         seed: of the permutations.
+
+    Raises:
+        ValueError: samples that do not fit each other, are empty or not finite, or so large that distances overflow.
 
     Source:
         Szekely and Rizzo 2004: (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / (2 E|X - Y|).
@@ -165,10 +173,19 @@ def law_distance(
         >>> law_distance(rows, rows + 100).p_value, round(law_distance(rows, rows + 100).distance, 3)
         (0.001, 0.933)
     """
-    values = np.concatenate([first, second])
+    require_whole(num_permutations, "num_permutations")
+    samples = {name: _sample(rows, name) for name, rows in (("first", first), ("second", second))}
+    shapes = [rows.shape for rows in samples.values()]
+    if shapes[0][1] != shapes[1][1]:
+        raise ValueError(f"the samples have rows of {shapes[0][1]} and {shapes[1][1]} numbers. Give equal lengths.")
+    values = np.concatenate(list(samples.values()))
+    size = float(np.abs(values).max())
+    if size > math.sqrt(sys.float_info.max / (4 * values.shape[1])):
+        raise ValueError(f"distances between values of up to {size:.3g} overflow. Give them in a larger unit.")
+    values = values / size if size > 0 else values  # squares of small ones would be 0
     between = np.sqrt(((values[:, None] - values[None]) ** 2).sum(axis=2))
     rng = np.random.default_rng(seed)
-    label = np.arange(len(values)) < len(first)
+    label = np.arange(len(values)) < shapes[0][0]
     ones = np.stack([label, *(rng.permutation(label) for _ in range(num_permutations))]).astype(float)
     sides = [rows / rows.sum(axis=1, keepdims=True) for rows in (ones, 1 - ones)]
     own, across, other = (((a @ between) * b).sum(axis=1) for a, b in ((sides[0],) * 2, sides, (sides[1],) * 2))
@@ -176,3 +193,16 @@ def law_distance(
     larger = (found[1:] >= found[0] - 1e-12 * across[0]).sum()  # what is equal up to rounding counts
     distance = found[0] / (2 * across[0]) if across[0] > 0 else 0.0
     return LawDistance(float(distance), float((1 + larger) / (1 + num_permutations)))
+
+
+def _sample(rows: Any, name: str) -> np.ndarray:
+    """One sample of vectors as float64, or what is wrong with it."""
+    values = np.asarray(rows, np.float64)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"{name} has shape {values.shape}. Give a vector a row, (n, k), with one row or more.")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{name} has {(~np.isfinite(values)).any(axis=1).sum()} of {len(values)} rows that are not finite: a law "
+            "has no distance there. Leave them out and count them, or clip them."
+        )
+    return values
