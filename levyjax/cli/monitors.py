@@ -85,7 +85,7 @@ def _curvature(result: TrainResult, loss: Loss, count: int) -> tuple[dict[str, A
     trace = hessian_trace(loss, parameters, seed=seed)
     found: dict[str, Any] = {"eigenvalues": pairs.values, "residuals": pairs.residuals} | {
         "next_eigenvalue": pairs.next_value,
-        "error": pairs.error,
+        "eigenvalues_error": pairs.error,
         "trace": trace.trace,
         "trace_error": trace.trace_error,
     }
