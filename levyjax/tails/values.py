@@ -73,6 +73,8 @@ def check_shape(data: Any, name: str = "data") -> np.ndarray:
         array = np.asanyarray(data)
     except ValueError:
         raise ValueError(f"{name} is ragged. Give an array (n,) or (iterations, parameters).") from None
+    if array.dtype.name == "bfloat16":  # of no kind that NumPy knows
+        array = array.astype(np.float32)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name} has dtype {array.dtype}, which holds no real numbers. Save floating-point numbers.")
     if array.ndim not in (1, 2):

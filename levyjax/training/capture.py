@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,11 +11,26 @@ import numpy as np
 
 from levyjax import tails
 from levyjax.datasets import Result, along
+from levyjax.tails.values import middle
+from levyjax.training.objective import (
+    ALL_EXAMPLES,
+    MINI_BATCHES,
+    Objective,
+    Pair,
+    as_array,
+    as_arrays,
+    batch_size,
+    check_mean,
+    couples,
+    objective_of,
+    taken,
+)
 
 Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, x, y) -> loss of each example
 
 _EXAMPLES = 1_000  # of the full gradient at a time
 _VALUES = 2**22  # numbers of a chunk of mini-batch gradients
+_FIRST = np.zeros(1, np.int32)  # the number of the first mini-batch
 FEWEST_BATCHES = 50  # from which a coordinate shows its scale
 _ESTIMATORS = {
     "characteristic_function": tails.characteristic_function,
@@ -30,10 +45,11 @@ class GradientNoise(Result):
 
     Attributes:
         samples: mini-batch gradient minus full gradient, (num_batches, num_parameters). The paper's u is its negative.
-        full_gradient: float64 (num_parameters,), over all training examples.
+        full_gradient: float64 (num_parameters,), what was subtracted.
         iteration: updates made before.
         batch_size: examples of a mini-batch.
         slices: name of a parameter array -> (start, stop) along the last axis.
+        reference: what `full_gradient` is: "all examples", "mean of the mini-batches" or "given by the user".
     """
 
     _dims = along({"mini_batch parameter": "samples", "parameter": "full_gradient layer"})
@@ -43,6 +59,7 @@ class GradientNoise(Result):
     iteration: int
     batch_size: int
     slices: dict[str, tuple[int, int]]
+    reference: str = ALL_EXAMPLES
 
     def _variables(self) -> dict[str, Any]:
         layer = np.empty(self.samples.shape[1], dtype=object)
@@ -110,34 +127,51 @@ def draw_batches(num_examples: int, batch_size: int, num_batches: int, seed: int
 
 
 def gradient_noise(
-    losses: Losses,
-    parameters: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
-    batches: np.ndarray,
+    loss: Any,
+    parameters: Any,
+    x: Any,
+    y: Any = None,
+    batches: Any = None,
     *,
+    key: Any = None,
+    state: Any = None,
     iteration: int = 0,
     slices: dict[str, tuple[int, int]] | None = None,
 ) -> GradientNoise:
-    """Measures gradient noise at fixed parameters, in bounded memory beside the result.
+    """Measures gradient noise at fixed parameters of any model, in bounded memory beside the result.
 
     The gradients are taken one mini-batch after the other (`lax.map`): batched by `vmap`, XLA's float32 products have
     outliers that look like heavy tails (jax-ml/jax#32001). The full gradient is summed in float64.
 
+    The reference that is subtracted is the gradient over all examples, wherever it exists. A loss that draws random
+    numbers (dropout), or in which the examples of a mini-batch change each other (batch statistics), has no gradient of
+    an example; and an iterable of mini-batches shows no others: the reference then is the mean over the mini-batches,
+    and `reference` says so.
+
     Args:
-        losses: (parameters, x, y) -> loss of each example, (batch,). Compiled once for each function object.
-        parameters: (num_parameters,), which sets the precision.
-        x: all examples, (num_examples, ...).
-        y: their labels, (num_examples, ...).
+        loss: (parameters, x, y) -> the loss of each example, (batch,), or their mean, (); (parameters, x) where there
+            is no y. Which of both is seen from the shape; a sum is refused. A tuple (loss, anything) is taken by its
+            first part. Compiled once for each function object.
+        parameters: any pytree of floating-point arrays, (num_parameters,) in all: a flat vector, dicts (linen, Haiku),
+            an equinox module, an nnx state, or an nnx module itself, of which `nnx.Param` is trained; whole numbers,
+            keys and functions in it are handed over as they are. It sets the precision; halves are computed in float32.
+        x: all examples, any pytree of arrays (num_examples, ...), for the indices in `batches`. Without `batches` an
+            iterable (a list, a generator, a loader) of mini-batches of one size, each a pytree: a tuple (x, y) for
+            loss(parameters, x, y), or whatever loss(parameters, batch) takes.
+        y: their labels, likewise, or None.
         batches: indices (num_batches, batch_size), see `draw_batches`.
+        key: a random key, for a loss that takes `key=`: mini-batch i is given `jax.random.fold_in(key, i)`. The random
+            streams of an nnx module are folded in with i, too, and begin at `key` where it is given.
+        state: what else the model needs, such as running averages, for a loss that takes `state=`; it stays as it is.
         iteration: kept with the result.
-        slices: kept with the result.
+        slices: name -> (start, stop), kept with the result; default the arrays of `parameters`.
 
     Returns:
         The noise; samples have the dtype of the parameters.
 
     Raises:
-        ValueError: a gradient is not finite, or the indices are no matrix of integers in range.
+        ValueError: a gradient is not finite, the indices are no matrix of integers in range, or what was given does not
+            fit together; but for the first, and for a sum, before anything is compiled.
 
     Source:
         Zhou et al. 2020, section 3: u = grad F - grad f_S, of the opposite sign.
@@ -147,29 +181,157 @@ def gradient_noise(
         >>> noise = gradient_noise(lambda w, x, y: (w[0] * x - y) ** 2, jnp.ones(1), x, y, np.array([[0, 1], [4, 5]]))
         >>> noise.samples.round().tolist(), noise.full_gradient.round(2).tolist()
         ([[-13.0], [19.0]], [13.33])
+
+        A mean over mini-batches of a loader, of a model whose parameters are a dict:
+
+        >>> loader = [(x[:2], y[:2]), (x[4:], y[4:])]
+        >>> noise = gradient_noise(lambda w, x, y: jnp.mean((w["w"] * x - y) ** 2), {"w": jnp.ones(1)}, loader)
+        >>> noise.samples.tolist(), noise.slices, noise.reference
+        ([[-16.0], [16.0]], {'w': (0, 1)}, 'mean of the mini-batches')
     """
-    batches = checked_batches(batches, len(x))
-    full = full_gradient(losses, parameters, x, y)
-    samples = np.empty((len(batches), full.size), parameters.dtype)
-    width = int(max(1, min(len(batches), _VALUES // full.size)))
-    check_finite(iteration, full)
-    for start, chunk, count in padded(batches, width):
-        found = np.asarray(_batch_gradients(losses, parameters, x, y, chunk), np.float64)[:count]
+    if batches is None:
+        return _of_loader(loss, parameters, _loader(x, y), key, state, iteration, slices)
+    task = measured(loss, parameters, x, y, batches, key=key, state=state)
+    full = task.full_gradient()
+    samples = np.empty((len(task.batches), task.vector.size), task.vector.dtype)
+    width = int(max(1, min(len(samples), _VALUES // task.vector.size)))
+    for start, found in task.gradients(width):
         check_finite(iteration, found)
-        samples[start : start + count] = found - full
-    return GradientNoise(samples, full, iteration, batches.shape[1], dict(slices or {}))
+        samples[start : start + len(found)] = found if full is None else found - full
+    reference = ALL_EXAMPLES
+    if full is None:
+        full, reference = _centred(samples), MINI_BATCHES
+    check_finite(iteration, full)
+    return GradientNoise(samples, full, iteration, task.batches.shape[1], dict(slices or task.slices), reference)
 
 
-def stable_scales(noise: GradientNoise, *, method: str = "characteristic_function", seed: int = 0) -> StableNoise:
+def _centred(samples: np.ndarray) -> np.ndarray:
+    """The mean over rows, which is taken away in place, some of them at a time."""
+    mean = samples.mean(axis=0, dtype=np.float64)
+    for start in range(0, len(samples), max(1, _VALUES // samples.shape[1])):
+        part = samples[start : start + max(1, _VALUES // samples.shape[1])]
+        part[...] = part.astype(np.float64) - mean
+    return mean
+
+
+def _loader(x: Any, y: Any) -> Any:
+    """Mini-batches one after the other, or a sentence on what was given in their place."""
+    missing = "batches are missing: give batches=draw_batches(num_examples, batch_size, num_batches), or in place of x"
+    if y is not None or isinstance(x, dict | tuple | str) or hasattr(x, "shape") or not isinstance(x, Iterable):
+        what = f"shape {np.shape(x)}" if hasattr(x, "shape") else type(x).__name__
+        raise ValueError(f"{missing} ({what}) an iterable of mini-batches: a list, a generator or a loader.")
+    return x
+
+
+def _of_loader(
+    loss: Any, parameters: Any, loader: Iterable[Any], key: Any, state: Any, iteration: int, slices: Any
+) -> GradientNoise:
+    objective, found, first = None, [], []
+    for index, batch in enumerate(loader):
+        batch = as_arrays(list(batch) if isinstance(batch, tuple) else batch, f"mini-batch {index}")
+        shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(batch)]
+        if objective is None:
+            objective, first = objective_of(loss, parameters, batch, key=key, state=state), shapes
+            check_mean(objective, batch, True)
+        if shapes != first:
+            raise ValueError(
+                f"mini-batch {index} has arrays {[shape for shape, _ in shapes]} where the first has "
+                f"{[shape for shape, _ in first]}: give mini-batches of one size (leave the last, smaller one out)."
+            )
+        one = _batch_gradient(objective.form, objective.vector, objective.arrays, batch, np.int32(index))
+        found.append(np.asarray(one))
+        check_finite(iteration, found[-1])
+    if objective is None or len(found) < 2:
+        raise ValueError(f"{len(found)} mini-batches show no noise: give two or more, 50 for a tail index.")
+    samples = np.stack(found)
+    full = _centred(samples)
+    return GradientNoise(samples, full, iteration, batch_size(batch), dict(slices or objective.slices), MINI_BATCHES)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measured:
+    """A loss, checked on its examples, and the mini-batches whose gradients are wanted.
+
+    Attributes:
+        objective: the loss at its parameters.
+        data: all examples.
+        batches: indices int32 (num_batches, batch_size).
+        coupled: whether the examples of a mini-batch change each other's losses.
+    """
+
+    objective: Objective
+    data: Pair
+    batches: np.ndarray
+    coupled: bool
+
+    @property
+    def vector(self) -> jax.Array:
+        return self.objective.vector
+
+    @property
+    def slices(self) -> dict[str, tuple[int, int]]:
+        return self.objective.slices
+
+    def full_gradient(self) -> np.ndarray | None:
+        """The gradient over all examples, float64; None where there is none."""
+        if self.coupled or self.objective.draws:
+            return None
+        objective, count, total = self.objective, batch_size(self.data), np.zeros(self.vector.size)
+        width = min(_EXAMPLES, count)
+        if objective.each:  # the last chunk is filled up with examples of weight 0
+            for _, rows, number in padded(np.arange(count, dtype=np.int32), width):
+                part = _gradient_sum(
+                    objective.form, objective.vector, objective.arrays, self.data, rows, np.int32(number)
+                )
+                total += np.asarray(part, np.float64)
+            return total / count
+        for start in range(0, count, width):
+            rows = np.arange(start, min(start + width, count), dtype=np.int32)
+            part = _gradients(objective.form, objective.vector, objective.arrays, self.data, rows[None], _FIRST)[0]
+            total += len(rows) * np.asarray(part, np.float64)
+        return total / count
+
+    def gradients(self, width: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of the first, gradients float64) of `width` mini-batches after the other."""
+        numbers = np.arange(len(self.batches), dtype=np.int32)
+        for start, rows, count in padded(numbers, width):
+            found = _gradients(
+                self.objective.form, self.vector, self.objective.arrays, self.data, self.batches[rows], rows
+            )
+            yield start, np.asarray(found, np.float64)[:count]
+
+
+def measured(
+    loss: Any, parameters: Any, x: Any, y: Any, batches: Any, *, key: Any = None, state: Any = None
+) -> Measured:
+    """Check what `gradient_noise` takes, on shapes before anything is compiled, then on a few examples.
+
+    Raises:
+        ValueError: one sentence on what does not fit.
+    """
+    data = Pair(as_arrays(x, "x"), as_arrays(y, "y"))
+    count = batch_size(data)
+    batches = checked_batches(batches, count)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batches.shape[1], *leaf.shape[1:]), leaf.dtype), data)
+    objective = objective_of(loss, parameters, shapes, key=key, state=state)
+    few = batches[0] if batches.shape[1] > 1 else np.arange(min(2, count), dtype=np.int32)
+    examples = taken(data, few)
+    coupled = len(few) > 1 and not (objective.draws and not objective.each) and couples(objective, examples)
+    check_mean(objective, examples, coupled or objective.draws)
+    return Measured(objective, data, batches, coupled)
+
+
+def stable_scales(noise: Any, *, method: str = "characteristic_function", seed: int = 0) -> StableNoise:
     """Fits u_j = scale_j Z_j to gradient noise, with Z_j symmetric stable of one common index.
 
     alpha is from the coordinates brought to one scale, pooled, thinned where a mini-batch's values are dependent, and
-    shuffled (`levyjax.tails.pool`); each coordinate's scale then follows from its mean log and alpha. The noise is not
-    centred: its mean is zero by construction. This fits a stable law whether or not the noise is stable;
+    shuffled (`levyjax.tails.pool`); each coordinate's scale then follows from its mean log and alpha. Measured noise is
+    not centred: its mean is zero by construction. This fits a stable law whether or not the noise is stable;
     `levyjax.tails.audit(noise.samples, center=False)` says whether it is.
 
     Args:
-        noise: the measured noise, 50 mini-batches or more.
+        noise: of 50 mini-batches or more: a `GradientNoise`; a `NoiseStatistics`, whose sample gives alpha; or an array
+            (iterations, parameters) of gradients or of noise, of which the middle of each column is taken away.
         method: "characteristic_function", "log_moment" or "block_log_moment" (the paper's).
         seed: of the shuffling and thinning.
 
@@ -177,7 +339,8 @@ def stable_scales(noise: GradientNoise, *, method: str = "characteristic_functio
         The index and the scales.
 
     Raises:
-        ValueError: the method is unknown, there are fewer than 50 mini-batches, or no coordinate lives.
+        ValueError: the method is unknown, there are fewer than 50 mini-batches, no coordinate lives, or an array holds
+            no finite real numbers.
 
     Source:
         `levyjax.tails.stable_scale` for the scales.
@@ -190,29 +353,83 @@ def stable_scales(noise: GradientNoise, *, method: str = "characteristic_functio
     """
     if method not in _ESTIMATORS:
         raise ValueError(f"method {method!r} is unknown. Give one of {', '.join(_ESTIMATORS)}.")
-    samples = noise.samples
-    if len(samples) < FEWEST_BATCHES:
-        raise ValueError(f"{len(samples)} mini-batches show no scales. Capture {FEWEST_BATCHES} or more.")
-    width = max(1, _VALUES // len(samples))
-    pieces = [tails.stable_scale(samples[:, i : i + width], 1.0) for i in range(0, samples.shape[1], width)]
-    sizes = np.concatenate(pieces)  # at alpha = 1 the scale is exp(mean log|u|)
-    dead = int((sizes == 0).sum())
-    if dead == sizes.size:
-        raise ValueError(f"all {sizes.size} coordinates are dead: every mini-batch gradient equals the full gradient.")
-    pooled = tails.pool(samples, center=False, seed=seed)
-    estimate = _ESTIMATORS[method](pooled.values)
+    if hasattr(noise, "sample_of_one_scale"):
+        values, notes, sizes = _of_statistics(noise)
+    else:
+        values, notes, sizes = _of_samples(noise, seed)
+    estimate = _ESTIMATORS[method](values)
     alpha = min(float(estimate.alpha), 2.0)
     scales = sizes * np.exp(-np.euler_gamma * (1 / alpha - 1))
-    return StableNoise(alpha, scales, dead, estimate, (*pooled.notes, *estimate.warnings))
+    return StableNoise(alpha, scales, int((sizes == 0).sum()), estimate, (*notes, *estimate.warnings))
+
+
+def _of_samples(noise: Any, seed: int) -> tuple[np.ndarray, Sequence[str], np.ndarray]:
+    """Values of one scale, what was done, and exp(mean log|u|) of each coordinate: its scale at alpha = 1."""
+    samples = noise.samples if isinstance(noise, GradientNoise) else _gradients_less_their_middle(noise)
+    _check_count(len(samples))
+    width = max(1, _VALUES // len(samples))
+    pieces = [tails.stable_scale(samples[:, i : i + width], 1.0) for i in range(0, samples.shape[1], width)]
+    sizes = np.concatenate(pieces)
+    _check_alive(sizes)
+    pooled = tails.pool(samples, center=False, seed=seed)
+    return pooled.values, pooled.notes, sizes
+
+
+def _of_statistics(noise: Any) -> tuple[np.ndarray, Sequence[str], np.ndarray]:
+    _check_count(len(noise.norms))
+    sizes = np.exp(noise.mean_log)
+    _check_alive(sizes)
+    return noise.sample_of_one_scale(), (), sizes
+
+
+def _gradients_less_their_middle(given: Any) -> np.ndarray:
+    array = as_array(given, "noise")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"noise has shape {array.shape}: give (iterations, parameters), or what was captured.")
+    kept = np.asarray(array).astype(np.float64)
+    bad = kept.size - int(np.isfinite(kept).sum())
+    if bad:
+        raise ValueError(f"noise holds {bad} of {kept.size} values that are NaN or infinite. Remove them first.")
+    return kept - middle(kept)
+
+
+def _check_count(count: int) -> None:
+    if count < FEWEST_BATCHES:
+        raise ValueError(f"{count} mini-batches show no scales. Capture {FEWEST_BATCHES} or more.")
+
+
+def _check_alive(sizes: np.ndarray) -> None:
+    if not sizes.any():
+        raise ValueError(f"all {sizes.size} coordinates are dead: every mini-batch gradient equals the full gradient.")
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _batch_gradients(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, batches: jax.Array):
-    return jax.lax.map(lambda rows: batch_gradient(losses, parameters, x, y, rows), batches)
+def _gradients(form: Any, vector: jax.Array, arrays: Any, data: Any, batches: jax.Array, numbers: jax.Array):
+    """Of mini-batches, one after the other."""
+    return jax.lax.map(
+        lambda part: gradient_at(form, vector, arrays, taken(data, part[0]), part[1]), (batches, numbers)
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _batch_gradient(form: Any, vector: jax.Array, arrays: Any, batch: Any, number: jax.Array):
+    return gradient_at(form, vector, arrays, batch, number)
+
+
+def gradient_at(form: Any, vector: jax.Array, arrays: Any, batch: Any, number: Any) -> jax.Array:
+    """The gradient (num_parameters,) of the mean loss of one mini-batch, which has a number."""
+
+    def mean(vector: jax.Array) -> jax.Array:
+        found = form(vector, arrays, batch, number)
+        return found.mean() if found.ndim else found
+
+    return jax.grad(mean)(vector)
 
 
 def batch_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, rows: jax.Array) -> jax.Array:
-    """The gradient (num_parameters,) of the mean loss over the examples `rows`."""
+    """The gradient (num_parameters,) of the mean loss over the examples `rows`, of a flat vector."""
     return jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters)
 
 
@@ -223,17 +440,21 @@ def check_finite(iteration: int, *arrays: np.ndarray) -> None:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradient_sum(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, rows: jax.Array, count: jax.Array):
-    weights = (jnp.arange(rows.size, dtype=count.dtype) < count).astype(parameters.dtype)
-    return jax.grad(lambda p: jnp.vdot(weights, losses(p, x[rows], y[rows])))(parameters)
+def _gradient_sum(form: Any, vector: jax.Array, arrays: Any, data: Any, rows: jax.Array, count: jax.Array):
+    weights = (jnp.arange(rows.size, dtype=count.dtype) < count).astype(vector.dtype)
+
+    def total(vector: jax.Array) -> jax.Array:
+        return jnp.vdot(weights, form(vector, arrays, taken(data, rows), np.int32(0)).astype(vector.dtype))
+
+    return jax.grad(total)(vector)
 
 
 def full_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array) -> np.ndarray:
-    """Sums over chunks of examples; the last chunk is filled up with examples of weight 0."""
-    total = np.zeros(parameters.size)
-    for _, rows, count in padded(np.arange(len(x), dtype=np.int32), min(_EXAMPLES, len(x))):
-        total += np.asarray(_gradient_sum(losses, parameters, x, y, rows, np.int32(count)), np.float64)
-    return total / len(x)
+    """Over all examples, of a loss for each."""
+    found = measured(losses, parameters, x, y, np.zeros((1, 1), np.int32)).full_gradient()
+    if found is None:
+        raise ValueError("the loss draws random numbers, or couples its examples: it has no gradient of all of them.")
+    return found
 
 
 def padded(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray, int]]:

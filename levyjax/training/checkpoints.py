@@ -15,6 +15,7 @@ from levyjax.input import read_bounded, read_npz
 from levyjax.output import output_directory, to_json, write_arrays, write_text
 from levyjax.training.applied import AppliedNoise
 from levyjax.training.capture import GradientNoise
+from levyjax.training.objective import ALL_EXAMPLES
 from levyjax.training.streamed import BlockLogs, NoiseStatistics
 
 _CONFIG, _METRICS, _KEPT = "config.json", "metrics.jsonl", 2
@@ -147,6 +148,7 @@ class Checkpoints:
                 layers[name] = BlockLogs(**parts)
             for name in ("iteration", "batch_size"):
                 arrays[name] = int(arrays[name])
+            arrays["reference"] = str(arrays.get("reference", ALL_EXAMPLES))
             return NoiseStatistics(**arrays, layers=layers)
 
     def save_parameters(self, iteration: int, parameters: np.ndarray) -> None:

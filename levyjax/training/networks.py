@@ -106,7 +106,8 @@ def flatten(model: nnx.Module, loss: str = "cross_entropy") -> FlatModel:
     """Turns a model that maps examples to logits into a function of one flat vector of its parameters.
 
     Args:
-        model: any nnx module whose only state is `nnx.Param`, or whose other state never changes.
+        model: any nnx module. Other state than `nnx.Param` is as it is here in every call: a model that draws random
+            numbers (dropout in training) goes to `gradient_noise` itself, which draws anew for each mini-batch.
         loss: "cross_entropy" or "linear_hinge".
 
     Returns:
@@ -131,6 +132,6 @@ def flatten(model: nnx.Module, loss: str = "cross_entropy") -> FlatModel:
         start += leaf.size
 
     def apply(vector: jax.Array, x: jax.Array) -> jax.Array:
-        return nnx.merge(graph, unravel(vector), rest)(x)
+        return nnx.merge(graph, unravel(vector), rest, copy=True)(x)  # a copy may change its state, such as averages
 
     return FlatModel(parameters, apply, unravel, slices, loss)

@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import GradientNoise, Losses, check_finite, checked_batches, full_gradient, padded
+from levyjax.training.capture import GradientNoise, Measured, check_finite, checked_batches, measured, padded
+from levyjax.training.objective import batch_size, taken
 
 _VALUES = 1 << 22  # numbers of a chunk of gradients
 
@@ -35,10 +37,10 @@ class ExampleMoments(Result):
 
 
 def per_example_noise(
-    losses: Losses,
-    parameters: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
+    loss: Any,
+    parameters: Any,
+    x: Any,
+    y: Any = None,
     examples: np.ndarray | None = None,
     *,
     iteration: int = 0,
@@ -51,10 +53,10 @@ def per_example_noise(
     avoids.
 
     Args:
-        losses: (parameters, x, y) -> loss of each example, (batch,). Compiled once for each function object.
-        parameters: (num_parameters,), which sets the precision.
-        x: all examples, (num_examples, ...).
-        y: their labels, (num_examples, ...).
+        loss: see `gradient_noise`, as the next three; one that neither draws random numbers nor couples examples.
+        parameters: any pytree, (num_parameters,) in all.
+        x: all examples.
+        y: their labels, or None.
         examples: indices (n,) of those to measure; default all. All of a large set need n * num_parameters numbers:
             `per_example_moments` needs a fixed amount of memory.
         iteration: kept with the result.
@@ -64,7 +66,8 @@ def per_example_noise(
         The noise, samples (n, num_parameters), in the order of `examples`.
 
     Raises:
-        ValueError: a gradient is not finite, or the indices are no vector of integers in range.
+        ValueError: a gradient is not finite, the indices are no vector of integers in range, or the loss has no
+            gradient of single examples.
 
     Example:
         >>> from jax.numpy import arange, ones
@@ -72,20 +75,19 @@ def per_example_noise(
         >>> per_example_noise(lambda w, x, y: w[0] * x, ones(1), x, y).samples.ravel().tolist()
         [-1.5, -0.5, 0.5, 1.5]
     """
-    rows = _indices(examples, len(x))
-    full = full_gradient(losses, parameters, x, y)
-    samples = np.empty((len(rows), full.size), parameters.dtype)
-    for start, found in _chunks(losses, parameters, full, x, y, rows):
+    task, rows, full = _task(loss, parameters, x, y, examples)
+    samples = np.empty((len(rows), full.size), task.vector.dtype)
+    for start, found in _chunks(task, full, rows):
         check_finite(iteration, found)
         samples[start : start + len(found)] = found
-    return GradientNoise(samples, full, iteration, 1, dict(slices or {}))
+    return GradientNoise(samples, full, iteration, 1, dict(slices or task.slices))
 
 
 def per_example_moments(
-    losses: Losses,
-    parameters: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
+    loss: Any,
+    parameters: Any,
+    x: Any,
+    y: Any = None,
     examples: np.ndarray | None = None,
     *,
     covariance: bool = False,
@@ -95,10 +97,10 @@ def per_example_moments(
     """Second moments of single examples' noise, in an amount of memory that does not grow with their number.
 
     Args:
-        losses: see `per_example_noise`.
-        parameters: (num_parameters,), which sets the precision; sums are made in float64.
-        x: all examples, (num_examples, ...).
-        y: their labels, (num_examples, ...).
+        loss: see `per_example_noise`; sums are made in float64.
+        parameters: any pytree, (num_parameters,) in all.
+        x: all examples.
+        y: their labels, or None.
         examples: indices (n,) of those to measure; default all.
         covariance: whether to make the whole matrix, num_parameters^2 numbers.
         iteration: for the message of an error.
@@ -120,18 +122,17 @@ def per_example_moments(
         >>> found.second_moment.tolist(), found.covariance.tolist(), found.layers
         ([1.25, 5.0], [[1.25, 2.5], [2.5, 5.0]], {'parameters': 3.125})
     """
-    rows = _indices(examples, len(x))
-    full = full_gradient(losses, parameters, x, y)
+    task, rows, full = _task(loss, parameters, x, y, examples)
     square = np.zeros(full.size)
     products = np.zeros((full.size, full.size)) if covariance else None
-    for _, noise in _chunks(losses, parameters, full, x, y, rows):
+    for _, noise in _chunks(task, full, rows):
         check_finite(iteration, noise)
         square += np.einsum("ij,ij->j", noise, noise)
         if products is not None:
             products += noise.T @ noise
     return ExampleMoments(
         square / len(rows),
-        layer_means(square / len(rows), slices),
+        layer_means(square / len(rows), slices or task.slices),
         None if products is None else products / len(rows),
         len(rows),
     )
@@ -148,24 +149,35 @@ def layer_means(values: np.ndarray, slices: dict[str, tuple[int, int]] | None = 
     return {name: float(np.mean(values[start:stop], dtype=np.float64)) for name, (start, stop) in ends.items()}
 
 
-def _indices(examples: np.ndarray | None, num_examples: int) -> np.ndarray:
-    rows = np.arange(num_examples) if examples is None else np.asarray(examples)
+def _task(loss: Any, parameters: Any, x: Any, y: Any, examples: Any) -> tuple[Measured, np.ndarray, np.ndarray]:
+    """The checked loss, the examples to measure, and the gradient of all of them."""
+    task = measured(loss, parameters, x, y, np.zeros((1, 1), np.int32))
+    full = task.full_gradient()
+    if full is None:
+        raise ValueError(
+            "the loss draws random numbers, or the examples of a mini-batch change each other's losses (batch "
+            "statistics): there is no gradient of a single one. Use gradient_noise."
+        )
+    count = batch_size(task.data)
+    rows = np.arange(count) if examples is None else np.asarray(examples)
     if rows.ndim != 1:
         raise ValueError(f"examples of shape {rows.shape}: give a vector of indices.")
-    return checked_batches(rows[:, None], num_examples)[:, 0]
+    return task, checked_batches(rows[:, None], count)[:, 0], full
 
 
-def _chunks(losses: Losses, parameters, full: np.ndarray, x, y, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _chunks(task: Measured, full: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(start, noise float64 of some of the rows), one chunk after the other."""
     width = max(1, min(len(rows), _VALUES // full.size))
+    objective = task.objective
     for start, chunk, count in padded(rows, width):
-        yield start, np.asarray(_gradients(losses, parameters, x, y, chunk)[:count], np.float64) - full
+        found = _gradients(objective.form, objective.vector, objective.arrays, task.data, chunk)
+        yield start, np.asarray(found[:count], np.float64) - full
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradients(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, rows: jax.Array):
-    def loss(p: jax.Array, row: jax.Array) -> jax.Array:
-        return losses(p, x[row[None]], y[row[None]])[0]
+def _gradients(form: Any, vector: jax.Array, arrays: Any, data: Any, rows: jax.Array):
+    def loss(vector: jax.Array, row: jax.Array) -> jax.Array:
+        return form(vector, arrays, taken(data, row[None]), np.int32(0)).reshape(())
 
     with jax.default_matmul_precision("highest"):
-        return jax.vmap(jax.grad(loss), (None, 0))(parameters, rows)
+        return jax.vmap(jax.grad(loss), (None, 0))(vector, rows)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import Losses, batch_gradient, check_finite, checked_batches, full_gradient, padded
+from levyjax.training.capture import Measured, check_finite, gradient_at, measured, padded
+from levyjax.training.objective import ALL_EXAMPLES, MINI_BATCHES, taken
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
 _LANES, _ONE = 256, 1 << 16  # 32 exponents of float64 add up to less than this
@@ -55,7 +56,7 @@ class NoiseStatistics(Result):
     """What gradient noise at one point of a run looks like, without the noise itself.
 
     Attributes:
-        full_gradient: (num_parameters,), over all training examples.
+        full_gradient: (num_parameters,), what was subtracted.
         second_moment: (num_parameters,) mean square of each coordinate's noise, about its mean 0.
         mean_log: (num_parameters,) mean log|noise| of each coordinate; -inf where it was always zero.
         zeros: (num_parameters,) mini-batches in which it was zero (or subnormal).
@@ -64,7 +65,8 @@ class NoiseStatistics(Result):
         sample: (about sample_size,) values of coordinates drawn at random, anew in each mini-batch.
         sampled: (about sample_size,) which coordinates.
         iteration: updates made before.
-        batch_size: examples of a mini-batch.
+        batch_size: examples of a mini-batch; 0 where that is not known.
+        reference: what `full_gradient` is, as in `GradientNoise`.
     """
 
     _dims = along(
@@ -81,6 +83,7 @@ class NoiseStatistics(Result):
     sampled: Int[np.ndarray, " sampled"]
     iteration: int
     batch_size: int
+    reference: str = ALL_EXAMPLES
 
     def _variables(self) -> dict[str, Any]:
         return {name: value for name, value in super()._variables().items() if name != "layers"}  # they have their own
@@ -95,12 +98,14 @@ class NoiseStatistics(Result):
 
 
 def noise_statistics(
-    losses: Losses,
-    parameters: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
-    batches: np.ndarray,
+    loss: Any,
+    parameters: Any,
+    x: Any,
+    y: Any = None,
+    batches: Any = None,
     *,
+    key: Any = None,
+    state: Any = None,
     slices: dict[str, tuple[int, int]] | None = None,
     iteration: int = 0,
     sample_size: int = 1 << 16,
@@ -109,15 +114,17 @@ def noise_statistics(
     """Measures gradient noise at fixed parameters and keeps statistics only: memory does not grow with `batches`.
 
     The same noise as `gradient_noise`, of the same mini-batches; where that fits in memory, `levyjax.tails` can say
-    more about it.
+    more about it. Where the reference is the mean over the mini-batches, their gradients are taken twice.
 
     Args:
-        losses: (parameters, x, y) -> loss of each example, (batch,). Compiled once for each function object.
-        parameters: (num_parameters,), which sets the precision.
-        x: all examples, (num_examples, ...).
-        y: their labels, (num_examples, ...).
+        loss: see `gradient_noise`, as all up to `state`.
+        parameters: any pytree, (num_parameters,) in all.
+        x: all examples.
+        y: their labels, or None.
         batches: indices (num_batches, batch_size), see `draw_batches`.
-        slices: name of a parameter array -> (start, stop), see `FlatModel`; default one array.
+        key: for a loss that draws random numbers.
+        state: what else the model needs.
+        slices: name of a parameter array -> (start, stop); default the arrays of `parameters`.
         iteration: kept with the result.
         sample_size: of the sample.
         seed: of the sample.
@@ -136,31 +143,56 @@ def noise_statistics(
         >>> found.norms.round().tolist(), found.second_moment.round(1).tolist()
         ([13.0, 19.0], [263.1])
     """
-    batches = checked_batches(batches, len(x))
-    full = full_gradient(losses, parameters, x, y)
-    layers = tuple((name, *ends) for name, ends in (slices or {"parameters": (0, full.size)}).items())
+    task = measured(loss, parameters, x, y, batches, key=key, state=state)
+    full, reference = task.full_gradient(), ALL_EXAMPLES
+    if full is None:
+        full, reference = _mean_gradient(task), MINI_BATCHES
+    batches, objective = task.batches, task.objective
+    layers = tuple((name, *ends) for name, ends in (slices or task.slices or {"parameters": (0, full.size)}).items())
     per_batch = max(1, -(-sample_size // len(batches)))
     picked = np.random.default_rng(seed).integers(0, full.size, (len(batches), per_batch)).astype(np.int32)
-    sums, norms = _no_sums(full.size, layers), np.empty(len(batches))
-    sample, centre = np.empty(picked.shape, parameters.dtype), jnp.asarray(full, parameters.dtype)
-    groups = -(-len(batches) // max(1, min(_TOGETHER, _VALUES // full.size)))
-    width = -(-len(batches) // groups)  # of equal groups, which leave little to fill up
-    for start, rows, count in padded(np.arange(len(batches), dtype=np.int32), width):
-        found = _group(losses, layers, parameters, centre, x, y, batches[rows], picked[rows], np.int32(count))
+    sums, norms = no_sums(full.size, layers), np.empty(len(batches))
+    sample, centre = np.empty(picked.shape, task.vector.dtype), jnp.asarray(full, task.vector.dtype)
+    for start, rows, count in padded(np.arange(len(batches), dtype=np.int32), _width(task)):
+        found = _group(
+            objective.form, layers, task.vector, objective.arrays, centre, task.data, batches[rows], rows, picked[rows],
+            np.int32(count),
+        )  # fmt: skip
         for total, part in zip(sums, found.sums, strict=True):
             total += np.asarray(part)
         norms[start : start + count] = np.asarray(found.norms)[:count]
         sample[start : start + count] = np.asarray(found.sample)[:count]
     check_finite(iteration, full, norms)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_log = np.where(sums.seen > 0, sums.log / sums.seen, -np.inf)
-    return NoiseStatistics(
-        full, sums.square / len(batches), mean_log, len(batches) - sums.seen, norms,
-        _named(layers, sums), sample.ravel(), picked.ravel(), iteration, batches.shape[1],
+    return statistics_of(
+        sums, layers, norms, full_gradient=full, sample=sample.ravel(), sampled=picked.ravel(), iteration=iteration,
+        batch_size=batches.shape[1], reference=reference,
     )  # fmt: skip
 
 
-class _Sums(NamedTuple):
+def statistics_of(sums: "Sums", layers: Layers, norms: np.ndarray, **kept: Any) -> NoiseStatistics:
+    """The statistics from sums over mini-batches, with all that is kept as it is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_log = np.where(sums.seen > 0, sums.log / sums.seen, -np.inf)
+    return NoiseStatistics(
+        second_moment=sums.square / len(norms), mean_log=mean_log, zeros=len(norms) - sums.seen, norms=norms,
+        layers=_named(layers, sums), **kept,
+    )  # fmt: skip
+
+
+def _width(task: Measured) -> int:
+    """Mini-batches of a group: equal groups leave little to fill up."""
+    count = len(task.batches)
+    return -(-count // -(-count // max(1, min(_TOGETHER, _VALUES // task.vector.size))))
+
+
+def _mean_gradient(task: Measured) -> np.ndarray:
+    total = np.zeros(task.vector.size)
+    for _, found in task.gradients(_width(task)):
+        total += found.sum(axis=0)
+    return total / len(task.batches)
+
+
+class Sums(NamedTuple):
     """Sums over mini-batches: in float64 and int64, or as the device makes them for one group."""
 
     square: Any  # (d,)
@@ -170,18 +202,18 @@ class _Sums(NamedTuple):
     block_seen: Any
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """Of one group of mini-batches."""
 
-    sums: _Sums
+    sums: Sums
     norms: Array
     sample: Array
 
 
-def _no_sums(size: int, layers: Layers) -> _Sums:
+def no_sums(size: int, layers: Layers) -> Sums:
     blocks = sum(len(_lengths(stop - start)) - 1 for _, start, stop in layers)
     whole = functools.partial(np.zeros, dtype=np.int64)
-    return _Sums(np.zeros(size), np.zeros(size), whole(size), np.zeros(blocks), whole(blocks))
+    return Sums(np.zeros(size), np.zeros(size), whole(size), np.zeros(blocks), whole(blocks))
 
 
 def _lengths(size: int) -> list[int]:
@@ -194,17 +226,26 @@ def _lengths(size: int) -> list[int]:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _group(
-    losses: Losses,
+    form: Any,
     layers: Layers,
-    parameters: Array,
+    vector: Array,
+    arrays: Any,
     full: Array,
-    x: Array,
-    y: Array,
+    data: Any,
     batches: Array,
+    numbers: Array,
     picked: Array,
     count: Array,
-) -> _Found:
+) -> Found:
     """Sums over the first `count` mini-batches, whose gradients are taken one by one (see `gradient_noise`)."""
+    gradients = jax.lax.map(
+        lambda part: gradient_at(form, vector, arrays, taken(data, part[0]), part[1]), (batches, numbers)
+    )
+    return folded(layers, gradients, full, picked, count)
+
+
+def folded(layers: Layers, gradients: Array, full: Array, picked: Array, count: Array) -> Found:
+    """Sums over the first `count` of some gradients (m, d) minus the full one, with a sample (m, k) of `picked`."""
 
     def add(index: Array, carry: tuple) -> tuple:
         square, logs, block_logs, norms, sample = carry
@@ -215,17 +256,16 @@ def _group(
         sample = sample.at[index].set(noise[picked[index]])
         return square + noise**2, logs.add(noise), block_logs, norms, sample
 
-    gradients = jax.lax.map(lambda rows: batch_gradient(losses, parameters, x, y, rows), batches)
     places = np.cumsum([0, *_rungs(layers)])
     logs = _Logs.none(full.size, full.dtype), _Logs.none(int(places[-1]), full.dtype)
-    nothing = jnp.zeros(len(batches), full.dtype), jnp.zeros(picked.shape, full.dtype)
+    nothing = jnp.zeros(len(gradients), full.dtype), jnp.zeros(picked.shape, full.dtype)
     square, logs, block_logs, *found = jax.lax.fori_loop(
         jnp.zeros_like(count), count, add, (jnp.zeros_like(full), *logs, *nothing)
     )
     log, seen = block_logs.sums()
     rungs = [slice(*ends) for ends in itertools.pairwise(places)]
     by_rung = (jnp.array([values[rung].sum() for rung in rungs], values.dtype) for values in (log, seen))
-    return _Found(_Sums(square, *logs.sums(), *by_rung), *found)
+    return Found(Sums(square, *logs.sums(), *by_rung), *found)
 
 
 def _norm(values: Array) -> Array:
@@ -284,7 +324,7 @@ def _ladder(values: Array) -> Iterator[Array]:
         yield values
 
 
-def _named(layers: Layers, sums: _Sums) -> dict[str, BlockLogs]:
+def _named(layers: Layers, sums: Sums) -> dict[str, BlockLogs]:
     """The block logs of each layer, and of all together: the longer a block, the fewer layers have it."""
     found, total, first = {}, {}, 0
     for name, start, stop in layers:
