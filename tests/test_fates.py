@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from levyjax.arrays import column, pytree
-from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace
+from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam, Dynamics, Momentum, RMSProp, SGDState
 from levyjax.dynamics.momentum import MomentumState
 from levyjax.escape import (
@@ -22,10 +22,12 @@ from levyjax.escape import (
     EscapeProblem,
     Plan,
     bias_constant,
+    exit_rate,
     interval_reference,
     predict,
     quasi_stationary_rate,
     simulate,
+    unit_rate,
 )
 from levyjax.escape.bias import rate_changes
 from levyjax.escape.ends import Ends
@@ -286,6 +288,68 @@ class TestTracedFlow:
         assert ends.fate.tolist() == [Fate.RETURNS, Fate.LEAVES, Fate.RETURNS]
         assert ends.time[1] == pytest.approx(0.5 * math.log(3 / (1 / 0.81 - 1)), rel=0.02)
         assert ends.point[0, 1] == pytest.approx(-0.9, abs=1e-5)
+
+
+class TestGaugeFormula:
+    """`exit_rate` and `unit_rate` are right, or refused with the reason, where the flow can be followed."""
+
+    @pytest.mark.parametrize(
+        ("function", "minimum", "basin", "reason"),
+        [
+            (cosine, 0.0, Box([-2.3], [2.3]), "come to rest in another well"),  # 3091, right is 1216
+            (double_well, -1.0, HalfSpace([1.0], 2.0), "come to rest in another well"),  # 2330, right is 1050
+            (cubic, 1.0, Box([-100.0], [2.0]), "carries jumps across the boundary"),  # 448, right is 330
+            (cubic, 1.0, HalfSpace([1.0], 2.0), "to infinity"),  # 448: a part of the paths never leaves
+            (lambda x: 0.0 * x[0], 0.0, Box([-1.0], [1.0]), "no restoring drift"),
+        ],
+        ids=["a row of wells", "two wells", "beyond a saddle", "blows up", "flat"],
+    )
+    def test_what_the_flow_leads_elsewhere_is_refused(self, function, minimum, basin, reason):
+        problem = on_the_line(function, minimum, basin, 1.5, 0.02)
+        for rate in (exit_rate, unit_rate):
+            with pytest.raises(ValueError, match=f"^The gauge formula is not for this problem. [^\n]*{reason}"):
+                rate(problem)
+
+    def test_two_wells_below_one_level_are_refused(self):
+        landscape = from_function(lambda x: (x[0] ** 2 - 1) ** 2 / 4 + x[0] / 10, [-1.0466805318046022])
+        problem = EscapeProblem(landscape, Sublevel(landscape, 1.0), Independent(1.5, [1.0]), SGD(), 0.01)
+        with pytest.raises(ValueError, match="in another well"):
+            exit_rate(problem)
+
+    @pytest.mark.parametrize(
+        ("function", "minimum", "basin"),
+        [
+            (cosine, 0.0, Box([-0.4], [0.3])),
+            (cubic, 1.0, Box([-0.5], [2.0])),
+            (lambda x: jnp.cosh(x[0]), 0.0, Box([-1.0], [2.0])),
+        ],
+        ids=["one of many wells", "short of the saddle", "one well"],
+    )
+    def test_what_was_right_is_answered(self, function, minimum, basin):
+        """C/alpha (1/low^alpha + 1/high^alpha) level^alpha, low and high the ways to the boundary."""
+        problem = on_the_line(function, minimum, basin, 1.5, 0.02)
+        ways = np.array([minimum - basin.lower[0], basin.upper[0] - minimum])
+        expected = float(tail_constant(1.5)) / 1.5 * ((0.02 / ways) ** 1.5).sum()
+        assert float(exit_rate(problem)) == pytest.approx(expected, rel=1e-6)
+
+    def test_derivatives_take_the_formula(self):
+        """Inside of transformations nothing can be looked at; noise_level^alpha has the slope alpha/noise_level."""
+        problem = on_the_line(cosine, 0.0, Box([-2.3], [2.3]), 1.5, 0.02)
+        rate = float(jax.jit(exit_rate)(problem))
+        assert float(jax.grad(exit_rate)(problem).noise_level) == pytest.approx(1.5 * rate / 0.02, rel=1e-5)
+
+    def test_a_sample_in_many_dimensions_is_asked(self):
+        """In 20 dimensions jumps along the axes stay on them in a round basin; a coupled Hessian carries them out."""
+        noise = Independent(1.5, np.ones(20))
+        alone = from_function(lambda x: jnp.cosh(x).sum(), np.zeros(20))
+        expected = 20 * 2 * float(tail_constant(1.5)) / 1.5 * 0.01**1.5
+        problem = EscapeProblem(alone, Ball(1.0, np.zeros(20)), noise, SGD(), 0.01)
+        assert float(exit_rate(problem)) == pytest.approx(expected, rel=1e-5)
+        root = np.random.default_rng(0).normal(size=(20, 20))
+        coupled = from_function(lambda x, h: x @ h @ x / 2, np.zeros(20), np.eye(20) + root @ root.T / 4)
+        wall = HalfSpace(np.random.default_rng(1).normal(size=20), 1.0)
+        with pytest.raises(ValueError, match="carries jumps across"):
+            exit_rate(EscapeProblem(coupled, wall, noise, SGD(), 0.01))
 
 
 class TestBias:

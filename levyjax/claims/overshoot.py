@@ -11,10 +11,12 @@ from levyjax.basins import HalfSpace
 from levyjax.claims.base import Claim, Interval, Outcome, Settings, Verdict, judge_together, judge_value, known, shown
 from levyjax.claims.figures.curves import points_on_curve
 from levyjax.dynamics import Adam, Dynamics, Momentum
-from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate, unit_rate
+from levyjax.escape import EscapeProblem, Plan, exponential_fit, predict, simulate
+from levyjax.escape.gauge import exit_rays
 from levyjax.landscapes import Quadratic
 from levyjax.noise import Independent
 from levyjax.solvers import JumpAdapted
+from levyjax.solvers.motion import jump_maps
 
 _ALPHA, _BETA, _TOLERANCE = 1.5, 0.9, 0.02
 _DAMPING = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.2)
@@ -70,7 +72,7 @@ def _problem(curvature: float, dynamics: Dynamics, noise_level: float) -> Escape
 
 def naive_rate(problem: EscapeProblem) -> float:
     """The rate of the jumps that would leave a basin that the flow keeps: (C/alpha) (epsilon gauge)^alpha."""
-    return float(problem.noise_level) ** _ALPHA * float(unit_rate(problem))
+    return float(exit_rays(problem, jump_maps(problem)).contributions(float(problem.noise_level)).sum())
 
 
 def over_naive(damping: float, noise_in_momentum: bool) -> float:

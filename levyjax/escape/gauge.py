@@ -11,18 +11,32 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Attraction, Ball, HalfSpace
+from levyjax.escape.fate import follow_jumps, modes_at
 from levyjax.escape.problem import EscapeProblem
+from levyjax.escape.validity import NO_DRIFT
 from levyjax.interpret import interpreted
 from levyjax.noise import Rotational, StateDependent
 from levyjax.noise.base import require_process
 from levyjax.noise.spectral import isotropic_measure, measure_of
 from levyjax.solvers.linear_motion import flow_reach, linear_motion
-from levyjax.solvers.motion import gauge_along, has_way_out, jump_maps, kept_by_descent
+from levyjax.solvers.motion import Fate, gauge_along, has_way_out, jump_maps, kept_by_descent
 from levyjax.stable import tail_constant
 from levyjax.stable.constants import radial_tail_constant
 
 _DESCENTS = 4096  # rays out of a basin of attraction, where each look is a descent of its own: milliseconds a ray
 _SAMPLE = 1024
+_ASTRAY = 1e-3  # of the jumps that leave: so many more or fewer that do not go where the straight way says
+_FOLLOWED = "`predict` follows the flow after each jump."
+_CARRIED = f"The noise-free flow carries jumps across the boundary after they have landed. {_FOLLOWED}"
+_UNKNOWN = (
+    "Where the noise-free flow leads after a jump would take too long to follow in so many dimensions; inside of "
+    "jax.jit and jax.grad the formula is worked out without a look at it."
+)
+_INSTEAD = {
+    Fate.BLOWS_UP: f"The noise-free flow takes jumps that land inside to infinity. {_FOLLOWED}",
+    Fate.ELSEWHERE: f"Jumps that land inside come to rest in another well there. {_FOLLOWED}",
+    Fate.UNDECIDED: f"Some jumps that land inside could not be followed to their end. {_FOLLOWED}",
+}
 
 
 class ExitRays(NamedTuple):
@@ -47,8 +61,10 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
     """The gauge formula at noise level 1: sum over jump rays of weight times gauge^alpha.
 
     Differentiable in every parameter of the landscape, basin and noise. The exit rate at a small noise level is
-    noise_level^alpha times this, in a basin that the noise-free flow does not leave. Where each coordinate has its own
-    alpha, that power goes into the sum.
+    noise_level^alpha times this. Where each coordinate has its own alpha, that power goes into the sum.
+
+    Raises:
+        ValueError: as `exit_rate`.
 
     Source:
         A jump epsilon A y leaves a star-shaped basin from its centre iff it is longer than 1/gauge in its direction;
@@ -73,7 +89,10 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 
     Raises:
         ValueError: noise that has no jumps, or is drawn once a step of an iteration alone; a basin that rays come back
-            to; outside of transformations, a linear flow that leaves the basin from inside.
+            to. Outside of transformations, where the noise-free flow can be followed, also a landscape without a
+            restoring drift, and jumps whose end is not told by where they land: the flow carries them across the
+            boundary, to another well inside or to infinity. Inside of `jax.jit` and `jax.grad` numbers are not known,
+            and the formula is worked out as it is: call it once outside.
 
     Example:
         >>> import jax
@@ -86,30 +105,7 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
         1.5
     """
-    rays = _own_rays(problem)
-    if all(concrete(leaf) for leaf in jax.tree.leaves(problem)) and _is_carried(problem):
-        raise ValueError(
-            "The noise-free flow carries some jumps out of this basin after they have landed inside, so that the gauge "
-            "formula is not the exit rate; `predict` follows the flow."
-        )
-    return rays.contributions(jnp.asarray(problem.noise_level)).sum()
-
-
-def _is_carried(problem: EscapeProblem) -> bool:
-    """Whether a linear flow leaves the basin from inside, on some of the noise's rays."""
-    if isinstance(problem.noise, StateDependent) or kept_by_descent(problem):
-        return False
-    with jax.enable_x64(True):
-        motion = linear_motion(problem)
-        if motion is None:
-            return False
-        noise: Any = problem.noise
-        directions = measure_of(noise).directions
-        some = np.asarray(directions)[:, :: -(-directions.shape[1] // _SAMPLE)]
-        maps = np.asarray(jump_maps(problem))[0][:, None]
-        straight = gauge_along(problem.basin, problem.landscape.minimum, maps * some)
-        flowing = flow_reach(problem, some)
-    return bool((np.abs(flowing - straight) > 1e-6 * straight.max()).any())
+    return _own_rays(problem).contributions(jnp.asarray(problem.noise_level)).sum()
 
 
 def _own_rays(problem: EscapeProblem) -> ExitRays:
@@ -118,7 +114,42 @@ def _own_rays(problem: EscapeProblem) -> ExitRays:
         raise ValueError(
             "The gauge formula is for basins that rays leave once and for all; `predict` knows first passages."
         )
-    return exit_rays(problem, jump_maps(problem))
+    rays = exit_rays(problem, jump_maps(problem))
+    if all(concrete(leaf) for leaf in jax.tree.leaves(problem)):
+        with jax.enable_x64(True):
+            if (reason := _why_no_formula(problem)) is not None:
+                raise ValueError(f"The gauge formula is not for this problem. {reason}")
+    return rays
+
+
+def _why_no_formula(problem: EscapeProblem) -> str | None:
+    """Why exits are not the jumps that lie outside, or why that is not known, in a sentence; None where they are."""
+    if isinstance(problem.noise, StateDependent) and problem.noise.kind == "ito":
+        problem = dataclasses.replace(problem, noise=problem.noise.frozen(jnp.asarray(problem.landscape.minimum)))
+    if problem.dimension == 1 and isinstance(problem.basin, Attraction) and kept_by_descent(problem):
+        return None  # by its definition
+    if modes_at(problem, None, problem.landscape.minimum).slowest() == 0:
+        return NO_DRIFT
+    if not isinstance(problem.noise, StateDependent) and linear_motion(problem) is not None:
+        return _CARRIED if not kept_by_descent(problem) and _is_carried(problem) else None
+    jump_fates = follow_jumps(problem, None)
+    if jump_fates.sample is not None:
+        sample = jump_fates.sample
+        return _UNKNOWN if sample.count == 0 else _CARRIED if sample.astray > _ASTRAY else None
+    if jump_fates.plain:
+        return None
+    seen = jump_fates.wells[0].segments.fate
+    return next((said for fate, said in _INSTEAD.items() if (seen == fate).any()), _CARRIED)
+
+
+def _is_carried(problem: EscapeProblem) -> bool:
+    """Whether a linear flow leaves the basin from inside, on some of the noise's rays."""
+    directions = measure_of(problem.noise).directions
+    some = np.asarray(directions)[:, :: -(-directions.shape[1] // _SAMPLE)]
+    maps = np.asarray(jump_maps(problem))[0][:, None]
+    straight = gauge_along(problem.basin, problem.landscape.minimum, maps * some)
+    flowing = flow_reach(problem, some)
+    return bool((np.abs(flowing - straight) > 1e-6 * straight.max()).any())
 
 
 def exit_rays(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> ExitRays:
