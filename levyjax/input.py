@@ -1,4 +1,4 @@
-"""What is read: real files, arrays without pickle, and archives of a bounded size whose headers tell the truth."""
+"""What is read: real files, arrays without pickle, honest archives, and other libraries' arrays."""
 
 import math
 import os
@@ -113,3 +113,92 @@ def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
     if size > most:
         raise ValueError(f"{path} has {size} bytes, and at most {most} are read. Give a smaller file.")
     return path.read_bytes()
+
+
+def as_array(data: Any, name: str = "data") -> Any:
+    """The numbers of a NumPy, JAX or CPU array of another library, of a column of a table, or of lists.
+
+    Args:
+        data: whatever has `__array__` or `__dlpack__` (pandas, polars, PyTorch on the CPU, JAX, xarray), or lists.
+        name: what the message calls them.
+
+    Returns:
+        A NumPy array, a memory map as it is. Types narrower than float32 that NumPy has not (bfloat16, float8, int4)
+        become float32, which holds each of their numbers; what is no number at all comes as it is.
+
+    Raises:
+        ValueError: one sentence: ragged lists, masked or missing values, a tensor on another device or with a graph.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> as_array(jnp.asarray([0.5, 2.0], jnp.bfloat16))
+        array([0.5, 2. ], dtype=float32)
+    """
+    import numpy as np
+
+    if isinstance(data, np.memmap):
+        return data
+    if isinstance(data, np.ma.MaskedArray) and np.ma.count_masked(data):
+        raise ValueError(f"{name} has {np.ma.count_masked(data)} masked values. Give {name}.compressed().")
+    array = _converted(data, name)
+    if array.dtype.type.__module__ == "ml_dtypes" and np.can_cast(array.dtype, np.float32):
+        return array.astype(np.float32)
+    return _of_objects(data, array, name) if array.dtype.kind == "O" else array
+
+
+def _converted(data: Any, name: str) -> Any:
+    import numpy as np
+
+    try:
+        if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+            return np.from_dlpack(data)
+        return np.asarray(data)
+    except Exception as error:  # each library has its own
+        if isinstance(data, (list, tuple)):
+            raise ValueError(f"{name} is ragged. Give an array (n,) or (iterations, parameters).") from None
+        array = _by_jax(data)
+        if array is None:
+            kind, reason = type(data).__name__, " ".join(str(error).split()).rstrip(".")[:120]
+            raise ValueError(
+                f"{name} is a {kind} that cannot be read here ({reason}). Give a NumPy array; of a PyTorch tensor "
+                "that is x.detach().cpu().float().numpy()."
+            ) from None
+        return array
+
+
+def _by_jax(data: Any) -> Any:
+    """What JAX reads of an array whose type NumPy has not, such as bfloat16; None if it does not either."""
+    import jax
+    import numpy as np
+
+    try:
+        return np.asarray(jax.dlpack.from_dlpack(data))
+    except Exception:  # as above
+        return None
+
+
+def _of_objects(data: Any, array: Any, name: str) -> Any:
+    """An array of Python's own numbers as float64; anything else in it is refused by its name."""
+    import decimal
+    import numbers
+
+    def odd_of(items: Any) -> list[Any]:
+        real = (numbers.Real, decimal.Decimal)
+        return [item for item in items.flat if isinstance(item, bool) or not isinstance(item, real)][:1]
+
+    odd = odd_of(array)
+    if not odd:
+        try:
+            return array.astype(float)
+        except OverflowError:
+            raise ValueError(f"{name} holds whole numbers beyond the range of float64. Divide them first.") from None
+    titles = getattr(data, "columns", None)
+    if titles is not None and array.ndim == 2:
+        bad = [bool(odd_of(column)) for column in array.T]
+        good = [repr(str(title)) for title, is_bad in zip(titles, bad, strict=True) if not is_bad]
+        title = titles[bad.index(True)]
+        give = f"Give columns of numbers: {', '.join(good[:5])}" if good else "Give columns of numbers"
+        raise ValueError(f"{name} has a column {str(title)!r} that holds {str(odd[0])[:40]!r}, no real number. {give}.")
+    raise ValueError(
+        f"{name} has dtype object and holds {str(odd[0])[:40]!r}, no real number. Give floating-point numbers."
+    )

@@ -265,7 +265,10 @@ DATA_FILES = {
     ".csv": [
         b"\n".join(b"%.3f,%d" % (x, i) for i, x in enumerate(VALUES_OF_NOISE)),
         b"# noise\n" + b"1.5\n2\n-3e5\n" * 9,
+        b"date;close\n" + b"2026-01-02;1.5\n2026-01-03;-2\n" * 9,
+        b'"my ""title"""\n' + b"1.5\n2\n-3e5\n" * 9,
     ],
+    ".txt": [b"open\tclose\n" + b"1.5\t2\n1 \t-3e5\n" * 9, b'"x"\n' + b'"1" 0.5\n"2" 1.5\n' * 9],
 }
 DTYPES = (
     "<f8",

@@ -163,7 +163,7 @@ def through(name, count, folder):
         inner = folder / name
         inner.mkdir()
         tally = {"files": through_files, "data": through_data}[name](count, inner)
-        assert all(item.name in ("a.toml", "data.npy", "data.npz", "data.csv") for item in inner.iterdir())
+        assert all(item.name in ("a.toml", "data.npy", "data.npz", "data.csv", "data.txt") for item in inner.iterdir())
         before.append(inner)
     assert sorted(folder.iterdir()) == sorted(before)
     assert tally.slowest < SECONDS, name

@@ -468,7 +468,7 @@ def _damaged(folder):
         "comment.csv": b"# nothing\n\n",
         "nan.csv": b"nan\n" * 50,
         "words.csv": b"no numbers\n" * 50,
-        "noise.txt": b"1\n2\n",
+        "noise.xyz": b"1\n2\n",
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -481,7 +481,7 @@ REFUSED = {
     "missing": "No such file",
     "folder": "is a folder",
     "folder.npy": "is a folder",
-    "noise.txt": "no known suffix",
+    "noise.xyz": "no known suffix",
     "empty.npy": "is empty",
     "truncated.npy": "truncated or damaged",
     "header.npy": "truncated or damaged",
@@ -505,9 +505,9 @@ REFUSED = {
     "bool.npy": "dtype bool",
     "struct.npy": "no real numbers",
     "nan.csv": "50 of 50 values that are NaN or infinite",
-    "words.csv": "could not convert string 'no numbers'",
-    "titles.csv": "could not convert string 'a'",
-    "ragged.csv": "number of columns changed from 2 to 1",
+    "words.csv": "holds no numbers: its column 'no' .1. holds 'no'",
+    "titles.csv": "holds 2 values, and at least 16",
+    "ragged.csv": "line 2 has 1 entries, and the first has 2",
     "binary.csv": "is not text",
     "comment.csv": "is empty",
 }

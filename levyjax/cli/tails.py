@@ -10,8 +10,14 @@ HELP = "audit the tails of noise in a file: stable, heavy-tailed, of finite vari
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
     parser.add_argument(
-        "data", metavar="DATA", help="the noise, .npy, .npz, .csv or .parquet: (n,) or (iterations, parameters)"
-    )
+        "data", metavar="DATA",
+        help="the noise, (n,) or (iterations, parameters): .npy, .npz, .safetensors, .csv, .txt, .dat or .parquet",
+    )  # fmt: skip
+    parser.add_argument("--key", metavar="K", help="which array of an .npz or .safetensors file with several")
+    parser.add_argument(
+        "--column", metavar="C", action="append",
+        help="title, or number from 1, of the column to read; give it again for more",
+    )  # fmt: skip
     parser.add_argument("--no-center", action="store_true", help="do not centre: the noise has mean 0 by construction")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffling (default 0)")
     parser.add_argument(
@@ -33,8 +39,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     folder = None if args.out is None else output_directory(args.out)
     from levyjax import tails
 
-    data, center = tails.load(args.data), not args.no_center
-    others = {size: tails.load(name) for size, name in files.items()} or None
+    which = {"key": args.key, "column": args.column}
+    data, center = tails.load(args.data, **which), not args.no_center
+    others = {size: tails.load(name, **which) for size, name in files.items()} or None
     result = tails.audit(data, center=center, seed=args.seed, by_batch_size=others).to_json()
     if folder:
         result = write_record(folder / "tails.json", result)

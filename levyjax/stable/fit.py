@@ -21,6 +21,7 @@ from jaxtyping import Array
 
 from levyjax.arrays import padded_to
 from levyjax.datasets import Result, along
+from levyjax.input import as_array
 from levyjax.stable.kernel import logpdf_and_slopes
 
 _LEAST = 0.3
@@ -170,7 +171,7 @@ def _deviations(information: np.ndarray, at_end: np.ndarray) -> np.ndarray:
 
 
 def _check(data: Any) -> np.ndarray:
-    array = np.asarray(data)
+    array = as_array(data)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"data must be real numbers, got dtype {array.dtype}.")
     if array.dtype not in (np.float32, np.float64):

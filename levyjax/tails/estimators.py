@@ -13,7 +13,7 @@ from levyjax.tails.extremes import hill, moment
 from levyjax.tails.jackknife import FEWEST_ROWS, by_groups, of_columns
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import characteristic_function, fractional_moment, koutrouvelis, log_moment, mcculloch
-from levyjax.tails.values import TailEstimate, centred, check_values
+from levyjax.tails.values import TailEstimate, centred, check_shape, check_values
 
 METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be asked for
     "block_log_moment": block_log_moment,
@@ -89,7 +89,7 @@ def estimate_columns(data: Any, method: str = "log_moment", **settings: Any) -> 
     """Tail index of every column on its own, in chunks, compiled: for millions of coordinates.
 
     Args:
-        data: (iterations, parameters), a NumPy or JAX array, or a memory map, which is read in pieces.
+        data: (iterations, parameters), an array or a table; a memory map is read in pieces.
         method: one of `COLUMN_METHODS`.
         settings: block_length; power; num_tail (default n/10, at least 10); center (default True).
 
@@ -111,11 +111,12 @@ def estimate_columns(data: Any, method: str = "log_moment", **settings: Any) -> 
     if method == "block_log_moment":
         _check_settings(method, per_coordinate, settings)
         found = per_coordinate(data, **settings)
-        return dataclasses.replace(found, warnings=(*found.warnings, *of_columns(np.asanyarray(data))))
+        return dataclasses.replace(found, warnings=(*found.warnings, *of_columns(check_shape(data))))
     if method not in _BY_COLUMN:
         raise ValueError(f"method {method!r} has no form for columns. Give one of {', '.join(COLUMN_METHODS)}.")
     _check_settings(method, METHODS[method], settings)
-    if np.ndim(data) != 2 or len(data) < 16:
+    data = check_shape(data)
+    if data.ndim != 2 or len(data) < 16:
         raise ValueError(f"data has shape {np.shape(data)}. Give (iterations, parameters), 16 iterations or more.")
     center = settings.pop("center", True)
     if method in ("hill", "moment"):

@@ -1,6 +1,7 @@
 """Data larger than memory: read in pieces, checked to the last value, and brought down to a part that fits."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -74,13 +75,17 @@ def _height(matrix: np.ndarray) -> int:
 
 def _read(matrix: np.ndarray, start: int, height: int) -> np.ndarray:
     stop = min(start + height, len(matrix))
-    base = matrix.base if isinstance(matrix, np.memmap) and isinstance(matrix.base, np.memmap) else matrix
-    if not isinstance(base, np.memmap) or base.filename is None or not base.flags.c_contiguous:
+    if not isinstance(matrix, np.memmap) or not matrix.flags.c_contiguous or matrix.mode == "c":
         return np.asarray(matrix[start:stop])
-    width, size = matrix.shape[1], base.dtype.itemsize
-    with open(base.filename, "rb") as file:
-        file.seek(base.offset + start * width * size)
-        return np.fromfile(file, base.dtype, (stop - start) * width).reshape(-1, width)
+    whole: Any = matrix  # a view has the offset of the whole, whatever part of it it is
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    if whole.filename is None:
+        return np.asarray(matrix[start:stop])
+    width, place = matrix.shape[1], whole.offset + matrix.ctypes.data - whole.ctypes.data
+    with open(whole.filename, "rb") as file:
+        file.seek(place + start * width * matrix.dtype.itemsize)
+        return np.fromfile(file, matrix.dtype, (stop - start) * width).reshape(-1, width)
 
 
 def _bucket_starts(width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from levyjax.datasets import Result, along
+from levyjax.input import as_array
 
 MINIMUM_VALUES = 16
 _ASYMMETRY = 4.0  # in standard errors
@@ -69,12 +70,7 @@ def check_values(data: Any, name: str = "data", *, minimum: int = MINIMUM_VALUES
 
 def check_shape(data: Any, name: str = "data") -> np.ndarray:
     """Refuses data that are not real numbers with one or two axes, without reading them."""
-    try:
-        array = np.asanyarray(data)
-    except ValueError:
-        raise ValueError(f"{name} is ragged. Give an array (n,) or (iterations, parameters).") from None
-    if array.dtype.name == "bfloat16":  # of no kind that NumPy knows
-        array = array.astype(np.float32)
+    array = as_array(data, name)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name} has dtype {array.dtype}, which holds no real numbers. Save floating-point numbers.")
     if array.ndim not in (1, 2):
