@@ -26,6 +26,7 @@ from levyjax.solvers.motion import (
     gauge_along,
     has_way_out,
     jump_maps,
+    kept_by_descent,
     linearised,
     modes_of,
     step_length,
@@ -226,7 +227,7 @@ def _linearised_share(problem: EscapeProblem, solver: Solver | None, jumps: Jump
     A sample of some hundred jumps does not see a few percent; on a landscape that is nearly quadratic this does.
     """
     rays = jumps.rays
-    if isinstance(problem.noise, StateDependent) or rays.maps is not None:
+    if isinstance(problem.noise, StateDependent) or rays.maps is not None or kept_by_descent(problem):
         return 0.0
     linear, _ = linear_segments(LinearMotion(problem, solver), jumps)
     level = np.broadcast_to(np.asarray(problem.noise_level, float), rays.alpha.shape)
