@@ -21,6 +21,7 @@ from levyjax.training.noise_models import noise_models
 from levyjax.training.paths import least_path, line_path
 from levyjax.training.per_example import per_example_moments, per_example_noise
 from levyjax.training.quadratic import fisher_diagonal, noisiest, quadratic_model
+from levyjax.training.recorder import NoiseRecorder, noise_of, recording
 from levyjax.training.sde import SeenNoise, law_distance, training_curves
 from levyjax.training.settings import TrainConfig
 from levyjax.training.streamed import BlockLogs, noise_statistics
@@ -37,6 +38,7 @@ __all__ = [
     "FreeProcess",
     "GradientNoise",
     "NetworkLoss",
+    "NoiseRecorder",
     "ResNet",
     "SeenNoise",
     "TrainConfig",
@@ -64,11 +66,13 @@ __all__ = [
     "network_landscape",
     "noise_alignment",
     "noise_models",
+    "noise_of",
     "noise_statistics",
     "noisiest",
     "per_example_moments",
     "per_example_noise",
     "quadratic_model",
+    "recording",
     "stable_scales",
     "tail_monitor",
     "train",

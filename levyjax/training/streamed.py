@@ -211,12 +211,12 @@ class Found(NamedTuple):
 
 
 def no_sums(size: int, layers: Layers) -> Sums:
-    blocks = sum(len(_lengths(stop - start)) - 1 for _, start, stop in layers)
+    blocks = sum(len(block_lengths(stop - start)) - 1 for _, start, stop in layers)
     whole = functools.partial(np.zeros, dtype=np.int64)
     return Sums(np.zeros(size), np.zeros(size), whole(size), np.zeros(blocks), whole(blocks))
 
 
-def _lengths(size: int) -> list[int]:
+def block_lengths(size: int) -> list[int]:
     """1, 4, 16, ... as long as there are enough blocks."""
     lengths = [1]
     while size // (lengths[-1] * _RATIO) >= _FEWEST_BLOCKS:
@@ -312,12 +312,12 @@ class _Logs(NamedTuple):
 
 def _rungs(layers: Layers) -> list[int]:
     """How many blocks there are, of each length from 4 of each layer."""
-    return [(stop - start) // length for _, start, stop in layers for length in _lengths(stop - start)[1:]]
+    return [(stop - start) // length for _, start, stop in layers for length in block_lengths(stop - start)[1:]]
 
 
 def _ladder(values: Array) -> Iterator[Array]:
     """Sums of 4, 16, ... neighbours."""
-    for _ in _lengths(values.size)[1:]:
+    for _ in block_lengths(values.size)[1:]:
         whole = values.size // _RATIO * _RATIO
         first, *others = (values[index:whole:_RATIO] for index in range(_RATIO))
         values = jax.lax.optimization_barrier(sum(others, first))  # or each length is made anew from the noise
@@ -328,7 +328,7 @@ def _named(layers: Layers, sums: Sums) -> dict[str, BlockLogs]:
     """The block logs of each layer, and of all together: the longer a block, the fewer layers have it."""
     found, total, first = {}, {}, 0
     for name, start, stop in layers:
-        lengths = _lengths(stop - start)
+        lengths = block_lengths(stop - start)
         these, first = slice(first, first + len(lengths) - 1), first + len(lengths) - 1
         logs = np.array([sums.log[start:stop].sum(), *sums.block_log[these]])
         counts = np.array([sums.seen[start:stop].sum(), *sums.block_seen[these]])
