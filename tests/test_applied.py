@@ -104,6 +104,19 @@ def test_averaged_stable_noise_is_stable_with_the_known_scale(alpha):
         assert abs(found - mean) < 4.7 * np.sqrt((square - mean**2) / (kept * coordinates)), w
 
 
+def test_noise_beside_a_large_mean_is_centred():
+    """A gradient of 100 with noise of 5e-5 in float32: the mean of 20,000 updates is that of float64."""
+    rng = np.random.default_rng(0)
+    x = (100 + 5e-5 * rng.normal(size=(500, 3))).astype(np.float32)
+    batches, sgd, start = rng.integers(0, 500, (20_000, 1)), optax.sgd(1.0), jnp.zeros(3)
+    noise = applied_noise(
+        lambda w, x, _: x @ w, start, jnp.asarray(x), jnp.zeros(500), batches, sgd, sgd.init(start), 1.0
+    )
+    drawn = x.astype(np.float64)[batches[:, 0]]
+    np.testing.assert_allclose(noise.applied.full_gradient, drawn.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(noise.applied.samples, drawn - drawn.mean(axis=0), atol=1e-11)
+
+
 def test_float64_and_refusals():
     batches = draw_batches(1437, 8, 10)
     with pytest.raises(ValueError, match="Give burn_in \\+ thinning \\* num_recorded"):

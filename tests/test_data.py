@@ -90,6 +90,24 @@ def test_damaged_cifar_is_refused(tmp_path, make, damage, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("make", [binary, python])
+def test_a_training_file_cut_at_the_end_of_an_image_is_refused(tmp_path, make):
+    folder = write(tmp_path, make)
+    path = folder / ("data_batch_3.bin" if make is binary else "data_batch_3")
+    few = {b"data": PIXELS[2, :-1], b"labels": LABELS[2, :-1].tolist()}
+    path.write_bytes(path.read_bytes()[:-3073] if make is binary else pickle.dumps(few, protocol=2))
+    with pytest.raises(ValueError, match=r"data_batch_3\S* holds 19 images where another training file holds 20"):
+        load("cifar10", folder)
+
+
+def test_a_short_test_file_is_noted(tmp_path):
+    folder = write(tmp_path)
+    (folder / "test_batch.bin").write_bytes(binary(5)[: 7 * 3073])
+    data = load("cifar10", folder)
+    assert len(data.test_y) == 7
+    assert data.notes == ("7 test images, where the training files have 20 each",)
+
+
 class TestNpz:
     ARRAYS = {  # noqa: RUF012
         "x_train": RNG.integers(0, 256, (30, 5, 4), np.uint8),
@@ -117,6 +135,14 @@ class TestNpz:
             ({"y_test": -np.arange(10)}, "as many labels as images"),
             ({"x_test": np.zeros((10, 5, 5), np.uint8)}, "different sizes"),
             ({"y_train": np.array([None] * 30)}, "is truncated or no npz file"),
+            ({"x_train": np.zeros((30, 784), np.uint8)}, r"x_train has shape \(30, 784\). Give images"),
+            ({"x_test": np.zeros((10, 784), np.uint8)}, r"x_test has shape \(10, 784\). Give images"),
+            ({"x_train": np.zeros((30, 3, 8, 8), np.uint8)}, r"\(30, 3, 8, 8\). .* channels last"),
+            ({"x_train": np.uint8(3)}, r"x_train has shape \(\). Give images"),
+            ({"y_train": np.uint8(3)}, r"y_train has shape \(\). Give one whole label"),
+            ({"y_train": np.eye(30, dtype=np.uint8)[:, :10]}, r"y_train has shape \(30, 10\)"),
+            ({"x_test": np.zeros((10, 5, 4), np.float32)}, "holds float32 in x_test"),
+            ({"y_train": np.zeros(30)}, "float64 in y_train"),
         ],
     )
     def test_other_arrays_are_refused(self, tmp_path, change, words):

@@ -9,7 +9,16 @@ import pytest
 from flax import nnx
 
 from levyjax import stable, tails
-from levyjax.training import MLP, draw_batches, flatten, gradient_noise, load, noise_statistics
+from levyjax.training import (
+    MLP,
+    GradientNoise,
+    draw_batches,
+    flatten,
+    gradient_noise,
+    load,
+    noise_statistics,
+    stable_scales,
+)
 
 DATA = load("digits")
 MODEL = flatten(MLP((64, 24, 10), rngs=nnx.Rngs(0)))
@@ -65,6 +74,59 @@ def test_all_layers_together_are_compared_with_their_own_coordinates():
         slices={"bias": (0, 16), "kernel": (16, 4112)},
     )  # fmt: skip
     np.testing.assert_allclose(found.layers["all"].alpha(), 2.0, rtol=0.02)  # standard errors of at most 0.4%
+
+
+@pytest.mark.parametrize("size", [1e-28, 1e-20, 1e20, 1e28])
+def test_noise_of_any_size_has_its_moments_in_single_precision(size):
+    """Coordinates of sizes from 1e-6 to 1e6 times that, against float64."""
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(1e-6, 1e6, 7) * size
+    x = (rng.normal(size=(100, 7)) * sizes).astype(np.float32)
+    found = noise_statistics(
+        lambda w, x, y: x @ w, jnp.zeros(7), jnp.asarray(x), jnp.zeros(100), np.arange(100)[:, None]
+    )
+    noise = x.astype(np.float64) - x.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found.second_moment, (noise**2).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.norms, np.linalg.norm(noise, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.mean_log, np.log(np.abs(noise)).mean(axis=0), rtol=1e-5)
+
+
+def decayed_losses(p, x, y):
+    return MODEL.losses(p, x, y) + 1e-2 / 2 * jnp.vdot(p, p)
+
+
+@pytest.fixture(scope="module")
+def without_and_with_decay():
+    batches = draw_batches(len(DATA.train_y), 32, 100)
+    return [gradient_noise(loss, *ARGUMENTS[1:], batches) for loss in (MODEL.losses, decayed_losses)]
+
+
+class TestWeightDecayInTheLoss:
+    """Digits have pixels that are always 0. A penalty in the loss is no noise: all is as without it."""
+
+    def test_dead_coordinates_stay_dead(self, without_and_with_decay):
+        plain, decayed = (noise.samples for noise in without_and_with_decay)
+        dead = (plain == 0).all(axis=0)
+        assert dead.sum() > 200
+        np.testing.assert_array_equal((decayed == 0).all(axis=0), dead)
+        np.testing.assert_allclose(decayed, plain, atol=1e-6)
+
+    def test_the_index_of_a_layer_is_the_same(self, without_and_with_decay):
+        start, stop = next(iter(MODEL.slices.values()))
+        parts = [
+            GradientNoise(noise.samples[:, start:stop], noise.full_gradient[start:stop], 0, 32, {})
+            for noise in without_and_with_decay
+        ]
+        plain, decayed = (stable_scales(part) for part in parts)
+        assert decayed.num_dead == plain.num_dead
+        assert decayed.alpha == pytest.approx(plain.alpha, rel=1e-3)
+
+    def test_so_it_is_in_a_stream(self):
+        batches = draw_batches(len(DATA.train_y), 32, 64)
+        plain, decayed = (noise_statistics(loss, *ARGUMENTS[1:], batches) for loss in (ARGUMENTS[0], decayed_losses))
+        dead = plain.zeros == 64
+        np.testing.assert_array_equal(decayed.zeros == 64, dead)
+        assert not decayed.second_moment[dead].any()
 
 
 def test_the_sample_is_of_the_noise(both):

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,7 +15,14 @@ from levyjax.config import ConfigError, load
 from levyjax.config.build import build_problem
 from levyjax.config.sweeps import cells
 from levyjax.config.training import load_training, parse_training
-from levyjax.training import GradientNoise, TrainConfig, quadratic_model
+from levyjax.training import (
+    GradientNoise,
+    TrainConfig,
+    draw_batches,
+    fisher_diagonal,
+    gradient_noise,
+    quadratic_model,
+)
 
 NETWORKS = Path(__file__).parents[1] / "benchmarks" / "networks"
 TRAIN = """
@@ -189,6 +197,48 @@ def test_errors_name_the_file(train_file, capsys):
     assert "train.toml: [training] widths" in capsys.readouterr().err
     assert main(["train", "none.toml"]) == 2
     assert "none.toml: there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 50, 90])
+def test_fishers_diagonal_is_the_variance_of_examples_whatever_the_batch(batch_size):
+    """Half of the examples a mini-batch, without repetition, halve its noise's variance once more; 4 sd of 6,000."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(100, 3)) * [1.0, 3.0, 0.1], jnp.float32)
+    ways = draw_batches(100, batch_size, 6_000), rng.integers(0, 100, (6_000, batch_size))
+    for batches in ways[: 1 if batch_size == 1 else 2]:
+        noise = gradient_noise(lambda w, x, _: x @ w, jnp.zeros(3), x, jnp.zeros(100), batches)
+        found = fisher_diagonal(noise, np.arange(3))
+        np.testing.assert_allclose(found, np.asarray(x, np.float64).var(axis=0), rtol=0.08)
+
+
+def test_mini_batches_of_all_examples_have_no_curvature():
+    noise = GradientNoise(np.zeros((3, 2)), np.zeros(2), 0, 8, {}, num_examples=8)
+    with pytest.raises(ValueError, match="all 8 examples have no noise"):
+        fisher_diagonal(noise, np.arange(2))
+
+
+def test_older_noise_in_the_folder_is_refused(tmp_path, capsys):
+    run = [
+        "train",
+        "--data",
+        "synthetic",
+        "--widths",
+        "--iterations",
+        "4",
+        "--num-batches",
+        "50",
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(run) == 0
+    assert main(run) == 0  # the same files again
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for more in (["--capture-at", "2"], ["--capture", "statistics"]):
+        assert main([*run, *more]) == 2
+        assert "noise_0004.npy" in (said := capsys.readouterr().err)
+        assert "of another run" in " ".join(said.split())
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert main([*run, "--capture-at", "2", "4"]) == 0  # all that is there is written anew
 
 
 def test_the_models_level_is_in_mean_energies():

@@ -8,7 +8,7 @@ HELP = "train a network and capture its gradient noise for `levyjax tails` and f
 
 _NOT_KEYS = ("command", "config", "checkpoint", "out", "json")  # arguments that are no keys of [training]
 _ESCAPE = """# Exits of SGD driven by the noise captured at iteration {iteration}, from a quadratic basin in the
-# noisiest coordinates; curvatures are batch_size times the noise's variance
+# noisiest coordinates; curvatures are the variances of single examples' gradients
 # (Fisher's identity, which holds near a minimum).
 # Run it: levyjax escape escape.toml
 [landscape]
@@ -70,11 +70,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.checkpoint == "":
         raise ValueError("--checkpoint is empty. Give a folder.")
     plan = _plan(args)
+    if folder is not None:
+        _refuse_other_runs(folder, plan.training)
     from levyjax.training import train  # imports jax
 
     with progress(plan.training.iterations, "updates") as bar:
         result = train(plan.training, checkpoint_dir=args.checkpoint, on_updates=bar.update)
     return _record(result, plan.monitors, folder)
+
+
+def _refuse_other_runs(folder: Path, config: Any) -> None:
+    """Noise that an earlier run left and this one does not write anew would be taken for this one's."""
+    kinds = {"noise": "npy"} if config.capture == "samples" else {"statistics": "npz"}
+    kinds |= {"applied": "npy"} if config.applied else {}
+    own = {_name(kind, at, suffix) for kind, suffix in kinds.items() for at in config.capture_at}
+    own |= {"escape.toml"} if config.capture == "samples" else set()
+    patterns = ("noise_*.npy", "applied_*.npy", "statistics_*.npz", "escape.toml")
+    left = [
+        name for pattern in patterns for name in sorted(path.name for path in folder.glob(pattern)) if name not in own
+    ]
+    if left:
+        raise ValueError(
+            f"--out {folder} holds {left[0]}{f' and {len(left) - 1} more' if left[1:] else ''} of another run, which "
+            "would be mixed with this one's. Give another folder, or take them away."
+        )
 
 
 def render(result: dict[str, Any]) -> str:
@@ -188,7 +207,11 @@ def _write_noise(noise: Any, folder: Path | None, name: str) -> dict[str, Any]:
 
 
 def _file(found: Any, name: str, suffix: str = "npy") -> str:
-    return f"{name}_{found.iteration:04d}.{suffix}"
+    return _name(name, found.iteration, suffix)
+
+
+def _name(name: str, iteration: int, suffix: str) -> str:
+    return f"{name}_{iteration:04d}.{suffix}"
 
 
 def _write_statistics(found: Any, folder: Path | None) -> dict[str, Any]:
@@ -252,6 +275,7 @@ def _write_escape(folder: Path, result: Any) -> None:
     try:
         model = quadratic_model(result.noise[-1], result.config.learning_rate)
     except ValueError:  # noise that does not vary
+        (folder / "escape.toml").unlink(missing_ok=True)
         return
     text = _ESCAPE.format(
         iteration=result.noise[-1].iteration,

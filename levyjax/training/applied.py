@@ -11,8 +11,17 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
+from levyjax.arrays import add_to
 from levyjax.datasets import Result, along
-from levyjax.training.capture import GradientNoise, Losses, batch_gradient, checked_batches, full_gradient
+from levyjax.training.capture import (
+    GradientNoise,
+    Losses,
+    batch_gradient,
+    checked_batches,
+    drawn_from,
+    full_gradient,
+    silence,
+)
 
 _VALUES = 1 << 22  # numbers of a chunk of recorded updates
 
@@ -110,20 +119,26 @@ def applied_noise(
         state = run(state=state, batches=group, skip=skip)[0]
     full = full_gradient(losses, parameters, x, y)
     total, gradients, updates = np.zeros(full.size), [], []
+    middle = None if centre is None else np.broadcast_to(np.asarray(centre, np.float64), full.shape)
     for group, skip in _chunks(batches[burn_in:], thinning, width):
         state, subtotal, *found = run(state=state, batches=group, skip=skip)
-        gradient, update = (np.asarray(part, np.float64)[skip < thinning] for part in found)
+        gradient, update = (np.asarray(part)[skip < thinning] for part in found)
         if not (np.isfinite(update).all() and np.isfinite(gradient).all()):
             raise ValueError(f"the updates at iteration {iteration} are not all finite. Use a smaller learning rate.")
-        total += np.asarray(subtotal, np.float64)
-        gradients.append((gradient - full).astype(parameters.dtype))
-        updates.append((update / -learning_rate).astype(parameters.dtype))
-    middle = total / (-learning_rate * thinning * recorded) if centre is None else np.asarray(centre, np.float64)
-    middle = np.broadcast_to(middle, full.shape)
+        total += sum(np.asarray(part, np.float64) for part in subtotal)
+        gradients.append((gradient.astype(np.float64) - full).astype(parameters.dtype))
+        updates.append(update)
+    if middle is None:
+        middle = total / (-learning_rate * thinning * recorded)
+    for place, update in enumerate(updates):
+        updates[place] = (update.astype(np.float64) / -learning_rate - middle).astype(parameters.dtype)
     applied = np.concatenate(updates)
-    applied -= middle.astype(parameters.dtype)
     kept = iteration, batches.shape[1], dict(slices or {})
-    return AppliedNoise(GradientNoise(np.concatenate(gradients), full, *kept), GradientNoise(applied, middle, *kept))
+    raw = np.concatenate(gradients)
+    silence(raw, full)
+    return AppliedNoise(
+        GradientNoise(raw, full, *kept, num_examples=drawn_from(batches, len(x))), GradientNoise(applied, middle, *kept)
+    )
 
 
 def _chunks(batches: np.ndarray, thinning: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -139,7 +154,7 @@ def _chunks(batches: np.ndarray, thinning: int, width: int) -> Iterator[tuple[np
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _groups(losses: Losses, optimizer: optax.GradientTransformation, parameters, state, x, y, batches, skip):
-    """The state after all groups, the sum of all updates, and the last gradient and update of each group."""
+    """The state after all groups, the sum of all updates in two parts, and each group's last gradient and update."""
     nothing = jnp.zeros_like(parameters)
 
     def group(carry, part):
@@ -149,13 +164,14 @@ def _groups(losses: Losses, optimizer: optax.GradientTransformation, parameters,
             state, total, _, _ = carry
             gradient = batch_gradient(losses, parameters, x, y, rows[place])
             with jax.numpy_dtype_promotion("standard"):  # optax.adam mixes Python floats and int32 counters
-                update, state = optimizer.update(gradient, state, parameters)
-            return state, total + update, gradient, update
+                found: Any = optimizer.update(gradient, state, parameters)
+            update, state = found
+            return state, add_to(total[0], total[1], update), gradient, update
 
         *carry, gradient, update = jax.lax.fori_loop(
             first, jnp.full_like(first, len(rows)), step, (*carry, nothing, nothing)
         )
         return tuple(carry), (gradient, update)
 
-    (state, total), found = jax.lax.scan(group, (state, nothing), (batches, skip))
+    (state, total), found = jax.lax.scan(group, (state, (nothing, nothing)), (batches, skip))
     return state, total, *found

@@ -30,6 +30,7 @@ Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, 
 
 _EXAMPLES = 1_000  # of the full gradient at a time
 _VALUES = 2**22  # numbers of a chunk of mini-batch gradients
+ROUNDING = 4  # units in the last place of a gradient, up to which its noise is that of rounding: 1 was the most seen
 _FIRST = np.zeros(1, np.int32)  # the number of the first mini-batch
 FEWEST_BATCHES = 50  # from which a coordinate shows its scale
 _ESTIMATORS = {
@@ -50,6 +51,8 @@ class GradientNoise(Result):
         batch_size: examples of a mini-batch.
         slices: name of a parameter array -> (start, stop) along the last axis.
         reference: what `full_gradient` is: "all examples", "mean of the mini-batches" or "given by the user".
+        num_examples: that each mini-batch was drawn from without repetition; None where examples were repeated, or
+            where their number is not known.
     """
 
     _dims = along({"mini_batch parameter": "samples", "parameter": "full_gradient layer"})
@@ -60,6 +63,7 @@ class GradientNoise(Result):
     batch_size: int
     slices: dict[str, tuple[int, int]]
     reference: str = ALL_EXAMPLES
+    num_examples: int | None = None
 
     def _variables(self) -> dict[str, Any]:
         layer = np.empty(self.samples.shape[1], dtype=object)
@@ -148,6 +152,9 @@ def gradient_noise(
     an example; and an iterable of mini-batches shows no others: the reference then is the mean over the mini-batches,
     and `reference` says so.
 
+    A coordinate whose noise stays within 4 units in the last place of its gradient is dead, and its samples are 0: with
+    weight decay in the loss, parameters that no example reaches have a gradient, of which rounding would be the noise.
+
     Args:
         loss: (parameters, x, y) -> the loss of each example, (batch,), or their mean, (); (parameters, x) where there
             is no y. Which of both is seen from the shape; a sum is refused. A tuple (loss, anything) is taken by its
@@ -202,7 +209,26 @@ def gradient_noise(
     if full is None:
         full, reference = _centred(samples), MINI_BATCHES
     check_finite(iteration, full)
-    return GradientNoise(samples, full, iteration, task.batches.shape[1], dict(slices or task.slices), reference)
+    silence(samples, full)
+    kept = (
+        task.batches.shape[1],
+        dict(slices or task.slices),
+        reference,
+        drawn_from(task.batches, batch_size(task.data)),
+    )
+    return GradientNoise(samples, full, iteration, *kept)
+
+
+def silence(samples: np.ndarray, full: np.ndarray) -> None:
+    """Columns that hold no more than the rounding of their gradient become 0, in place."""
+    least = ROUNDING * np.finfo(samples.dtype).eps * np.abs(full)
+    samples[:, np.maximum(samples.max(axis=0), -samples.min(axis=0)) <= least] = 0
+
+
+def drawn_from(batches: np.ndarray, count: int) -> int | None:
+    """The number of examples, where no mini-batch repeats one."""
+    ordered = np.sort(batches, axis=1)
+    return None if (ordered[:, 1:] == ordered[:, :-1]).any() else count
 
 
 def _centred(samples: np.ndarray) -> np.ndarray:
@@ -245,6 +271,7 @@ def _of_loader(
         raise ValueError(f"{len(found)} mini-batches show no noise: give two or more, 50 for a tail index.")
     samples = np.stack(found)
     full = _centred(samples)
+    silence(samples, full)
     return GradientNoise(samples, full, iteration, batch_size(batch), dict(slices or objective.slices), MINI_BATCHES)
 
 

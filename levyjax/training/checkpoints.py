@@ -102,12 +102,15 @@ class Checkpoints:
         """Writes a capture."""
         write_arrays(self._noise(noise.iteration), samples=noise.samples, full_gradient=noise.full_gradient)
 
-    def noise(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> GradientNoise:
-        """Reads a capture."""
+    def noise(
+        self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]], num_examples: int
+    ) -> GradientNoise:
+        """Reads a capture, of mini-batches drawn from so many examples without repetition."""
         path = self._noise(iteration)
         with self._refusing_damage(path.name):
             arrays = read_npz(path)
-            return GradientNoise(arrays["samples"], arrays["full_gradient"], iteration, batch_size, slices)
+            about = iteration, batch_size, slices
+            return GradientNoise(arrays["samples"], arrays["full_gradient"], *about, num_examples=num_examples)
 
     def save_applied(self, noise: AppliedNoise) -> None:
         """Writes noise as the optimizer applied it, beside the raw one."""
@@ -116,7 +119,9 @@ class Checkpoints:
         arrays |= {f"{name}_full_gradient": part.full_gradient for name, part in parts.items()}
         write_arrays(self._applied(noise.raw.iteration), **arrays)
 
-    def applied(self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]]) -> AppliedNoise:
+    def applied(
+        self, iteration: int, batch_size: int, slices: dict[str, tuple[int, int]], num_examples: int
+    ) -> AppliedNoise:
         """Reads it."""
         path = self._applied(iteration)
         with self._refusing_damage(path.name):
@@ -125,7 +130,7 @@ class Checkpoints:
                 GradientNoise(arrays[f"{name}_samples"], arrays[f"{name}_full_gradient"], iteration, batch_size, slices)
                 for name in ("raw", "applied")
             )
-            return AppliedNoise(raw, applied)
+            return AppliedNoise(dataclasses.replace(raw, num_examples=num_examples), applied)
 
     def save_statistics(self, statistics: NoiseStatistics) -> None:
         """Writes statistics of noise."""

@@ -53,13 +53,15 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         name: "digits" (1797 images of 8 x 8, comes with scikit-learn); "mnist" or "fashion_mnist" (the four IDX files
             of their makers, raw or .gz); "cifar10" (the batches of its makers, in the binary or the Python version);
             "synthetic" (ten Gaussian clouds in 20 dimensions that overlap). All but the first and the last also as
-            <name>.npz with the arrays x_train, y_train, x_test and y_test.
+            <name>.npz with the arrays x_train, y_train, x_test and y_test: bytes of images (n, height, width) or
+            (n, height, width, channels) and whole labels (n,).
         root: folder of the files, or one that holds a folder named like the data set. Default: $LEVYJAX_DATA, then
             levyjax in the user's cache ($XDG_CACHE_HOME or ~/.cache), then /usr/share/datasets.
 
     Returns:
         The data set. digits has every fifth image as its test set, 1437 are for training. Of cifar10 those training
-        files that are there, without a gap; `notes` says so where they are not all five.
+        files that are there, without a gap; `notes` says so where they are not all five, or where the test file has
+        fewer images than each of them.
 
     Raises:
         ValueError: the name is unknown, a file is missing (it says which to put where), or a file is damaged.
@@ -119,9 +121,8 @@ def _from_parts(name: str, parts: Parts, where: str) -> Dataset:
                 f"{where} has {len(x)} {part} images and {len(y)} labels up to {y.max(initial=0)}, and as many labels "
                 f"as images, below {_CLASSES}, are expected. Fetch the files of {name} again."
             )
-    shapes = {x.shape[1:] for x in (parts.train_x, parts.test_x)}
-    shape = next(iter(shapes))
-    if len(shapes) > 1 or len(shape) not in (2, 3):
+    shape = parts.train_x.shape[1:]
+    if parts.test_x.shape[1:] != shape:
         raise ValueError(f"{where} has training and test images of different sizes. Fetch the files again.")
     images = (x.reshape(len(x), -1).astype(np.float32) / np.float32(255) for x in (parts.train_x, parts.test_x))
     train_x, test_x = images

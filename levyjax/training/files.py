@@ -24,6 +24,7 @@ IDX_FILES = (
     ("t10k-labels-idx1-ubyte", _LABELS),
 )
 _NPZ_NAMES = ("x_train", "y_train", "x_test", "y_test")
+_CHANNELS = (1, 3, 4)
 _CIFAR_SIDE, _CIFAR_BATCHES = 32, 5
 _CIFAR_PIXELS = 3 * _CIFAR_SIDE**2
 _MOST_BYTES = 2**30  # of an IDX file, and of a batch of CIFAR-10
@@ -72,8 +73,19 @@ def read_npz(folder: Path, name: str) -> Parts | None:
         missing = next(key for key in _NPZ_NAMES if key not in arrays)
         raise ValueError(f"{path} has no array {missing}; {', '.join(_NPZ_NAMES)} are expected.")
     train_x, train_y, test_x, test_y = arrays.values()
-    if not (train_x.dtype == test_x.dtype == np.uint8 and train_y.dtype.kind in "ui" and test_y.dtype.kind in "ui"):
-        raise ValueError(f"{path} holds {train_x.dtype} where bytes of images and whole labels are expected.")
+    for part, x, y in (("train", train_x, train_y), ("test", test_x, test_y)):
+        if x.dtype != np.uint8 or y.dtype.kind not in "ui":
+            raise ValueError(
+                f"{path} holds {x.dtype} in x_{part} and {y.dtype} in y_{part} where bytes of images and whole labels "
+                "are expected."
+            )
+        if not (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in _CHANNELS)):
+            raise ValueError(
+                f"{path}: x_{part} has shape {x.shape}. Give images (n, height, width), or (n, height, width, "
+                "channels) with 1, 3 or 4 channels last; NumPy's reshape and transpose make them."
+            )
+        if not (y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)):
+            raise ValueError(f"{path}: y_{part} has shape {y.shape}. Give one whole label an image, (n,).")
     return Parts(train_x, train_y.ravel(), test_x, test_y.ravel())
 
 
@@ -123,6 +135,9 @@ def _unpacked(data: bytes) -> bytes:
 def read_cifar(folder: Path) -> Parts | None:
     """CIFAR-10 as its makers have it, in the binary or the Python version; None where the folder has neither.
 
+    All files of the makers have 10,000 images. Files with fewer, but as many each, are taken as they are; a training
+    file with fewer than another has been cut.
+
     Raises:
         ValueError: a file is missing or damaged.
     """
@@ -136,8 +151,18 @@ def read_cifar(folder: Path) -> Parts | None:
         if absent:
             raise ValueError(f"{folder} has no {absent[0].name}. Put it there.")
         images, labels = zip(*(read(path) for path in found), strict=True)
-        notes = () if len(found) == _CIFAR_BATCHES else (f"{len(found)} of the {_CIFAR_BATCHES} training files",)
-        return Parts(np.concatenate(images), np.concatenate(labels), *read(test), notes)
+        most = max(map(len, labels))
+        for path, answers in zip(found, labels, strict=True):
+            if len(answers) < most:
+                raise ValueError(
+                    f"{path} holds {len(answers)} images where another training file holds {most}: it is cut. Fetch it "
+                    "again."
+                )
+        test_images, test_labels = read(test)
+        notes = [] if len(found) == _CIFAR_BATCHES else [f"{len(found)} of the {_CIFAR_BATCHES} training files"]
+        if len(test_labels) < most:
+            notes.append(f"{len(test_labels)} test images, where the training files have {most} each")
+        return Parts(np.concatenate(images), np.concatenate(labels), test_images, test_labels, tuple(notes))
     return None
 
 

@@ -182,7 +182,7 @@ class _Run:
         stopped, tree = self.kept.restore(start)
         self.records = self.kept.metrics(stopped, _MEASURES, [at for at in sorted(records) if at <= stopped])
         captured = [at for at in sorted(captures) if at <= stopped]
-        about = self.config.batch_size, self.model.slices
+        about = self.config.batch_size, self.model.slices, len(self.train_set[1])
         if self.config.capture == "samples":
             self.noise = [self.kept.noise(at, *about) for at in captured]
         else:

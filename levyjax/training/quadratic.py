@@ -38,13 +38,32 @@ def noisiest(sizes: Float[np.ndarray, " d"], count: int) -> Int[np.ndarray, " k"
 
 
 def fisher_diagonal(noise: GradientNoise, coordinates: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
-    """Curvatures from the noise itself: the batch size times the variance of each coordinate.
+    """Curvatures from the noise itself: the variance of the gradients of single examples, in each coordinate.
+
+    That is the batch size b times the variance of the noise; where mini-batches were drawn without repetition from n
+    examples (`noise.num_examples`), over what is left of the variance then, (n - b)/(n - 1).
+
+    Raises:
+        ValueError: mini-batches of all examples, which have no noise.
 
     Source:
         Fisher's identity: at the minimum of a log-likelihood that fits its data, the Hessian is the covariance of the
-        gradients of single examples.
+        gradients of single examples. Cochran 1977, theorem 2.2, for the variance of a mean without repetition.
+
+    Example:
+        >>> gradients = np.random.default_rng(0).normal(size=(20, 1))
+        >>> batches = np.array([np.random.default_rng(i).permutation(20)[:10] for i in range(4_000)])
+        >>> samples = gradients[batches].mean(axis=1) - gradients.mean(axis=0)
+        >>> noise = GradientNoise(samples, np.zeros(1), 0, 10, {}, num_examples=20)
+        >>> bool(abs(fisher_diagonal(noise, np.array([0]))[0] / gradients.var() - 1) < 0.1)
+        True
     """
-    return noise.batch_size * np.asarray(noise.samples[:, coordinates], np.float64).var(axis=0)
+    left, size = 1.0, noise.batch_size
+    if noise.num_examples is not None and size > 1:
+        left = (noise.num_examples - size) / (noise.num_examples - 1)
+    if left <= 0:
+        raise ValueError(f"mini-batches of all {size} examples have no noise. Give smaller ones.")
+    return size / left * np.asarray(noise.samples[:, coordinates], np.float64).var(axis=0)
 
 
 def quadratic_model(

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import Measured, check_finite, gradient_at, measured, padded
+from levyjax.training.capture import ROUNDING, Measured, check_finite, gradient_at, measured, padded
 from levyjax.training.objective import ALL_EXAMPLES, MINI_BATCHES, taken
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
 _LANES, _ONE = 256, 1 << 16  # 32 exponents of float64 add up to less than this
+_EXPONENT = 100
 _FEWEST_BLOCKS, _RATIO = 16, 4  # of a layer; of a block length to the one before
 ALL = "all"  # all layers together
 Layers = tuple[tuple[str, int, int], ...]  # name, start, stop
@@ -158,6 +159,7 @@ def noise_statistics(
             objective.form, layers, task.vector, objective.arrays, centre, task.data, batches[rows], rows, picked[rows],
             np.int32(count),
         )  # fmt: skip
+        found = found.in_units()
         for total, part in zip(sums, found.sums, strict=True):
             total += np.asarray(part)
         norms[start : start + count] = np.asarray(found.norms)[:count]
@@ -205,9 +207,15 @@ class Sums(NamedTuple):
 class Found(NamedTuple):
     """Of one group of mini-batches."""
 
-    sums: Sums
-    norms: Array
+    sums: Sums  # the squares over those of `units`
+    norms: Any
     sample: Array
+    units: Any  # (d,) of the squares
+
+    def in_units(self) -> "Found":
+        """The squares as they are, in float64: those of noise below 1e-19 or above 1e19 do not fit float32."""
+        square = np.asarray(self.sums.square, np.float64) * np.asarray(self.units, np.float64) ** 2
+        return self._replace(sums=self.sums._replace(square=square), units=None)
 
 
 def no_sums(size: int, layers: Layers) -> Sums:
@@ -249,23 +257,33 @@ def folded(layers: Layers, gradients: Array, full: Array, picked: Array, count: 
 
     def add(index: Array, carry: tuple) -> tuple:
         square, logs, block_logs, norms, sample = carry
-        noise = jax.lax.optimization_barrier(gradients[index] - full)
+        noise = gradients[index] - full
+        noise = jax.lax.optimization_barrier(jnp.where(jnp.abs(noise) > least, noise, jnp.zeros_like(noise)))
         blocks = [block for _, start, stop in layers for block in _ladder(noise[start:stop])]
         block_logs = block_logs.add(jax.lax.optimization_barrier(jnp.concatenate([*blocks, noise[:0]])))
-        norms = norms.at[index].set(_norm(noise))
+        norms = norms.at[index].set(_norm(noise / unit) * unit)
         sample = sample.at[index].set(noise[picked[index]])
-        return square + noise**2, logs.add(noise), block_logs, norms, sample
+        return square + (noise / units) ** 2, logs.add(noise), block_logs, norms, sample
 
+    least = ROUNDING * jnp.finfo(full.dtype).eps * jnp.abs(full)  # what is no more than rounding counts as 0
+    sizes = jnp.abs(gradients - full).max(axis=0)
+    units, unit = _power_of_two(sizes), _power_of_two(sizes.max())
     places = np.cumsum([0, *_rungs(layers)])
     logs = _Logs.none(full.size, full.dtype), _Logs.none(int(places[-1]), full.dtype)
     nothing = jnp.zeros(len(gradients), full.dtype), jnp.zeros(picked.shape, full.dtype)
-    square, logs, block_logs, *found = jax.lax.fori_loop(
+    square, logs, block_logs, norms, sample = jax.lax.fori_loop(
         jnp.zeros_like(count), count, add, (jnp.zeros_like(full), *logs, *nothing)
     )
     log, seen = block_logs.sums()
     rungs = [slice(*ends) for ends in itertools.pairwise(places)]
     by_rung = (jnp.array([values[rung].sum() for rung in rungs], values.dtype) for values in (log, seen))
-    return Found(Sums(square, *logs.sums(), *by_rung), *found)
+    return Found(Sums(square, *logs.sums(), *by_rung), norms, sample, units)
+
+
+def _power_of_two(sizes: Array) -> Array:
+    """Next to the sizes, to divide by without rounding; up to 2^100, whose inverse float32 has."""
+    exponents = jnp.clip(jnp.frexp(sizes)[1], -_EXPONENT, _EXPONENT)
+    return jnp.where(jnp.isfinite(sizes), jnp.ldexp(jnp.ones_like(sizes), exponents), jnp.ones_like(sizes))
 
 
 def _norm(values: Array) -> Array:
