@@ -5,8 +5,10 @@ False alarms: every law test fails by chance with the probability it states; the
 
 import argparse
 import importlib.util
+import io
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -546,6 +548,31 @@ class TestLarge:
         assert (np.ptp(np.floor(part), axis=1) == 0).all()
         assert (np.ptp(part % 1, axis=0) < 1e-9).all()
         assert len(part) >= 100
+
+    @pytest.mark.parametrize("shape", [(100_000,), (500, 200)])
+    def test_what_is_read_is_told_and_adds_up(self, tmp_path, shape):
+        np.save(tmp_path / "x.npy", np.random.default_rng(72).normal(size=shape))
+        done = []
+        tails.audit(tails.load(tmp_path / "x.npy"), on_progress=done.append)
+        assert len(done) > 20
+        assert min(done) > 0
+        assert sum(done) == pytest.approx(1)
+
+    def test_the_command_shows_it_on_a_terminal(self, tmp_path, monkeypatch):
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        monkeypatch.setattr(sys, "stderr", terminal)
+        np.save(tmp_path / "x.npy", np.random.default_rng(73).normal(size=(500, 200)))
+        assert main(["tails", str(tmp_path / "x.npy"), "--json"]) == 0
+        assert "values read" in terminal.getvalue()
+        assert "fitting laws: 100%" in terminal.getvalue()
+
+    def test_a_file_that_is_cut_while_it_is_read_is_one_sentence(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.arange(1.0, 40_001.0))
+        loaded = tails.load(tmp_path / "x.npy")
+        os.truncate(tmp_path / "x.npy", 100_000)
+        with pytest.raises(ValueError, match="their file was cut while it was read"):
+            part_of(loaded)
 
     def test_bad_values_are_found_wherever_they_are(self, tmp_path):
         x = np.ones(50_000, np.float32)

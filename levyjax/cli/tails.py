@@ -1,6 +1,8 @@
 """`levyjax tails`: a tail index with a verdict, from a file of noise."""
 
 import argparse
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +44,33 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     which = {"key": args.key, "column": args.column}
     data, center = tails.load(args.data, **which), not args.no_center
     others = {size: tails.load(name, **which) for size, name in files.items()} or None
-    result = tails.audit(data, center=center, seed=args.seed, by_batch_size=others).to_json()
+    with _reading(data.size) as on_progress:
+        audited = tails.audit(data, center=center, seed=args.seed, by_batch_size=others, on_progress=on_progress)
+    result = audited.to_json()
     if folder:
         result = write_record(folder / "tails.json", result)
         _write_figures(folder, data, result, center, args.seed)
     return result
+
+
+@contextlib.contextmanager
+def _reading(size: int) -> Iterator[Callable[[float], None] | None]:
+    """A bar for data of which a part is taken, which are read twice for that."""
+    from levyjax.output import progress
+    from levyjax.tails.large import LARGE
+
+    if size <= LARGE:
+        yield None
+        return
+    with progress(size, "values read") as bar:
+        bar.unit_scale = True
+
+        def on_progress(done: float) -> None:
+            bar.update(done * size)
+            if bar.n > 0.999 * size:
+                bar.set_description("fitting laws")
+
+        yield on_progress
 
 
 def render(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from levyjax.tails.aggregation import aggregation, batch_size_scaling
 from levyjax.tails.block import block_log_moment, per_coordinate
 from levyjax.tails.decision import decide
 from levyjax.tails.estimators import METHODS
-from levyjax.tails.large import part_of
+from levyjax.tails.large import Progress, part_of
 from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, Pooled, largest_tie, pool
 from levyjax.tails.sweep import BlockLengthSweep, block_length_sweep, shuffle_test
 from levyjax.tails.values import TailEstimate, check_shape, check_values, middle
@@ -61,7 +61,12 @@ class TailAudit(Result):
 
 
 def audit(
-    data: Any, *, center: bool = True, seed: int = 0, by_batch_size: Mapping[int, Any] | None = None
+    data: Any,
+    *,
+    center: bool = True,
+    seed: int = 0,
+    by_batch_size: Mapping[int, Any] | None = None,
+    on_progress: Progress | None = None,
 ) -> TailAudit:
     """Decides between a stable law, other heavy tails and a finite variance, and says why, or that it cannot.
 
@@ -87,6 +92,7 @@ def audit(
         seed: of the shuffling.
         by_batch_size: noise of the same network at other batch sizes, batch size -> data, for a test of how the scale
             falls with the batch size.
+        on_progress: called with the part of large data that was read since the last call, 1 in all.
 
     Returns:
         The audit.
@@ -102,7 +108,7 @@ def audit(
         >>> audit(laplace).verdict
         'finite_variance'
     """
-    part, taken = part_of(check_shape(data))
+    part, taken = part_of(check_shape(data), on_progress)
     data = check_values(part)
     pooled = pool(data, center=center, seed=seed)
     values, notes, tests = pooled.values, [*taken, *pooled.notes], {}

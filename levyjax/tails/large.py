@@ -1,7 +1,9 @@
 """Data larger than memory: read in pieces, checked to the last value, and brought down to a part that fits."""
 
-from collections.abc import Iterator
-from typing import Any
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,7 +15,10 @@ _PART = 2**22  # values of the part
 _STRETCHES = 64  # of neighbours that the part is made of, so that their order can still be judged
 
 
-def part_of(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+Progress = Callable[[float], object]
+
+
+def part_of(data: np.ndarray, on_progress: Progress | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Data as they are, or of more than 8 million values a part: stretches of neighbours, evenly spread.
 
     Every value is looked at once, in pieces, for NaN and exact zeros. Of data (n,) the part is 64 stretches of the
@@ -21,6 +26,7 @@ def part_of(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
     Args:
         data: real numbers (n,) or (rows, columns), a NumPy array or a memory map, of which little is held at a time.
+        on_progress: called now and then with the part of the reading that was done since, 1 in all.
 
     Returns:
         float64 of at most 4 million values, and sentences on what was done.
@@ -37,10 +43,12 @@ def part_of(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if data.size <= LARGE:
         return data, ()
     matrix = data.reshape(-1, 1) if data.ndim == 1 else data
-    by_rows, by_columns, zeros = _looked_at(matrix)
+    half = (lambda done: None) if on_progress is None else (lambda done: on_progress(done / 2))  # it is read twice
+    by_rows, by_columns, zeros = _looked_at(matrix, half)
     if by_rows.sum() == 0:
         raise ValueError(f"data is constant: all {data.size} values are 0. Give values that vary.")
-    part = _stretches(matrix, by_rows) if data.ndim == 1 else _rows_and_columns(matrix, by_rows, by_columns)
+    flat = data.ndim == 1
+    part = _stretches(matrix, by_rows, half) if flat else _rows_and_columns(matrix, by_rows, by_columns, half)
     what = " x ".join(str(length) for length in part.shape)
     notes = [
         f"The data hold {data.size} values, {zeros} of them exactly zero; an evenly spread part ({what}) was taken."
@@ -48,12 +56,12 @@ def part_of(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     return part, tuple(notes)
 
 
-def _looked_at(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _looked_at(matrix: np.ndarray, on_progress: Progress) -> tuple[np.ndarray, np.ndarray, int]:
     """Nonzero values of every piece of rows and of every bucket of columns, and the number of zeros."""
     by_rows, by_columns, bad = [], 0, 0
     starts = _bucket_starts(matrix.shape[1])
-    for piece in _pieces(matrix):
-        bad += piece.size - int(np.isfinite(piece).sum())
+    for piece in _pieces(matrix, range(math.ceil(len(matrix) / _height(matrix))), on_progress):
+        bad += piece.size - np.count_nonzero(np.isfinite(piece))
         buckets = np.add.reduceat(np.count_nonzero(piece, axis=0), starts)
         by_rows.append(int(buckets.sum()))
         by_columns = by_columns + buckets
@@ -62,30 +70,49 @@ def _looked_at(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     return np.array(by_rows), np.asarray(by_columns), matrix.size - sum(by_rows)
 
 
-def _pieces(matrix: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows in pieces of 4 million values or one row. Each maps the file anew, so that what was read is let go."""
-    height = _height(matrix)
-    for start in range(0, len(matrix), height):
-        yield _read(matrix, start, height)
-
-
 def _height(matrix: np.ndarray) -> int:
+    """Rows of a piece: 4 million values, or one row."""
     return max(1, _PIECE // matrix.shape[1])
 
 
-def _read(matrix: np.ndarray, start: int, height: int) -> np.ndarray:
-    stop = min(start + height, len(matrix))
+def _pieces(matrix: np.ndarray, places: Iterable[int], on_progress: Progress) -> Iterator[np.ndarray]:
+    """The pieces at these places, one after the other in the same memory: what is kept of a piece has to be copied."""
+    height, places = _height(matrix), list(places)
+    file, place = _file_of(matrix)
+    memory = None if file is None else np.empty((min(height, len(matrix)), matrix.shape[1]), matrix.dtype)
+    with contextlib.nullcontext() if file is None else open(file, "rb", buffering=0) as opened:
+        for index in places:
+            start, stop = index * height, min((index + 1) * height, len(matrix))
+            if opened is None or memory is None:
+                yield np.asarray(matrix[start:stop])
+            else:
+                piece = memory[: stop - start]
+                opened.seek(place + start * matrix.shape[1] * matrix.dtype.itemsize)
+                _fill(opened, memoryview(piece).cast("B"))
+                yield piece
+            on_progress(1 / len(places))
+
+
+def _fill(file: IO[bytes], memory: memoryview) -> None:
+    """Reads until the memory is full: one call reads 2 GiB at most."""
+    while memory:
+        count = file.readinto(memory)  # type: ignore[attr-defined]
+        if not count:
+            raise ValueError("data end before their time: their file was cut while it was read. Write it again.")
+        memory = memory[count:]
+
+
+def _file_of(matrix: np.ndarray) -> tuple[str | None, int]:
+    """The file of a memory map whose rows lie in it one after the other, and where the first begins; None for others.
+
+    Read in pieces, what was read is let go, which pages of the map itself are not.
+    """
     if not isinstance(matrix, np.memmap) or not matrix.flags.c_contiguous or matrix.mode == "c":
-        return np.asarray(matrix[start:stop])
+        return None, 0
     whole: Any = matrix  # a view has the offset of the whole, whatever part of it it is
     while isinstance(whole.base, np.memmap):
         whole = whole.base
-    if whole.filename is None:
-        return np.asarray(matrix[start:stop])
-    width, place = matrix.shape[1], whole.offset + matrix.ctypes.data - whole.ctypes.data
-    with open(whole.filename, "rb") as file:
-        file.seek(place + start * width * matrix.dtype.itemsize)
-        return np.fromfile(file, matrix.dtype, (stop - start) * width).reshape(-1, width)
+    return whole.filename, whole.offset + matrix.ctypes.data - whole.ctypes.data
 
 
 def _bucket_starts(width: int) -> np.ndarray:
@@ -98,24 +125,23 @@ def _evenly(counts: np.ndarray, number: int) -> np.ndarray:
     return np.unique(np.searchsorted(total, (np.arange(number) + 0.5) * total[-1] / number))
 
 
-def _stretches(matrix: np.ndarray, by_rows: np.ndarray) -> np.ndarray:
+def _stretches(matrix: np.ndarray, by_rows: np.ndarray, on_progress: Progress) -> np.ndarray:
     places = _evenly(by_rows, _STRETCHES)
-    length, height, stretches = _PART // len(places), _height(matrix), []
-    for row in places:
-        values = _read(matrix, int(row) * height, height).ravel()
-        stretches.append(values[values != 0][:length].astype(np.float64))
-    return np.concatenate(stretches)
+    length = _PART // len(places)
+    pieces = (piece.ravel() for piece in _pieces(matrix, places.tolist(), on_progress))
+    return np.concatenate([values[values != 0][:length].astype(np.float64) for values in pieces])
 
 
-def _rows_and_columns(matrix: np.ndarray, by_rows: np.ndarray, by_columns: np.ndarray) -> np.ndarray:
-    height, starts = _height(matrix), _bucket_starts(matrix.shape[1])
+def _rows_and_columns(
+    matrix: np.ndarray, by_rows: np.ndarray, by_columns: np.ndarray, on_progress: Progress
+) -> np.ndarray:
+    starts = _bucket_starts(matrix.shape[1])
     rows = min(len(matrix), _PART // _STRETCHES)
     places = _evenly(by_rows, min(len(by_rows), rows))
     each = max(1, rows // len(places))
     runs = _evenly(by_columns, _STRETCHES)
     width = max(1, _PART // (each * len(places) * len(runs)))
     chosen = np.unique(np.minimum(np.add.outer(starts[runs], np.arange(width)).ravel(), matrix.shape[1] - 1))
-    picked = [_read(matrix, int(row) * height, height) for row in places]
-    return np.concatenate([piece[:: max(1, len(piece) // each)][:each][:, chosen] for piece in picked]).astype(
-        np.float64
-    )
+    pieces = _pieces(matrix, places.tolist(), on_progress)
+    picked = [piece[:: max(1, len(piece) // each)][:each][:, chosen] for piece in pieces]
+    return np.concatenate(picked).astype(np.float64)
