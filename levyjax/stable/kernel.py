@@ -17,6 +17,7 @@ from levyjax.stable import contour, table
 
 _PI = math.pi
 _PARAMETRIZATIONS = ("S0", "S1")
+_DENSITIES, _TAILS = ("pdf", "logpdf"), ("sf", "cdf", "logsf", "logcdf")
 _LEAST, _PIECE, _MANY = 16, 1 << 10, 1 << 16  # points: the fewest and the most of one call, and too many for pieces
 
 
@@ -95,8 +96,12 @@ def _direct(
 
 def _evaluate(what: str, parametrization: str, z: Array, log_scale: Array, alpha: Array, beta: Array) -> Array:
     x0, x1 = _standard(z, log_scale, alpha, beta, parametrization)
-    logarithm, value, flip = _direct(x0, x1, alpha, beta, tail=what not in ("pdf", "logpdf"))
-    if what in ("pdf", "logpdf"):
+    return _read(what, *_direct(x0, x1, alpha, beta, tail=what not in _DENSITIES))
+
+
+def _read(what: str, logarithm: Array, value: Array, flip: Array) -> Array:
+    """One of the functions from what `_direct` gives."""
+    if what in _DENSITIES:
         return value if what == "pdf" else logarithm
     other = flip if what in ("sf", "logsf") else ~flip
     if what in ("sf", "cdf"):
@@ -134,9 +139,25 @@ kernel.defjvp(_kernel_jvp, symbolic_zeros=True)
 def jitted(what: str, parametrization: str, x: Array, alpha: Array, beta: Array, loc: Array, scale: Array) -> Array:
     scale = jnp.where(scale > 0, scale, jnp.nan)
     value = kernel(what, parametrization, (x - loc) / scale, jnp.log(scale), alpha, beta)
+    return _scaled(what, value, scale)
+
+
+def _scaled(what: str, value: Array, scale: Array) -> Array:
     if what == "pdf":
         return value / scale
     return value - jnp.log(scale) if what == "logpdf" else value
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _together(
+    kind: tuple[str, ...], in_s1: Array, x: Array, alpha: Array, beta: Array, loc: Array, scale: Array
+) -> dict[str, Array]:
+    """All functions of one kind, in either parametrization: one program, as each takes seconds to compile."""
+    scale = jnp.where(scale > 0, scale, jnp.nan)
+    z, log_scale = (x - loc) / scale, jnp.log(scale)
+    ways = zip(*(_standard(z, log_scale, alpha, beta, name) for name in _PARAMETRIZATIONS), strict=True)
+    found = _direct(*(jnp.where(in_s1, s1, s0) for s0, s1 in ways), alpha, beta, tail=kind == _TAILS)
+    return {what: _scaled(what, _read(what, *found), scale) for what in kind}
 
 
 def _far_gaussian(z: Array, density: bool) -> Array:
@@ -148,10 +169,10 @@ def _far_gaussian(z: Array, density: bool) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> Array:
-    """The symmetric law at many points, one alpha: through a table."""
+def _symmetric(kind: tuple[str, ...], x: Array, alpha: Array, loc: Array, scale: Array) -> dict[str, Array]:
+    """All functions of one kind of the symmetric law at many points, one alpha: through a table."""
     z = (x - loc) / jnp.where(scale > 0, scale, jnp.nan)
-    density = what in ("pdf", "logpdf")
+    density = kind == _DENSITIES
     zero = jnp.zeros_like(alpha)
 
     def logarithm(points: Array) -> Array:
@@ -162,12 +183,7 @@ def _symmetric(what: str, x: Array, alpha: Array, loc: Array, scale: Array) -> A
     logs = jnp.where(gaussian, _far_gaussian(z, density), jnp.where(jnp.isinf(z), -jnp.inf, logs))
     values = jnp.where(bad, jnp.nan, jnp.where(gaussian | jnp.isinf(z), jnp.exp(logs), values))
     logs = jnp.where(bad, jnp.nan, logs)
-    if density:
-        return values / scale if what == "pdf" else logs - jnp.log(scale)
-    left = z < 0 if what != "cdf" else z > 0
-    if what == "logsf":
-        return jnp.where(left, jnp.log1p(-values), logs)
-    return jnp.where(left, 1 - values, values)
+    return {what: _scaled(what, _read(what, logs, values, z < 0), scale) for what in kind}
 
 
 def logpdf_and_slopes(y: Array, alpha: Array, beta: Array | None) -> tuple[Array, ...]:
@@ -203,21 +219,29 @@ def evaluate(what: str, x: Any, alpha: Any, beta: Any, loc: Any, scale: Any, par
     check_parameters(alpha, beta, scale, parametrization)
     symmetric = isinstance(beta, int | float) and beta == 0
     values = common(x, alpha, beta, loc, scale, on_device=False)
+    kind = _DENSITIES if what in _DENSITIES else _TAILS
     if symmetric and values[1].ndim == 0:
         x, alpha, _, loc, scale = values
         if table.worthwhile(math.prod(np.broadcast_shapes(x.shape, loc.shape, scale.shape))):
-            return in_bucket(functools.partial(_symmetric, what), x, alpha, loc, scale, least=_MANY, piece=_MANY)
-    return in_bucket(functools.partial(jitted, what, parametrization), *values)
+            points = (x, alpha, loc, scale)
+            return in_bucket(lambda *values: _symmetric(kind, *values)[what], *points, least=_MANY, piece=_MANY)
+    if not all(map(concrete, values)):
+        return jitted(what, parametrization, *values)
+    return in_bucket(lambda *values: _together(kind, parametrization == "S1", *values)[what], *values)
 
 
 def in_bucket(function: Callable[..., Array], *values: Any, least: int = _LEAST, piece: int = _PIECE) -> Array:
-    """An elementwise function of values that broadcast, at 4^n points or piece by piece: few programs in all."""
+    """An elementwise function of values that broadcast, at 4^n points or piece by piece: few programs in all.
+
+    A few points all run the program of `_LEAST` of them, in which no parameter is a single number.
+    """
     shape = np.broadcast_shapes(*map(np.shape, values))
     size = math.prod(shape)
-    if not shape or not 0 < size <= _MANY or not all(map(concrete, values)):
+    if not 0 < size <= _MANY or not all(map(concrete, values)):
         return function(*values)
     arrays = [np.asarray(value) for value in values]
-    wide = [np.broadcast_to(array, shape).ravel() if array.ndim else array for array in arrays]
+    few = size <= least == _LEAST
+    wide = [np.broadcast_to(array, shape).ravel() if array.ndim or few else array for array in arrays]
     wanted = max(power_of_four(min(size, piece)), least)
     parts = [
         function(*(padded_to(array[first : first + piece], wanted) if array.ndim else array for array in wide))

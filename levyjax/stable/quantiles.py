@@ -78,10 +78,10 @@ def _upper_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return x, (tangents[0] - drift) / _logsf_and_slope(x, alpha, beta)[1]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@jax.jit
 def _quantile(
-    upper: bool, parametrization: str, p: Array, alpha: Array, beta: Array, loc: Array, scale: Array
-) -> Array:
+    upper: Array, in_s1: Array, p: Array, alpha: Array, beta: Array, loc: Array, scale: Array
+) -> Array:  # by values: each program takes seconds to compile
     p, alpha, beta, loc, scale = jnp.broadcast_arrays(p, alpha, beta, loc, scale)
     inside = (p > 0) & (p < 1)
     safe = jnp.where(inside, p, 0.5)
@@ -94,8 +94,7 @@ def _quantile(
     edge = jnp.where((alpha < 1) & (beta == -bound), -shift, bound * jnp.inf)
     z = jnp.where(inside, z, jnp.where((p == 0) | (p == 1), edge, jnp.nan))
     z = jnp.where(valid(alpha, beta, scale), z, jnp.nan)
-    if parametrization == "S1":
-        z = z + jnp.where(alpha == 1, 2 / _PI * beta * jnp.log(scale), shift)
+    z = jnp.where(in_s1, z + jnp.where(alpha == 1, 2 / _PI * beta * jnp.log(scale), shift), z)
     return loc + scale * z
 
 
@@ -127,7 +126,7 @@ def ppf(
     """
     check_parameters(alpha, beta, scale, parametrization)
     values = common(q, alpha, beta, loc, scale, on_device=False)
-    return in_bucket(functools.partial(_quantile, False, parametrization), *values)
+    return in_bucket(functools.partial(_quantile, False, parametrization == "S1"), *values)
 
 
 def isf(
@@ -158,4 +157,4 @@ def isf(
     """
     check_parameters(alpha, beta, scale, parametrization)
     values = common(p, alpha, beta, loc, scale, on_device=False)
-    return in_bucket(functools.partial(_quantile, True, parametrization), *values)
+    return in_bucket(functools.partial(_quantile, True, parametrization == "S1"), *values)
