@@ -155,8 +155,9 @@ def _together(
     """All functions of one kind, in either parametrization: one program, as each takes seconds to compile."""
     scale = jnp.where(scale > 0, scale, jnp.nan)
     z, log_scale = (x - loc) / scale, jnp.log(scale)
-    ways = zip(*(_standard(z, log_scale, alpha, beta, name) for name in _PARAMETRIZATIONS), strict=True)
-    found = _direct(*(jnp.where(in_s1, s1, s0) for s0, s1 in ways), alpha, beta, tail=kind == _TAILS)
+    s0, s1 = (_standard(z, log_scale, alpha, beta, name) for name in _PARAMETRIZATIONS)
+    x0, x1 = jnp.where(in_s1, s1[0], s0[0]), jnp.where(in_s1, s1[1], s0[1])
+    found = _direct(x0, x1, alpha, beta, tail=kind == _TAILS)
     return {what: _scaled(what, _read(what, *found), scale) for what in kind}
 
 
