@@ -1,6 +1,7 @@
 """Noise from other people's files and libraries: what is read, and what each refusal tells its reader to type."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ class TestText:
         table[10] = f"1;{cell}"
         assert says in refusal(written(tmp_path, "x.csv", ["open;close", *table]))
 
+    @pytest.mark.parametrize("line", ["2026-02-13,1,1,234.5", "2026-02-13,1", '2026-02-13,"1,2"', '"2026",1,1,2'])
+    @pytest.mark.parametrize("column", ["close", "open", 2, ["open", "close"]])
+    def test_a_line_of_another_width_is_no_row(self, tmp_path, line, column):
+        """1,234.5 between commas is two entries: the first of them was taken for the close."""
+        table = ["date,open,close", *rows(",", DAYS, *VALUES.T), line]
+        text = refusal(written(tmp_path, "x.csv", table), column=column)
+        assert re.search(r"line 42 has [24] entries, and the first has 3", text)
+
+    def test_quoted_commas_keep_the_width(self, tmp_path):
+        table = ["name,close", *rows(",", ['"a, b"'] * 40, CLOSE)]
+        np.testing.assert_array_equal(tails.load(written(tmp_path, "x.csv", table), column="close"), CLOSE)
+
+    def test_a_column_named_twice(self, tmp_path):
+        path = written(tmp_path, "x.csv", rows(",", *VALUES.T))
+        assert "named twice" in refusal(path, column=["1", 1])
+
     def test_decimal_commas(self, tmp_path):
         path = written(tmp_path, "x.csv", [row.replace(".", ",") for row in rows(";", *VALUES.T)])
         assert "holds no numbers: its column 1 holds '0,12573'. Write decimals with a point." in refusal(path)
@@ -190,6 +207,12 @@ class TestArrays:
         monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
         assert 'needs safetensors. Install it with pip install "levyjax[io]"' in refusal(path)
 
+    def test_a_type_that_numpy_has_not(self, tmp_path):
+        pytest.importorskip("safetensors")
+        header = json.dumps({"x": {"dtype": "F8_E4M3", "shape": [40], "data_offsets": [0, 40]}}).encode()
+        (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(range(40)))
+        assert "holds F8_E4M3 in 'x', which NumPy has not. Save float32" in refusal(tmp_path / "x.safetensors")
+
     @pytest.mark.parametrize("suffix", [".pt", ".pth", ".pkl", ".pickle"])
     def test_pickles_are_never_loaded(self, tmp_path, suffix):
         (tmp_path / f"x{suffix}").write_bytes(b"\x80\x04.")
@@ -225,6 +248,16 @@ class TestParquet:
         assert "column 'row' (2) that grows evenly from 0 to 39" in refusal(tmp_path / "x.parquet")
         parquet.write_table(table, tmp_path / "x.parquet")
         assert "1 of 40 values that are NaN" in refusal(tmp_path / "x.parquet", column="holes")
+
+    def test_names_that_come_twice_and_large_whole_numbers(self, tmp_path):
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table([CLOSE, CLOSE], names=["a", "a"]), tmp_path / "x.parquet")
+        assert "several columns 'a'" in refusal(tmp_path / "x.parquet")
+        assert "several columns 'a'" in refusal(tmp_path / "x.parquet", column=2)
+        whole = (CLOSE * 2**60).astype(np.int64)
+        parquet.write_table(pyarrow.table({"a": whole}), tmp_path / "x.parquet")
+        np.testing.assert_array_equal(tails.load(tmp_path / "x.parquet"), whole.astype(np.float64))
 
 
 class Capsule:

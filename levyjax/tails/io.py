@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,13 +152,20 @@ def _read_safetensors(path: Path, name: str, key: str | None) -> np.ndarray:
             about = file.get_slice(chosen)
             shape, dtype = about.get_shape(), _MAPPED.get(about.get_dtype())
             if dtype is None or math.prod(shape) <= LARGE or len(shape) not in (1, 2):
-                return file.get_tensor(chosen)
+                return _tensor(file, chosen, about.get_dtype(), name)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{name} is truncated or no .safetensors file ({str(error)[:120]}). Write it again.") from None
     with open(path, "rb") as file:  # the library has found its header right
         length = int.from_bytes(file.read(8), "little")
         place = json.loads(file.read(length))[chosen]["data_offsets"][0]
     return np.memmap(path, dtype, "r", 8 + length + place, tuple(shape))
+
+
+def _tensor(file: Any, key: str, dtype: str, name: str) -> np.ndarray:
+    try:
+        return file.get_tensor(key)
+    except (AttributeError, KeyError, TypeError):  # NumPy has no such type
+        raise ValueError(f"{name} holds {dtype} in {key[:60]!r}, which NumPy has not. Save float32.") from None
 
 
 def _chosen(keys: list[str], key: str | None, name: str) -> str:

@@ -45,6 +45,8 @@ def read_text(path: Path, name: str, columns: Columns) -> np.ndarray:
     bad = {place: repr(cell[:40]) for place, cell in enumerate(sample) if not _is_number(cell)}
     chosen = chosen_columns(name, titles, bad, columns)
     try:
+        if columns is not None:  # of all columns NumPy counts the entries itself
+            _check_width(lines[skipped:], separator, len(sample), name)
         found = np.loadtxt(
             lines[skipped:],
             delimiter=None if separator == " " else separator,
@@ -58,6 +60,15 @@ def read_text(path: Path, name: str, columns: Columns) -> np.ndarray:
         reason = f"{str(error).split('; use')[0].rstrip('.')[:120]}. Give the same count of numbers in every line."
         raise ValueError(f"{name} is no table of numbers: {fault or reason}") from None
     return _without_counts(found, name, titles, columns)
+
+
+def _check_width(lines: list[str], separator: str, width: int, name: str) -> None:
+    """Refuses a line with more or fewer entries than the first, such as 1,234.5 between commas, which is two."""
+    for line in lines:
+        plain = '"' not in line
+        count = (len(line.split()) if separator == " " else line.count(separator) + 1) if plain else 0
+        if count != width and (plain or len(_cells(line, separator, name)) != width):
+            raise ValueError("a line is of another width")
 
 
 def _beginning(path: Path, name: str, lines: list[str], separator: str) -> tuple[list[str], int, list[str]]:
@@ -96,12 +107,15 @@ def read_parquet(path: Path, name: str, columns: Columns) -> np.ndarray:
             real = (pyarrow.types.is_integer, pyarrow.types.is_floating, pyarrow.types.is_decimal)
             bad = {i: str(one.type) for i, one in enumerate(schema) if not any(test(one.type) for test in real)}
             chosen = chosen_columns(name, titles, bad, columns)
+            twice = next((titles[place] for place in chosen if titles.count(titles[place]) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{name} has several columns {twice[:40]!r}. Give them names of their own.")
             if file.metadata.num_rows * len(chosen) * 8 > MOST_BYTES:
                 raise ValueError(f"{name} {_TOO_LARGE}")
             table = file.read(columns=[titles[place] for place in chosen])
+            arrays = [table.column(titles[place]).cast(pyarrow.float64(), safe=False).to_numpy() for place in chosen]
     except pyarrow.ArrowException as error:
         raise ValueError(f"{name} cannot be read as parquet ({str(error).splitlines()[0][:120]}).") from None
-    arrays = [table.column(titles[place]).cast(pyarrow.float64()).to_numpy() for place in chosen]
     return _without_counts(np.stack(arrays, axis=1) if arrays else np.empty((0, 0)), name, titles, columns)
 
 
@@ -134,6 +148,8 @@ def chosen_columns(name: str, titles: Sequence[str], bad: dict[int, str], column
     if not asked:
         raise ValueError(f"no column of {name} is named. {_name_one(there)}")
     chosen = [_place(name, titles, one, there) for one in asked]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"a column of {name} is named twice. Name each once.")
     for place in chosen:
         if place in bad:
             raise ValueError(f"{name} holds {bad[place]} in its {_label(place, titles)}, no number. {_name_one(there)}")
