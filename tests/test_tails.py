@@ -21,7 +21,7 @@ from levyjax import tails
 from levyjax.cli import main
 from levyjax.cli import tails as command
 from levyjax.stable import logpdf
-from levyjax.tails import density, laws
+from levyjax.tails import density, large, laws
 from levyjax.tails.audit import VERDICTS
 from levyjax.tails.large import part_of
 
@@ -548,6 +548,24 @@ class TestLarge:
         assert (np.ptp(np.floor(part), axis=1) == 0).all()
         assert (np.ptp(part % 1, axis=0) < 1e-9).all()
         assert len(part) >= 100
+
+    @pytest.mark.parametrize("shape", [(200, 300), (7_000, 20), (30, 9_000)])
+    def test_the_part_does_not_depend_on_the_layout(self, tmp_path, monkeypatch, shape):
+        """Columns that lie one after the other are read by columns: rows would touch the whole file for each piece."""
+        x = np.random.default_rng(74).normal(size=shape) * (np.random.default_rng(75).random(shape[1]) < 0.7)
+        np.save(tmp_path / "c.npy", x)
+        np.save(tmp_path / "f.npy", np.asfortranarray(x))
+        by_rows, by_columns = (tails.load(tmp_path / name) for name in ("c.npy", "f.npy"))
+        wanted, notes = part_of(x)
+        read = []
+        monkeypatch.setattr(
+            large, "_file_of", lambda matrix, own=large._file_of: read.append(own(matrix)[0]) or own(matrix)
+        )
+        for data in (by_rows, by_columns):
+            part, same = part_of(data)
+            np.testing.assert_array_equal(part, wanted)
+            assert same == notes
+            assert read[-1] == data.filename
 
     @pytest.mark.parametrize("shape", [(100_000,), (500, 200)])
     def test_what_is_read_is_told_and_adds_up(self, tmp_path, shape):

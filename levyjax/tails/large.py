@@ -58,16 +58,28 @@ def part_of(data: np.ndarray, on_progress: Progress | None = None) -> tuple[np.n
 
 def _looked_at(matrix: np.ndarray, on_progress: Progress) -> tuple[np.ndarray, np.ndarray, int]:
     """Nonzero values of every piece of rows and of every bucket of columns, and the number of zeros."""
-    by_rows, by_columns, bad = [], 0, 0
-    starts = _bucket_starts(matrix.shape[1])
-    for piece in _pieces(matrix, range(math.ceil(len(matrix) / _height(matrix))), on_progress):
+    turned = _is_turned(matrix)
+    stored = matrix.T if turned else matrix
+    along, across, bad = [], np.zeros(stored.shape[1], np.intp), 0
+    for piece in _pieces(stored, range(math.ceil(len(stored) / _height(stored))), on_progress):
         bad += piece.size - np.count_nonzero(np.isfinite(piece))
-        buckets = np.add.reduceat(np.count_nonzero(piece, axis=0), starts)
-        by_rows.append(int(buckets.sum()))
-        by_columns = by_columns + buckets
+        counts = np.count_nonzero(piece, axis=0)
+        across += counts
+        along.append(np.count_nonzero(piece, axis=1) if turned else counts.sum(keepdims=True))
     if bad:
         raise ValueError(f"data holds {bad} of {matrix.size} values that are NaN or infinite. Remove them first.")
-    return np.array(by_rows), np.asarray(by_columns), matrix.size - sum(by_rows)
+    starts, height = _bucket_starts(matrix.shape[1]), _height(matrix)
+    if turned:
+        by_rows = np.add.reduceat(across, np.arange(0, len(matrix), height))
+        by_columns = np.add.reduceat(np.concatenate(along), starts)
+    else:
+        by_rows, by_columns = np.concatenate(along), np.add.reduceat(across, starts)
+    return by_rows, by_columns, matrix.size - int(by_rows.sum())
+
+
+def _is_turned(matrix: np.ndarray) -> bool:
+    """Whether its columns, not its rows, lie in a file one after the other: it is then read by columns."""
+    return not matrix.flags.c_contiguous and _file_of(matrix.T)[0] is not None
 
 
 def _height(matrix: np.ndarray) -> int:
@@ -135,13 +147,22 @@ def _stretches(matrix: np.ndarray, by_rows: np.ndarray, on_progress: Progress) -
 def _rows_and_columns(
     matrix: np.ndarray, by_rows: np.ndarray, by_columns: np.ndarray, on_progress: Progress
 ) -> np.ndarray:
-    starts = _bucket_starts(matrix.shape[1])
+    height, starts = _height(matrix), _bucket_starts(matrix.shape[1])
     rows = min(len(matrix), _PART // _STRETCHES)
     places = _evenly(by_rows, min(len(by_rows), rows))
     each = max(1, rows // len(places))
     runs = _evenly(by_columns, _STRETCHES)
     width = max(1, _PART // (each * len(places) * len(runs)))
     chosen = np.unique(np.minimum(np.add.outer(starts[runs], np.arange(width)).ravel(), matrix.shape[1] - 1))
+    lengths = [min(height, len(matrix) - place * height) for place in places]
+    inside = [np.arange(length)[:: max(1, length // each)][:each] for length in lengths]  # rows of each piece
+    if _is_turned(matrix):
+        kept = np.concatenate([place * height + rows for place, rows in zip(places, inside, strict=True)])
+        own = chosen // _height(matrix.T)
+        pieces = _pieces(matrix.T, np.unique(own).tolist(), on_progress)
+        columns = [chosen[own == place] - place * _height(matrix.T) for place in np.unique(own)]
+        picked = [piece[np.ix_(some, kept)] for piece, some in zip(pieces, columns, strict=True)]
+        return np.ascontiguousarray(np.concatenate(picked).T, np.float64)
     pieces = _pieces(matrix, places.tolist(), on_progress)
-    picked = [piece[:: max(1, len(piece) // each)][:each][:, chosen] for piece in pieces]
+    picked = [piece[np.ix_(rows, chosen)] for piece, rows in zip(pieces, inside, strict=True)]
     return np.concatenate(picked).astype(np.float64)
