@@ -41,7 +41,8 @@ def aggregation(values: np.ndarray, notes: list[str]) -> dict[str, Any]:
     single, summed = estimates[1], estimates[deciding]
     errors = [(estimate.interval[1] - estimate.interval[0]) / (2 * _Z) for estimate in (single, summed)]
     score = (summed.alpha - single.alpha) / math.hypot(*errors)
-    finding = "rises, as it cannot under a stable law" if score > SUMS_DIFFER else "stays, as under a stable law"
+    moved = "rises" if score > SUMS_DIFFER else "falls" if score < -SUMS_DIFFER else None
+    finding = f"{moved}, as it cannot under a stable law" if moved else "stays, as under a stable law"
     notes.append(
         f"The characteristic-function index is {single.alpha:.3f} for single values and {summed.alpha:.3f} for sums of "
         f"{deciding}: it {finding} (z = {score:.1f})."

@@ -15,9 +15,10 @@ from levyjax.tails.block import block_log_moment, per_coordinate
 from levyjax.tails.decision import decide
 from levyjax.tails.estimators import METHODS
 from levyjax.tails.large import Progress, part_of
-from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, Pooled, largest_tie, pool
+from levyjax.tails.order import table_warning, without_order, written_out
+from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, Pooled, pool
 from levyjax.tails.sweep import BlockLengthSweep, block_length_sweep, shuffle_test
-from levyjax.tails.values import TailEstimate, check_shape, check_values, middle
+from levyjax.tails.values import TailEstimate, check_shape, check_values, equal_values, middle
 
 VERDICTS = ("stable", "heavy_tailed", "finite_variance", "undecided")
 MINIMUM_FOR_VERDICT = 500  # below this the laws cannot be told apart
@@ -63,6 +64,7 @@ class TailAudit(Result):
 def audit(
     data: Any,
     *,
+    weights: Any = None,
     center: bool = True,
     seed: int = 0,
     by_batch_size: Mapping[int, Any] | None = None,
@@ -70,11 +72,12 @@ def audit(
 ) -> TailAudit:
     """Decides between a stable law, other heavy tails and a finite variance, and says why, or that it cannot.
 
-    The values are pooled and shuffled, exact zeros left out. Columns of (iterations, parameters) with 50 iterations or
-    more are first brought to the same scale, since different scales alone make a finite variance look heavy-tailed;
-    columns with 5% of equal values are set aside; where the values of a row, or neighbours, are dependent, fewer are
-    taken; rounded values are spread over the gaps between them; and where the two sides differ, differences of random
-    pairs take the place of the values. Then, in this order:
+    The values are pooled and shuffled, exact zeros left out. Data that were stored sorted carry no order and are
+    shuffled before all else. Columns of (iterations, parameters) with 50 iterations or more are first brought to the
+    same scale, since different scales alone make a finite variance look heavy-tailed; columns with 5% of equal values
+    are set aside; where the values of a row, or neighbours, are dependent, fewer are taken; rounded values are spread
+    over the gaps between them; and where the two sides differ, differences of random pairs take the place of the
+    values. Then, in this order:
 
     1. Fewer than 500 values, or 5% of them equal: undecided.
     2. Nine laws are fitted (those of `fit_law`; the two t laws on either side of a tail index of 2). The best is
@@ -88,6 +91,7 @@ def audit(
 
     Args:
         data: real numbers, (n,) or (iterations, parameters).
+        weights: how often each of the values (n,) occurs, whole numbers: for tables of values and counts.
         center: take the middle (of each column, where columns are standardized) away first.
         seed: of the shuffling.
         by_batch_size: noise of the same network at other batch sizes, batch size -> data, for a test of how the scale
@@ -108,14 +112,23 @@ def audit(
         >>> audit(laplace).verdict
         'finite_variance'
     """
+    written: tuple[str, ...] = ()
+    if weights is not None:
+        data, written = written_out(check_shape(data), weights, seed)
     part, taken = part_of(check_shape(data), on_progress)
-    data = check_values(part)
+    data, sorted_notes = without_order(check_values(part), seed)
+    table = table_warning(data) if weights is None else None
     pooled = pool(data, center=center, seed=seed)
-    values, notes, tests = pooled.values, [*taken, *pooled.notes], {}
+    values, notes, tests = pooled.values, [*written, *taken, *sorted_notes, *pooled.notes], {}
     if pooled.row_variance_ratio is not None:
         tests["rows"] = {"variance_ratio": pooled.row_variance_ratio}
     tests["data"] = _counted(data)
     estimates = _estimates(pooled, data, center)
+    if table is not None:
+        return TailAudit(estimates, tests, "undecided", (*notes, table))
+    if pooled.largest_tie > LARGEST_TIE:
+        notes.append(equal_values(data, pooled.largest_tie))
+        return TailAudit(estimates, tests, "undecided", tuple(notes))
     if values.size < MINIMUM_FOR_VERDICT:
         notes.append(f"Only {values.size} values: at least {MINIMUM_FOR_VERDICT} are needed to tell the laws apart.")
         return TailAudit(estimates, tests, "undecided", tuple(notes))
@@ -129,9 +142,6 @@ def audit(
     tests["aggregation"] = aggregation(values, notes)
     if by_batch_size:
         tests["batch_size"] = batch_size_scaling(by_batch_size, notes)
-    if (tie := largest_tie(values)) > LARGEST_TIE:
-        notes.append(f"{tie:.0%} of the values are equal: the data are rounded or discrete, and no density fits them.")
-        return TailAudit(estimates, tests, "undecided", tuple(notes))
     verdict = decide(values, tests, notes)
     return TailAudit(estimates, tests, verdict, tuple(notes))
 
@@ -146,7 +156,9 @@ def _counted(data: np.ndarray) -> dict[str, Any]:
 def _estimates(pooled: Pooled, data: np.ndarray, center: bool) -> dict[str, TailEstimate]:
     """All of the shuffled pooled values but the first and the published one: in storage order and not standardized."""
     values, columns = pooled.values, pooled.columns
-    estimates = {"block_log_moment_storage_order": block_log_moment(data, center=center)}
+    estimates = {}
+    with contextlib.suppress(ValueError):  # of many equal values
+        estimates["block_log_moment_storage_order"] = block_log_moment(data, center=center)
     for method, function in METHODS.items():
         takes_center = "center" in inspect.signature(function).parameters
         with contextlib.suppress(ValueError):  # of a prime number of values, or many equal ones

@@ -55,6 +55,8 @@ def block_log_moment(data: Any, *, block_length: int | None = None, center: bool
     inverse, error = inverse_alpha(used[:, None], length)
     alpha, interval = _invert(inverse, error, num_blocks)
     if not math.isfinite(inverse[0]):
+        if np.unique(data[: 2**20]).size <= 2:
+            raise ValueError(f"data holds only the values {data.min():g} and {data.max():g}. Give values that vary.")
         raise ValueError("data sums to zero in every block. Shuffle the values or give another block length.")
     zeros = int((data[: used.size] == 0).sum())
     warnings = common_warnings(used, zeros, float(alpha[0]), center)

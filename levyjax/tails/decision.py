@@ -146,7 +146,7 @@ def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], no
         if abs(slope - (1 / best.fit.shape - 1)) > _SLOPES_DIFFER * error + 0.02:
             notes.append("The noise falls with the batch size otherwise than under a stable law of this index.")
             return "undecided"
-    if verdict == "stable" and tests.get("aggregation", {}).get("z", 0.0) > SUMS_DIFFER:
+    if verdict == "stable" and abs(tests.get("aggregation", {}).get("z", 0.0)) > SUMS_DIFFER:
         notes.append("The index of sums differs from that of the values, which no stable law allows.")
         return "undecided"
     return verdict

@@ -13,6 +13,7 @@ from levyjax.tails.extremes import hill, moment
 from levyjax.tails.jackknife import FEWEST_ROWS, by_groups, of_columns
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import characteristic_function, fractional_moment, koutrouvelis, log_moment, mcculloch
+from levyjax.tails.order import table_warning, without_order, written_out
 from levyjax.tails.values import TailEstimate, centred, check_shape, check_values
 
 METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be asked for
@@ -40,17 +41,19 @@ _CHUNK = 2**22  # values handled at a time by JAX
 
 
 def estimate(
-    data: Any, method: str = "maximum_likelihood", *, unit: int | None = None, **settings: Any
+    data: Any, method: str = "maximum_likelihood", *, unit: int | None = None, weights: Any = None, **settings: Any
 ) -> TailEstimate:
     """Tail index of the pooled values by any method, with an interval that allows for dependence within rows.
 
     Neighbouring rows (or values, of data with one axis) are tested for dependence. Where it is significant a warning
     says so, and the interval is from leaving out stretches that are four times as long as the dependence reaches. About
-    1% of independent data at most are warned of; of autoregressive data of coefficient 0.9, 99% from 50 rows on.
+    1% of independent data at most are warned of; of autoregressive data of coefficient 0.9, 99% from 50 rows on. Data
+    that were sorted before they were stored carry no order: they are shuffled, and a warning says so.
 
     Args:
         data: real numbers (n,); or (rows, columns), pooled, whose rows (the mini-batches) are the independent unit.
         method: one of `METHODS`.
+        weights: how often each of the values (n,) occurs, whole numbers: for tables of values and counts.
         unit: for data (n,), the length of a stretch that may be dependent in itself; the stretches are then the rows.
         settings: of the method: block_length, power, num_tail, center.
 
@@ -75,10 +78,15 @@ def estimate(
     if function is None:
         raise ValueError(f"method {method!r} is unknown. Give one of {', '.join(METHODS)}.")
     _check_settings(method, function, settings)
-    values = check_values(data)
+    if weights is not None:
+        data, _ = written_out(check_shape(data), weights)
+    values, notes = without_order(check_values(data))
+    if weights is None and (table := table_warning(values)):
+        notes = (*notes, table)
     if unit is not None:
         values = _stretches(values, unit)
     whole = function(values, **settings)
+    whole = dataclasses.replace(whole, warnings=(*whole.warnings, *notes))
     if values.ndim == 2 and len(values) < FEWEST_ROWS:
         note = f"Only {len(values)} rows: the interval is that of independent values."
         return dataclasses.replace(whole, warnings=(*whole.warnings, note))

@@ -10,6 +10,7 @@ import scipy  # its parts load when they are used
 
 from levyjax.tails.block import INVERSE_BY_BLOCKS, reciprocal
 from levyjax.tails.dependence import FALSE_ALARMS, Dependence, dependence
+from levyjax.tails.order import without_order
 from levyjax.tails.values import TailEstimate, centred
 
 FEWEST_ROWS = 8
@@ -62,8 +63,9 @@ def of_columns(data: Any) -> list[str]:
     """A warning if the rows of the data (n, columns), by up to 64 of these, depend on each other."""
     shown = np.unique(np.linspace(0, data.shape[1] - 1, _COLUMNS).astype(int))
     values = np.asarray(data[:, shown], dtype=np.float64)
+    values, notes = without_order(values)
     found = dependence(values)
-    return [_dependent(values, found, None)] if found else []
+    return [*notes, *([_dependent(values, found, None)] if found else [])]
 
 
 def _num_groups(n: int, found: Dependence | None, blocks: int | None) -> int:

@@ -9,6 +9,7 @@ import scipy  # its parts load when they are used
 
 from levyjax.datasets import Result, along
 from levyjax.tails.moments import stable_scale
+from levyjax.tails.order import without_order
 from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
 
 MAXIMUM_VALUES = 100_000  # a random part of larger data; the fits then take a few seconds
@@ -29,6 +30,8 @@ class Pooled(Result):
         values: float64 (n,).
         columns: indices of the columns they are from; None if the columns were not told apart.
         row_variance_ratio: variance of the rows' mean log|x| against that of independent values; None without rows.
+        largest_tie: part of the values that equal the most frequent one, before differences took their place (where
+            no column is without ties: in the median column).
         notes: sentences on what was done.
     """
 
@@ -37,11 +40,14 @@ class Pooled(Result):
     values: np.ndarray
     columns: np.ndarray | None
     row_variance_ratio: float | None
+    largest_tie: float
     notes: tuple[str, ...]
 
 
 def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     """Brings data to one scale, pools and shuffles them, and thins them where rows are dependent.
+
+    Data that were sorted before they were stored are shuffled first.
 
     With 50 rows or more, every column is centred and divided by its own scale exp(mean log|x|): pooled Gaussians of
     different scales look heavy-tailed. Columns with 5% of equal values are set aside: a parameter that few examples
@@ -69,12 +75,13 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
         >>> pooled.values.shape, pooled.columns.tolist()
         ((400,), [0, 1, 2, 4])
     """
-    rng, notes = np.random.default_rng(seed), []
-    columns = ratio = None
+    data, order_notes = without_order(data, seed)
+    rng, notes = np.random.default_rng(seed), [*order_notes]
+    columns = ratio = tie = None
     if data.ndim == 2 and len(data) >= ROWS_TO_STANDARDIZE:
-        values, columns = _standardized(data, center, rng, notes)
+        values, columns, tie = _standardized(data, center, rng, notes)
         values, ratio = _thinned(values, rng, notes)
-        values = _without_zeros(values.ravel(), notes)
+        values = values.ravel() if tie else _without_zeros(values.ravel(), notes)
     else:
         values = _few_rows(data, rng, notes) if data.ndim == 2 else data
         values = _unrounded(_without_zeros(values.ravel().astype(np.float64), notes), rng, notes)
@@ -84,13 +91,16 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     if values.size > MAXIMUM_VALUES:
         notes.append(f"A random part of {MAXIMUM_VALUES} of {values.size} values was taken.")
     values = rng.permutation(values)[:MAXIMUM_VALUES]
-    return Pooled(_symmetric(values, center, notes), columns, ratio, tuple(notes))
+    tie = tie or largest_tie(values)
+    values = _symmetric(values, center, notes) if tie <= LARGEST_TIE else values
+    return Pooled(values, columns, ratio, tie, tuple(notes))
 
 
 def _without_zeros(values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """The values that are not exactly zero, unless zero is one of many equal values: then it is rounding."""
+    """The values that are not exactly zero, unless zero is one of many equal values, as of rounded ones or counts."""
     zeros = int((values == 0).sum())
-    if zeros == 0 or zeros < 3 * largest_tie(values[values != 0]) * (values.size - zeros):
+    others = values[values != 0]
+    if zeros == 0 or np.ptp(others) == 0 or zeros < 3 * largest_tie(others) * others.size:
         return values
     notes.append(f"{zeros} of {values.size} values are exactly zero and were left out.")
     return values[values != 0]
@@ -115,7 +125,7 @@ def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
     """Every m-th value, so that the ranks of those taken are nearly uncorrelated (a variance of means up to 1.5)."""
     if values.size < _FEWEST_TO_JUDGE:
         return values
-    ranks = np.argsort(np.argsort(values)) / values.size - 0.5
+    ranks = np.asarray(scipy.stats.rankdata(values)) - (values.size + 1) / 2  # equal values have one rank
     power = np.abs(np.fft.rfft(ranks, 2 * values.size)) ** 2
     correlation = np.fft.irfft(power)[: values.size // 4]
     correlation = correlation / correlation[0]
@@ -186,8 +196,11 @@ def largest_tie(values: np.ndarray) -> float:
 
 def _standardized(
     data: np.ndarray, center: bool, rng: np.random.Generator, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The columns that vary and have a density, centred, each divided by its scale; and which they are."""
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """The columns that vary and have a density, centred, each divided by its scale; and which they are.
+
+    Where every column that varies has ties, all of these, and the part of the most frequent value in the median one.
+    """
     count = max(1, _MATRIX_VALUES // len(data))
     columns = np.sort(rng.permutation(data.shape[1])[:count])
     if count < data.shape[1]:
@@ -196,14 +209,22 @@ def _standardized(
     ordered = np.sort(data, axis=0)
     living = ordered[0] < ordered[-1]
     run = max(1, int(LARGEST_TIE * len(data)))
-    tied = (ordered[run:] == ordered[:-run]).any(axis=0)
-    kept = living & ~tied if (living & ~tied).any() else living
+    tied = living & (ordered[run:] == ordered[:-run]).any(axis=0)
+    if (tied == living).all():
+        shown = np.flatnonzero(living)[np.linspace(0, living.sum() - 1, min(100, living.sum())).astype(int)]
+        tie = float(np.median([largest_tie(data[:, column]) for column in shown]))
+        notes.append(
+            f"Of {columns.size} columns {(~living).sum()} never vary and the other {living.sum()} all have more than "
+            f"{LARGEST_TIE:.0%} of equal values ({tie:.0%} in the median column)."
+        )
+        return centred(data[:, living], center, keep_zeros=False), columns[living], tie
+    kept = living & ~tied
     notes.append(
-        f"Of {columns.size} columns {(~living).sum()} never vary and {(living & ~kept).sum()} have more than "
+        f"Of {columns.size} columns {(~living).sum()} never vary and {tied.sum()} have more than "
         f"{LARGEST_TIE:.0%} of equal values; the other {kept.sum()} were each divided by their own scale."
     )
     values = centred(data[:, kept], center)
-    return values / np.maximum(stable_scale(values, 1.0), np.finfo(float).tiny), columns[kept]
+    return values / np.maximum(stable_scale(values, 1.0), np.finfo(float).tiny), columns[kept], None
 
 
 def _thinned(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -> tuple[np.ndarray, float]:
@@ -215,7 +236,8 @@ def _thinned(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -> 
     num_columns = values.shape[1]
     logs = np.log(np.where(values != 0, np.abs(values), 1.0))
     logs -= logs.mean(axis=0)
-    ratio = float(logs.mean(axis=1).var() * num_columns / logs.var()) if num_columns > 1 else 1.0
+    total = float(logs.var())
+    ratio = float(logs.mean(axis=1).var() * num_columns / total) if num_columns > 1 and total > 0 else 1.0
     correlation = max(0.0, (ratio - 1) / max(1, num_columns - 1))
     count = int(1 + _DEPENDENCE / correlation) if correlation > 0 else num_columns
     if count >= num_columns:

@@ -78,6 +78,20 @@ def check_shape(data: Any, name: str = "data") -> np.ndarray:
     return array
 
 
+def equal_values(values: np.ndarray, tie: float) -> str:
+    """A sentence on data of which a large part is equal."""
+    shown = np.unique(values.ravel()[: 2**20])
+    if shown.size <= 2:
+        return (
+            f"The data hold only the values {' and '.join(f'{value:g}' for value in shown)}, as labels or signs do "
+            f"({tie:.0%} equal the more frequent one): they are rounded or discrete, and have no tail to be judged."
+        )
+    return (
+        f"{tie:.0%} of the values equal the most frequent one: the data are rounded or discrete, and no density fits "
+        "them."
+    )
+
+
 def middle(values: np.ndarray) -> np.ndarray:
     """The mean of the middle half of each column, the location taken away everywhere here.
 
