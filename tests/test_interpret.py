@@ -183,3 +183,27 @@ def test_other_numbers_of_data_and_points_run_the_same_program(programs):
     np.testing.assert_allclose(stable.pdf(np.linspace(-3, 3, 20)[:18], 1.5, 0.5), law[:18], rtol=1e-5)
     np.testing.assert_allclose(stable.ppf(np.linspace(0.1, 0.9, 17)[None], 1.5), quantiles[None], rtol=1e-5)
     assert not programs
+
+
+def test_functions_of_one_kind_and_draws_of_any_number_run_one_program(programs):
+    stable.pdf(1.0, 1.5), stable.cdf(1.0, 1.5), stable.ppf(0.3, 1.5)
+    many = [np.asarray(stable.sample(3, 1.5, (200,), beta=beta)) for beta in (0.0, 0.4)]
+    programs.clear()
+    stable.logpdf([[1.0], [2.0]], [1.2, 1.5, 1.7], 0.3, scale=2.0, parametrization="S1")
+    assert float(stable.sf(0.2, 1.5)) + float(stable.cdf(0.2, 1.5)) == pytest.approx(1, rel=1e-6)
+    assert float(stable.logsf(0.2, 1.5, -0.3)) < 0
+    assert float(stable.isf(0.3, 1.5)) == -float(stable.ppf(0.3, 1.5))
+    for first, beta in zip(many, (0.0, 0.4), strict=True):
+        np.testing.assert_array_equal(np.ravel(np.asarray(stable.sample(3, 1.5, (9, 11), beta=beta))), first[:99])
+    assert not programs
+
+
+def test_numbers_that_are_known_stay_so_in_a_compiled_function():
+    @jax.jit
+    def scaled(x):
+        return x * jnp.stack(
+            [stable.pdf(1.0, 1.0), stable.ppf(jnp.array([0.75]), 1.0)[0], stable.sample(3, 1.5, (2,))[1]]
+        )
+
+    expected = [1 / (2 * np.pi), 1.0, stable.sample(3, 1.5, (2,))[1]]
+    np.testing.assert_allclose(scaled(2.0) / 2, expected, rtol=1e-6)

@@ -244,8 +244,9 @@ def in_bucket(function: Callable[..., Array], *values: Any, least: int = _LEAST,
     few = size <= least == _LEAST
     wide = [np.broadcast_to(array, shape).ravel() if array.ndim or few else array for array in arrays]
     wanted = max(power_of_four(min(size, piece)), least)
-    parts = [
-        function(*(padded_to(array[first : first + piece], wanted) if array.ndim else array for array in wide))
-        for first in range(0, size, piece)
-    ]
-    return jax.device_put(np.concatenate([np.asarray(part) for part in parts])[:size].reshape(shape))
+    with jax.ensure_compile_time_eval():  # numbers that are known stay so while something else is traced
+        parts = [
+            function(*(padded_to(array[first : first + piece], wanted) if array.ndim else array for array in wide))
+            for first in range(0, size, piece)
+        ]
+        return jax.device_put(np.concatenate([np.asarray(part) for part in parts])[:size].reshape(shape))

@@ -1,6 +1,7 @@
 """Draws of the stable laws by key and shape; the formulas are in `variates` and `skewed`."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
+from levyjax.arrays import concrete, padded_to, power_of_four
 from levyjax.random import Counter, Stream, run_key
 from levyjax.stable.skewed import skewed
 from levyjax.stable.variates import Words, draw_words, isotropic, positive, symmetric
+
+_LEAST, _MANY = 16, 1 << 16  # draws of one call, and too many to draw some that nobody asked for
 
 
 def check_range(name: str, value: Any, low: int | float, high: int | float, brackets: str) -> None:
@@ -85,6 +89,19 @@ def _sample_isotropic(key: tuple[Any, Any], alpha: Array, dimension: int, shape:
     return jnp.moveaxis(isotropic(bits, radial, jnp.asarray(alpha, dtype)), 0, -1)
 
 
+def _in_bucket(draw: Callable[..., Array], key: tuple[Any, Any], shape: tuple[int, ...], *values: Any) -> Array:
+    """The first draws of 4^n of them: few programs in all, and entry i is the same for any shape."""
+    size = math.prod(shape)
+    if not 0 < size <= _MANY or not all(map(concrete, (*key, *values))):
+        return draw(key, *values, shape=shape)
+    wanted = max(power_of_four(size), _LEAST)
+    arrays = [np.asarray(value) for value in values]
+    wide = [padded_to(np.broadcast_to(one, shape).ravel(), wanted) if one.ndim else one for one in arrays]
+    with jax.ensure_compile_time_eval():
+        drawn = np.asarray(draw(key, *wide, shape=(wanted,)))
+        return jax.device_put(drawn[:size].reshape(shape))
+
+
 def sample(
     key: Any,
     alpha: Any,
@@ -135,8 +152,9 @@ def sample(
     shape = () if shape is None else tuple(shape)
     shape = np.broadcast_shapes(shape, np.shape(alpha), np.shape(beta))
     if isinstance(beta, int | float) and beta == 0:
-        return _sample(run_key(key), alpha, shape, jnp.dtype(dtype))
-    return _sample_skewed(run_key(key), alpha, beta, parametrization, shape, jnp.dtype(dtype))
+        return _in_bucket(partial(_sample, dtype=jnp.dtype(dtype)), run_key(key), shape, alpha)
+    draw = partial(_sample_skewed, parametrization=parametrization, dtype=jnp.dtype(dtype))
+    return _in_bucket(draw, run_key(key), shape, alpha, beta)
 
 
 def sample_positive(key: Any, index: Any, shape: tuple[int, ...] | None = None, dtype: Any = jnp.float32) -> Array:
@@ -164,7 +182,8 @@ def sample_positive(key: Any, index: Any, shape: tuple[int, ...] | None = None, 
     check_dtype(dtype)
     check_range("index", index, 0, 1, "(]")
     shape = () if shape is None else tuple(shape)
-    return _sample_positive(run_key(key), index, np.broadcast_shapes(shape, np.shape(index)), jnp.dtype(dtype))
+    shape = np.broadcast_shapes(shape, np.shape(index))
+    return _in_bucket(partial(_sample_positive, dtype=jnp.dtype(dtype)), run_key(key), shape, index)
 
 
 def sample_isotropic(
