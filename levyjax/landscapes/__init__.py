@@ -4,6 +4,7 @@ from levyjax.landscapes.asymmetric_valley import AsymmetricValley
 from levyjax.landscapes.base import Landscape
 from levyjax.landscapes.double_well import DoubleWell
 from levyjax.landscapes.function import FunctionLandscape, from_function
+from levyjax.landscapes.minimum import minimize
 from levyjax.landscapes.multi_well import MultiWell
 from levyjax.landscapes.quadratic import Flat, Quadratic
 from levyjax.landscapes.regression import LinearRegression, LogisticRegression
@@ -23,4 +24,5 @@ __all__ = [
     "Separable",
     "WangOhRhee",
     "from_function",
+    "minimize",
 ]

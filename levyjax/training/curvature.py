@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from levyjax.datasets import Result, along
+from levyjax.landscapes.minimum import outermost
 from levyjax.training.capture import Losses
 
 Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
@@ -230,8 +230,8 @@ def hessian_pairs(
             raise ValueError("the Hessian is not finite at these parameters. Give others, or another loss.")
         return found
 
-    outermost = functools.partial(_outermost, np.random.default_rng(seed), point.size, dtype)
-    size = _ABOVE * float(np.abs(outermost(product, 1, "LM", _ROUGH)[0][0]))
+    search = functools.partial(outermost, np.random.default_rng(seed), point.size, dtype)
+    size = _ABOVE * float(np.abs(search(product, 1, "LM", _ROUGH)[0][0]))
     values, vectors = np.zeros(0), np.zeros((point.size, 0), dtype)
 
     def rest(vector: np.ndarray) -> np.ndarray:
@@ -241,7 +241,7 @@ def hessian_pairs(
         return moved - vectors @ (vectors.T @ moved)
 
     while True:
-        found, further = outermost(rest, min(count, point.size - len(values)), "LA", tolerance / 2)
+        found, further = search(rest, min(count, point.size - len(values)), "LA", tolerance / 2)
         found = found.astype(np.float64) - size
         if len(values) == count and found[-1] <= values[-1] + tolerance * size:
             break
@@ -257,25 +257,6 @@ def hessian_pairs(
     missed = np.linalg.norm(rest(further[:, -1]) - (beyond + size) * further[:, -1]) + max(0.0, beyond - values[-1])
     error = float(np.linalg.norm(residuals) + missed)
     return HessianPairs(sign * values, vectors, residuals, sign * beyond, error)
-
-
-def _outermost(
-    rng: np.random.Generator,
-    dimension: int,
-    dtype: np.dtype,
-    product: Callable[[np.ndarray], np.ndarray],
-    count: int,
-    which: str,
-    tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues in increasing order and eigenvectors of a linear map, from a random start."""
-    linear: Any = LinearOperator((dimension,) * 2, matvec=product, dtype=dtype)  # pyright: ignore[reportCallIssue]
-    start = rng.normal(size=dimension).astype(dtype)
-    solve: Any = eigsh
-    try:
-        return solve(linear, count, which=which, v0=start, tol=tolerance)
-    except ArpackError as error:  # no convergence, or a Hessian of zeros
-        raise ValueError(f"the Hessian's eigenvalues were not found: {error}") from None
 
 
 def hessian_trace(loss: Loss, parameters: Any, probes: int = 64, *, seed: int = 0) -> HessianTrace:

@@ -7,22 +7,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
-from scipy.sparse.linalg import LinearOperator, cg
 
 from levyjax.arrays import column, parameter, pytree, static
 from levyjax.deprecation import renamed
 from levyjax.landscapes.base import crossing_along, hessian_products
+from levyjax.landscapes.minimum import descend
 from levyjax.training.capture import Losses
 from levyjax.training.networks import MLP, flatten
 
 _SEGMENT_POINTS = 2
 _NEAR, _FAR = 1e-3, 1e5  # where a ray's way out is looked for
 _NUMBERS = 1 << 23  # of the units or examples of the rays that are searched together
-_DESCENT, _NEWTON, _CG = 20_000, 40, 5_000  # most steps
 _AT_REST = 1e-8  # the gradient's norm from which on a point counts as a minimum
 
 
@@ -248,16 +246,6 @@ def _along(landscape: NetworkLoss, x: Array, vector: Array) -> Array:
     return jax.jvp(landscape.gradient, (x,), (vector,))[1]
 
 
-def _newton_step(landscape: NetworkLoss, x: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """The solution of H step = slope by conjugate gradients."""
-
-    def product(vector: np.ndarray) -> np.ndarray:
-        return np.asarray(_along(landscape, x, vector.ravel().astype(x.dtype)))
-
-    hessian: Any = LinearOperator((x.size, x.size), matvec=product, dtype=x.dtype)  # pyright: ignore[reportCallIssue]
-    return cg(hessian, slope, rtol=1e-6, maxiter=_CG)[0]
-
-
 def _descended(landscape: NetworkLoss) -> NetworkLoss:
     """The landscape at a point where the gradient vanishes, near where a descent from its own minimum ends."""
 
@@ -265,15 +253,10 @@ def _descended(landscape: NetworkLoss) -> NetworkLoss:
         value, gradient = _value_and_gradient(landscape, x)
         return float(value), np.asarray(gradient)
 
-    options = {"maxiter": _DESCENT, "maxfun": 2 * _DESCENT, "maxcor": 30, "ftol": 0, "gtol": 1e-9}
-    x = scipy.optimize.minimize(loss, landscape.minimum, jac=True, method="L-BFGS-B", options=options).x
-    slope = loss(x)[1]
-    for _ in range(_NEWTON):
-        moved = x - _newton_step(landscape, x, slope)
-        after = loss(moved)[1]
-        if not np.linalg.norm(after) < np.linalg.norm(slope):
-            break
-        x, slope = moved, after
+    def product_at(x: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        return np.asarray(_along(landscape, x, vector.astype(x.dtype)))
+
+    x, slope = descend(loss, product_at, landscape.minimum)
     if not np.linalg.norm(slope) <= _AT_REST:
         raise ValueError(
             f"The descent stopped at a gradient of {np.linalg.norm(slope):.2g}, above {_AT_REST:g}: give a larger "
