@@ -372,3 +372,28 @@ def test_the_command_takes_keys_and_columns(tmp_path, capsys):
     path = written(tmp_path, "prices.csv", table)
     assert main(["tails", str(path), "--column", "open", "--column", "close", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tests"]["data"]["shape"] == [40, 2]
+
+
+class TestCounts:
+    def test_a_table_is_the_data_that_it_counts(self, tmp_path, capsys):
+        values, counts = np.unique(np.floor(np.random.default_rng(3).pareto(1.5, 3000)), return_counts=True)
+        path = written(tmp_path, "degrees.csv", ["degree,nodes", *rows(",", values, counts)])
+        assert main(["tails", str(path), "--column", "degree", "--weights", "nodes", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        expected = json.loads(json.dumps(tails.audit(values, weights=counts).to_json()))
+        assert found == expected
+        assert "occur 3000 times in all" in found["reasons"][0]
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (["--weights", "2"], "--weights goes with one --column"),
+            (["--weights", "2", "--column", "1", "--column", "2"], "--weights goes with one --column"),
+            (["--weights", "3", "--column", "1"], "no column '3'"),
+            (["--weights", "1", "--column", "2"], "weights hold values that are no counts"),
+        ],
+    )
+    def test_what_is_no_table_of_counts_is_refused(self, tmp_path, capsys, options, sentence):
+        path = written(tmp_path, "x.csv", rows(",", VALUES[:, 0], range(40)))
+        assert main(["tails", str(path), *options]) == 2
+        assert sentence in capsys.readouterr().err

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--column", metavar="C", action="append",
         help="title, or number from 1, of the column to read; give it again for more",
     )  # fmt: skip
+    parser.add_argument("--weights", metavar="C", help="column that says how often each value of --column occurs")
     parser.add_argument("--no-center", action="store_true", help="do not centre: the noise has mean 0 by construction")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffling (default 0)")
     parser.add_argument(
@@ -40,17 +41,33 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     files = dict(_batch_size(text) for text in args.batch_size)
     folder = None if args.out is None else output_directory(args.out)
     from levyjax import tails
+    from levyjax.tails.order import written_out
 
     which = {"key": args.key, "column": args.column}
-    data, center = tails.load(args.data, **which), not args.no_center
+    data, weights, center = *_values(args), not args.no_center
     others = {size: tails.load(name, **which) for size, name in files.items()} or None
     with _reading(data.size) as on_progress:
-        audited = tails.audit(data, center=center, seed=args.seed, by_batch_size=others, on_progress=on_progress)
+        audited = tails.audit(
+            data, center=center, seed=args.seed, by_batch_size=others, weights=weights, on_progress=on_progress
+        )
     result = audited.to_json()
     if folder:
         result = write_record(folder / "tails.json", result)
-        _write_figures(folder, data, result, center, args.seed)
+        drawn = data if weights is None else written_out(data, weights, args.seed)[0]
+        _write_figures(folder, drawn, result, center, args.seed)
     return result
+
+
+def _values(args: argparse.Namespace) -> tuple[Any, Any]:
+    """The values, and how often each occurs if there is a column of that."""
+    from levyjax import tails
+    from levyjax.tails.io import load_table
+
+    if args.weights is None:
+        return tails.load(args.data, key=args.key, column=args.column), None
+    if args.column is None or len(args.column) > 1:
+        raise ValueError("--weights goes with one --column, that of the values. Name both.")
+    return load_table(args.data, args.column[0], args.weights, key=args.key)
 
 
 @contextlib.contextmanager

@@ -57,6 +57,35 @@ def load(path: str | os.PathLike[str], *, key: str | None = None, column: Column
         [1.0, 4.0, 9.0]
     """
     name = _shortened(path)
+    found = _found(path, name, key, column)
+    return check_shape(found, name) if isinstance(found, np.memmap) else check_values(found, name)
+
+
+def load_table(
+    path: str | os.PathLike[str], column: str | int, weights: str | int, *, key: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads values and how often each of them occurs, two columns of a file as in `load`.
+
+    Returns:
+        Both, (n,), for the `weights` of `audit` and `estimate`, which check them.
+
+    Raises:
+        ValueError: as in `load`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "degrees.csv").write_text("degree,nodes\\n1,60\\n2,25\\n3,9\\n")
+        ...     values, counts = load_table(Path(folder, "degrees.csv"), "degree", "nodes")
+        >>> values.tolist(), counts.tolist()
+        ([1.0, 2.0, 3.0], [60.0, 25.0, 9.0])
+    """
+    name = _shortened(path)
+    found = check_shape(_found(path, name, key, [column, weights]), name)
+    return found[:, 0], found[:, 1]
+
+
+def _found(path: str | os.PathLike[str], name: str, key: str | None, column: Columns) -> np.ndarray:
     path = Path(path)
     suffix = path.suffix.lower()
     try:
@@ -83,7 +112,7 @@ def load(path: str | os.PathLike[str], *, key: str | None = None, column: Column
                 f"{name} holds {found.dtype.itemsize}-byte entries without a type, as numpy.save writes bfloat16. Save "
                 "x.astype(numpy.float32)."
             )
-        return check_shape(found, name) if isinstance(found, np.memmap) else check_values(found, name)
+        return found
     except OSError as error:
         raise ValueError(f"{name} cannot be read ({error.strerror or error}). Give a readable file.") from None
     except MemoryError:
