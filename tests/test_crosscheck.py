@@ -9,6 +9,8 @@ import dataclasses
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -75,6 +77,65 @@ class TestOracle:
         mean, error, bias = oracle.continuous_mean(times, 2.0)
         assert abs(mean - 0.5) < 5 * error + abs(bias)
         assert abs(times[2].mean() - 0.5) > 5 * error  # the coarsest clock is not
+
+    @pytest.mark.parametrize(
+        ("kind", "d"), [("FlatBottom", 1), ("FlatBottom", 3), ("RadialWell", 2), ("CurvedValley", 3)]
+    )
+    def test_steep_landscapes_are_those_that_levyjax_is_given(self, kind, d):
+        """Values beside the function, and gradients beside jax.grad's; rounding."""
+        rng = np.random.default_rng(4)
+        piece, x = draw.steep(rng, kind, np.ones(d), np.zeros(d)), rng.normal(size=(d, 5))
+        value, slope = oracle.landscape(piece, x)
+        with jax.enable_x64(True):
+            parameters = tuple(jnp.asarray(part) for part in describe.parameters_of(piece))
+            both = [jax.value_and_grad(describe.FUNCTIONS[kind])(jnp.asarray(point), parameters) for point in x.T]
+        assert value == pytest.approx([float(one) for one, _ in both])
+        assert slope == pytest.approx(np.stack([np.asarray(one) for _, one in both], axis=1))
+
+    def test_a_drift_too_steep_for_euler_is_followed_by_shorter_steps(self):
+        """x' = -4 b x^3 from 30: x(t) = x_0/sqrt(1 + 8 b x_0^2 t)."""
+        zero = np.zeros(1)
+        parts = {"curvature": zero, "quartic": np.ones(1), "wall": zero, "edge": np.ones(1), "center": zero}
+        box = Piece("Box", {"lower": -np.full(1, 50.0), "upper": np.full(1, 50.0)})
+        walker = oracle.Walker(interval(landscape=Piece("FlatBottom", parts), basin=box), 0.1, True, None)
+        assert walker.descended(np.array([[30.0]]))[0, 0] == pytest.approx(30 / np.sqrt(1 + 0.8 * 900), rel=1e-2)
+
+    def test_steps_that_grow_from_a_start_beside_the_wall(self):
+        """What is lost at once, beside the boundary value problem."""
+        problem = interval(start=np.array([2 - 1e-4]), noise_level=0.5)
+        times, _ = oracle.exits(problem, 2048, 1, 1e-2, first=checks.first_step(problem))
+        mean, error, bias = oracle.continuous_mean(times, 1.5)
+        assert abs(mean - checks.reference(problem).mean) < 5 * error + abs(bias)
+
+
+class TestDraw:
+    """Kinds that are drawn where they are asked for, and leave the sequences of the others as they were."""
+
+    def test_starts_are_as_near_to_the_wall_as_was_asked(self):
+        rng, rooms = np.random.default_rng(2), []
+        for _ in range(30):
+            problem = draw.problem(rng, draw.structure(rng, start="wall", basin="Ball", dimension=2, **SDE))
+            basin = problem.basin.parts
+            rooms.append(1 - np.linalg.norm(problem.start - basin["center"]) / basin["radius"])
+        assert min(rooms) > 0
+        assert max(rooms) < 0.2
+        assert min(rooms) < 1e-4
+
+    def test_a_seed_gives_the_problems_that_it_gave_before(self):
+        rng = np.random.default_rng([2026, 0])
+        structure = draw.structure(rng)
+        assert str(structure) == "8/Quadratic/True/Ball/Rotational/diagonal/Nesterov/sde/anywhere"
+        assert draw.problem(rng, structure).noise_level == pytest.approx(0.008198250613088197, rel=1e-12)
+
+    def test_rates_of_coordinates_that_do_not_act_on_each_other_add_up(self):
+        twice = interval(
+            landscape=Piece("Quadratic", {"curvature": np.ones(2), "center": np.zeros(2)}),
+            basin=Piece("Box", {"lower": -np.ones(2), "upper": 2 * np.ones(2)}),
+            noise=Piece("Independent", {"alpha": 1.5, "scale": np.ones(2)}),
+            noise_level=0.3,
+        )
+        one = checks.reference(interval(noise_level=0.3), quasi=True)
+        assert checks.reference(twice, quasi=True).mean == pytest.approx(one.mean / 2)
 
 
 class TestImages:

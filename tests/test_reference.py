@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from scipy.integrate import quad
 from scipy.linalg import toeplitz
 from scipy.special import gamma
 
+from levyjax.arrays import cast
 from levyjax.basins import Ball, Box, Ellipsoid, HalfSpace, Sublevel
 from levyjax.dynamics import SGD, Adam
 from levyjax.escape import EscapeProblem, Plan, predict, quasi_stationary_rate, simulate
 from levyjax.escape.reference import interval_reference
 from levyjax.landscapes import AsymmetricValley, DoubleWell, Flat, Quadratic, from_function
 from levyjax.noise import Gaussian, Independent, Rotational
+from levyjax.random import first_counter
 from levyjax.solvers import JumpAdapted
 from levyjax.solvers.limits import lost_beside_wall
 from levyjax.stable import tail_constant
@@ -273,6 +276,82 @@ def test_small_jumps_into_what_is_steep_are_followed(name):
     assert abs(times.exit_time.mean() - mean) < 4.5 * times.exit_time.std() / 2048**0.5 + 0.01 * mean
     found = quasi_stationary_rate(problem, 1, relative_error=0.02)
     assert abs(found.rate - reference.rate) < 5 * found.standard_error + 0.005 * reference.rate
+
+
+def steep_aside(x):
+    """A well of x_0, and in x_1 one with a wall that is steeper than all at the minimum by 1e4."""
+    offset = x - jnp.array([1.728, -1.171])
+    wall = 350 * jnp.maximum(jnp.abs(offset[1]) - 0.378, 0) ** 2 / 2
+    curvature, quartic = jnp.array([0.0287, 0.0079]), jnp.array([0.308, 0.671])
+    return (curvature * offset**2 / 2 + quartic * offset**4).sum() + wall
+
+
+def between_two_walls_of_one_coordinate(noise_level=5.03):
+    """Only x_0 can leave, and x_1 does not act on it."""
+    landscape, box = from_function(steep_aside, [1.728, -1.171]), Box([0.7946, -np.inf], [2.658, np.inf])
+    return EscapeProblem(landscape, box, Independent(1.45, [1.005, 1.448]), SGD(), noise_level)
+
+
+@pytest.mark.parametrize("far", [1.0, 45.0, 1e4, 1e7])
+def test_a_coordinate_that_cannot_leave_is_followed_however_steep(far):
+    """x_0 at its minimum: a step is a part of the time in which x_1 falls, at 12 q x_1^2, and neither 0 nor NaN."""
+    problem = between_two_walls_of_one_coordinate()
+    with jax.enable_x64(True):
+        problem, solver = cast((problem, JumpAdapted().prepare(problem)), jnp.dtype("float32"))
+    x = jnp.array([[1.728 + 1e-7], [far - 1.171]], jnp.float32)
+    state = problem.dynamics.rest(x, problem.noise)
+    horizon = float(solver.advance(problem, state, first_counter((0, 0), jnp.zeros(1, jnp.uint32)), jnp.inf).time[0])
+    assert 1e-3 < horizon * (350 * (far > 0.378) + 12 * 0.671 * far**2) < 2
+
+
+@pytest.mark.slow
+def test_a_steep_coordinate_that_cannot_leave_changes_no_rate():
+    """The rate is that of x_0 alone, by the boundary value problem."""
+    one = from_function(lambda x: (0.0287 * x**2 / 2 + 0.308 * x**4).sum(), [0.0])
+    right = EscapeProblem(one, Box([0.7946 - 1.728], [2.658 - 1.728]), Independent(1.45, [1.005]), SGD(), 5.03)
+    rate = interval_reference(right, relative_error=1e-4).rate
+    found = quasi_stationary_rate(between_two_walls_of_one_coordinate(), 5, relative_error=0.004)
+    assert abs(found.rate - rate) < 4 * found.standard_error + 0.005 * rate
+
+
+BESIDE = {  # basins in which a start near 1 is beside the wall, and the interval that is the same for x_0
+    "sublevel set": (Sublevel(Quadratic([1.0]), 0.5), -1.0),
+    "half-space": (HalfSpace([1.0], 1.0), -30.0),
+    "half-space of two coordinates": (HalfSpace([1.0, 0.0], 1.0), -30.0),
+    "box of two coordinates": (Box([-1.0, -np.inf], [1.0, np.inf]), -1.0),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_starts_beside_walls_of_any_basin(name):
+    """The part that is lost is the interval's, by the boundary value problem; a sublevel set's ways are scanned."""
+    (basin, below), room = BESIDE[name], 1e-4
+    d = 2 if "two" in name else 1
+    start = [1 - room] + [0.3] * (d - 1)
+    problem = EscapeProblem(Quadratic(np.ones(d)), basin, Independent(1.5, np.ones(d)), SGD(), 0.03, start)
+    line = EscapeProblem(Quadratic([1.0]), Box([below], [1.0]), Independent(1.5, [1.0]), SGD(), 0.03, [1 - room])
+    found = interval_reference(line, relative_error=1e-3)
+    right = 1 - float(found.mean_exit_time()) / float(found.mean_exit_time(0.0))
+    assert 0.1 < right < 0.5
+    assert lost_beside_wall(problem)[1] == pytest.approx(right, rel=0.25)
+    assert not predict(problem).valid
+    with pytest.raises(ValueError, match="small jumps decide"):
+        simulate(problem, Plan(JumpAdapted(), num_trajectories=8), 0)
+
+
+def test_a_start_from_which_next_to_nothing_comes_to_rest():
+    """The mean of what is left is a small part of the limit, and no division by 0."""
+    box, noise = Box([-0.709], [0.334]), Independent(1.68, [1.17])
+    prediction = predict(EscapeProblem(Quadratic([1.0]), box, noise, SGD(), 0.55, [0.3341 - 3e-4]))
+    assert not prediction.valid
+    assert "much shorter" in prediction.reasons[0]
+
+
+def test_a_start_beside_a_wall_that_the_noise_hardly_reaches():
+    """Where next to no noise points at the wall, jump-adapted exits agree with the limit, and are not refused."""
+    noise = Independent(1.5, [[1e-4, 0.0], [0.0, 1.0]])
+    problem = EscapeProblem(Quadratic([1.0, 1.0]), HalfSpace([1.0, 0.0], 1.0), noise, SGD(), 0.05, [1 - 1e-4, 0.0])
+    assert lost_beside_wall(problem)[1] < 1e-3
 
 
 @pytest.mark.parametrize(("alpha", "level", "room"), [(1.8, 2e-3, 1e-6), (1.5, 0.05, 1e-4), (1.2, 0.05, 1e-4)])

@@ -8,6 +8,7 @@ from levyjax.output import output_directory
 
 from ..common import save
 from . import markdown, result_of
+from .draw import STARTS
 from .search import LONG, PER_STRUCTURE, PROBES, Tally, search
 
 KINDS = ("landscape", "basin", "noise", "scale", "dynamics", "view")
@@ -27,9 +28,10 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, nargs="+", help="one of these")
     for kind in KINDS:
         parser.add_argument(f"--{kind}")
+    parser.add_argument("--start", choices=STARTS)
     parser.add_argument("--out", help="a folder for the result")
     given = parser.parse_args()
-    fixed = {name: value for name in ("dimension", *KINDS) if (value := getattr(given, name)) is not None}
+    fixed = {name: value for name in ("dimension", "start", *KINDS) if (value := getattr(given, name)) is not None}
     ways = given.per_structure, _tell, given.processes, given.seconds, given.structure_seconds
     tally = search(given.problems, given.seed, tuple(given.only), *ways, **fixed)
     result = result_of(tally, tries=given.tries) | {"seed": given.seed, "kept_to": fixed}

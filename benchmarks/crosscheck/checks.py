@@ -18,8 +18,9 @@ from levyjax.solvers import Iteration, JumpAdapted
 
 from . import oracle
 from .describe import Description, problem_of
-from .draw import METHODS_ALPHA, curvatures, driver_of, rays_of, reach_of
+from .draw import METHODS_ALPHA, STEEP, curvatures, driver_of, rays_of, reach_of, slopes
 from .images import Image
+from .shrink import kept_to
 
 COUNT = 2048  # trajectories of every simulation: exit times are nearly exponential, so 2.2%
 SIGMAS = 5.0  # of both together: 1 false alarm in 1.7 million comparisons
@@ -201,7 +202,14 @@ def quasi_stationary(description: Description, seed: int) -> Found:
 
 
 def reference(description: Description, quasi: bool = False) -> Found:
-    """The boundary value problem's solution, from the start or from the quasi-stationary law."""
+    """The boundary value problem's solution, from the start or from the quasi-stationary law.
+
+    Coordinates that neither the landscape, the basin nor the noise join leave by themselves: their rates add up.
+    """
+    if description.dimension > 1 and quasi:
+        found = [reference(part, True) for part in separate(description)]
+        rate = sum(1 / one.mean for one in found)
+        return Found(1 / rate, 0.0, BIAS["reference"] / rate)
     if description.dimension > 1 or description.view != "sde" or description.dynamics.kind != "SGD":
         raise Refused("not one-dimensional")
     problem = built(description)
@@ -219,6 +227,24 @@ def reference(description: Description, quasi: bool = False) -> Found:
     return Found(mean, 0.0, found.error * mean, None, shares)
 
 
+_SEPARATE = ("FlatBottom", "CoshFunction", "AsymmetricValley", "Quadratic", "QuadraticFunction")
+
+
+def separate(description: Description) -> list[Description]:
+    """A problem in one dimension for each coordinate that may leave.
+
+    Raises:
+        Refused: coordinates act on each other.
+    """
+    scale, curvature = description.noise.parts.get("scale"), description.landscape.parts.get("curvature", np.ones(1))
+    kinds = description.landscape.kind in _SEPARATE, description.noise.kind in ("Independent", "PerCoordinate")
+    if description.basin.kind != "Box" or not all(kinds) or scale.ndim + curvature.ndim > 2:
+        raise Refused("coordinates act on each other")
+    ends = np.stack([description.basin.parts["lower"], description.basin.parts["upper"]])
+    some = [j for j in range(description.dimension) if np.isfinite(ends[:, j]).any() and scale[j] > 0]
+    return [part for j in some if (part := kept_to(description, [j])) is not None]
+
+
 def plain(description: Description, seed: int, settled: bool, expected: float = 0.0) -> Found:
     """The oracle: an iteration as it is, an SDE by Euler's steps with clocks of three lengths.
 
@@ -229,10 +255,13 @@ def plain(description: Description, seed: int, settled: bool, expected: float = 
     if description.view == "sde":
         dt, every = euler_step(description), (1, 2, 4)
         fine = description.alpha < 2 and noise_of_step(description, dt) < FINE
+    first = first_step(description)
     if 2 * COUNT * expected > MOST_STEPS * (dt or description.dynamics.parts["learning_rate"]):
         raise Refused("too many steps")
     try:
-        times, places = oracle.exits(description, COUNT, seed, dt, settled=settled, every=every, most=MOST_STEPS)
+        times, places = oracle.exits(
+            description, COUNT, seed, dt, settled=settled, every=every, most=MOST_STEPS, first=first
+        )
     except oracle.Unknown as error:
         raise Refused(str(error)) from None
     mean, error, bias = oracle.continuous_mean(times, description.alpha)
@@ -247,9 +276,34 @@ def plain(description: Description, seed: int, settled: bool, expected: float = 
     return Found(mean, error, abs(bias), times[0], dict(zip(names, shares.tolist(), strict=True)), COUNT, beyond)
 
 
+def first_step(description: Description) -> float:
+    """In which the noise crosses a fiftieth of the way from a start to the boundary; inf where that is no matter."""
+    if description.start is None or description.view != "sde" or description.dynamics.kind != "SGD":
+        return math.inf
+    rays = description.noise_level * rays_of(driver_of(description.noise), description.dynamics)
+    try:
+        return (50 * nearest(description.basin, np.asarray(description.start), rays)) ** -description.alpha
+    except oracle.Unknown as error:
+        raise Refused(str(error)) from None
+
+
+def nearest(basin: Any, start: np.ndarray, rays: np.ndarray) -> float:
+    """1/t at the first point of any ray (d, n) that is outside, by bisection of each."""
+    low, high = np.zeros(rays.shape[1]), np.full(rays.shape[1], reach_of(basin, start, rays)) ** -1.0
+    if not (out := ~oracle.inside(basin, start[:, None] + rays * high)).any():
+        return float(1 / high[0])
+    for _ in range(50):
+        middle = (low + high) / 2
+        stays = oracle.inside(basin, start[:, None] + rays * middle)
+        low, high = np.where(stays, middle, low), np.where(stays, high, middle)
+    return float(1 / high[out].min())
+
+
 def fastest_rate(description: Description) -> float:
     """Of the drift and of the optimizer's averages; without drift, of the noise's way through the basin."""
     parts, fastest = description.dynamics.parts, curvatures(description.landscape)[0]
+    if description.landscape.kind in STEEP and description.dynamics.kind != "SGD":  # whose steps heed it themselves
+        fastest = slopes(description.landscape, description.basin)[0]
     if "preconditioner" in parts:
         fastest /= float(parts["preconditioner"].min())
     if description.dynamics.kind == "Momentum":

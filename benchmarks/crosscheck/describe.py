@@ -77,6 +77,28 @@ def cosh_function(x: Any, parameters: Any) -> Any:
     return (curvature * (jnp.cosh(x - center) - 1)).sum()
 
 
+def flat_bottom(x: Any, parameters: Any) -> Any:
+    """sum_j a_j u_j^2/2 + b_j u_j^4 + w_j max(|u_j| - e_j, 0)^2/2, u = x - c."""
+    curvature, quartic, wall, edge, center = parameters
+    u = x - center
+    return (curvature * u**2 / 2 + quartic * u**4 + wall * jnp.maximum(jnp.abs(u) - edge, 0) ** 2 / 2).sum()
+
+
+def radial_well(x: Any, parameters: Any) -> Any:
+    """a r^2/2 + b r^4, r the way from the minimum."""
+    curvature, quartic, center = parameters
+    square = ((x - center) ** 2).sum()
+    return curvature * square / 2 + quartic * square**2
+
+
+def curved_valley(x: Any, parameters: Any) -> Any:
+    """A parabola of (u_1, u_2 - bend u_1^2, u_3, ...), after Rosenbrock."""
+    curvature, bend, center = parameters
+    u = x - center
+    u = u.at[1].add(-bend * u[0] ** 2)
+    return (curvature * u**2).sum() / 2
+
+
 def moved_function(x: Any, parameters: Any) -> Any:
     """factor F(inverse (x - shift)) for a landscape F."""
     inner, inverse, shift, factor = parameters
@@ -89,14 +111,26 @@ def constant_dispersion(x: Any, parameters: Any) -> Any:
     return jnp.ones_like(x)
 
 
-FUNCTIONS = {"QuadraticFunction": quadratic_function, "CoshFunction": cosh_function, "Moved": moved_function}
+FUNCTIONS = {
+    "QuadraticFunction": quadratic_function,
+    "CoshFunction": cosh_function,
+    "FlatBottom": flat_bottom,
+    "RadialWell": radial_well,
+    "CurvedValley": curved_valley,
+    "Moved": moved_function,
+}
+_PARAMETERS = {
+    "FlatBottom": ("curvature", "quartic", "wall", "edge", "center"),
+    "RadialWell": ("curvature", "quartic", "center"),
+    "CurvedValley": ("curvature", "bend", "center"),
+    "Moved": ("inner", "inverse", "shift", "factor"),
+}
 MODULES = (landscapes, basins, noise, dynamics)
 
 
 def parameters_of(piece: Piece) -> tuple[Any, ...]:
     """The arguments of a function."""
-    names = ("inner", "inverse", "shift", "factor") if piece.kind == "Moved" else ("curvature", "center")
-    return tuple(piece.parts[name] for name in names)
+    return tuple(piece.parts[name] for name in _PARAMETERS.get(piece.kind, ("curvature", "center")))
 
 
 def build(value: Any) -> Any:

@@ -12,6 +12,8 @@ SCALES = ("diagonal", "diagonal", "full", "rotated", "rank", "nearly_singular")
 KAPPAS = (0.3, 1e4)
 METHODS_ALPHA = (1.2, 1.9)  # jump_adapted and quasi_stationary state their errors for these
 ALPHAS = (0.6, 1.95)
+STEEP = ("FlatBottom", "RadialWell", "CurvedValley")  # steeper further out, or aside, than at the minimum
+STARTS = ("anywhere", "wall")
 _RAYS = 200
 
 
@@ -26,22 +28,25 @@ class Structure(NamedTuple):
     scale: str
     dynamics: str
     view: str
+    start: str = "anywhere"
 
     def __str__(self) -> str:
         return "/".join(str(part) for part in self)
 
 
 def structure(rng: Any, **fixed: Any) -> Structure:
-    """A random structure; `fixed` names what is not left to chance."""
+    """A random structure; `fixed` names what is not left to chance, and landscape="steep" is any of `STEEP`."""
     d = int(rng.choice(np.atleast_1d(fixed.get("dimension", DIMENSIONS))))
     view = fixed.get("view") or str(rng.choice(["sde", "sde", "sde", "iteration"]))
     landscape = fixed.get("landscape") or str(rng.choice(landscapes_for(d)))
+    landscape = str(rng.choice(STEEP if d > 1 else STEEP[:1])) if landscape == "steep" else landscape
     basin = fixed.get("basin") or str(rng.choice(basins_for(landscape)))
     noise = fixed.get("noise") or str(rng.choice(noises_for(view)))
     dynamics = fixed.get("dynamics") or str(rng.choice(dynamics_for(view)))
     scale = fixed.get("scale") or ("diagonal" if d == 1 else str(rng.choice(SCALES)))
     turned = d > 1 and landscape in ("Quadratic", "QuadraticFunction") and bool(rng.random() < 0.5)
-    return Structure(d, landscape, bool(fixed.get("turned", turned)), basin, noise, scale, dynamics, view)
+    turned, start = bool(fixed.get("turned", turned)), fixed.get("start", STARTS[0])
+    return Structure(d, landscape, turned, basin, noise, scale, dynamics, view, start)
 
 
 def landscapes_for(d: int) -> list[str]:
@@ -98,10 +103,13 @@ def problem(rng: Any, kind: Structure) -> Description:
     landscape = draw_landscape(rng, kind)
     basin = draw_basin(rng, kind, landscape)
     noise = draw_noise(rng, kind)
-    fastest, slowest = curvatures(landscape)
+    fastest, slowest = slopes(landscape, basin) if landscape.kind in STEEP else curvatures(landscape)
     dynamics = draw_dynamics(rng, kind, fastest, noise)
     level = noise_level(rng, kind, landscape, basin, noise, dynamics, slowest)
-    start = draw_start(rng, landscape, basin) if rng.random() < 0.25 else None
+    if kind.start == "wall":
+        start = draw_start(rng, landscape, basin, 1 - float(spread(rng, 1e-6, 0.1)))
+    else:
+        start = draw_start(rng, landscape, basin) if rng.random() < 0.25 else None
     return Description(landscape, basin, noise, dynamics, level, start, kind.view)
 
 
@@ -124,6 +132,8 @@ def draw_landscape(rng: Any, kind: Structure) -> Piece:
         return Piece(name, {**sides, "center": center})
     if name == "DoubleWell":
         return double_well(rng, rates)
+    if name in STEEP:
+        return steep(rng, name, rates, center)
     if name == "MultiWell":
         places, barrier = spread(rng, 0.5, 2, 2), spread(rng, 0.5, 2)
         low = 4 * barrier / places**2
@@ -141,6 +151,25 @@ def draw_landscape(rng: Any, kind: Structure) -> Piece:
     turn = rotation(rng, d) if kind.turned else None
     matrix = rates if turn is None else (turn * rates) @ turn.T
     return Piece(name, {"curvature": matrix if turn is None else (matrix + matrix.T) / 2, "center": center})
+
+
+def steep(rng: Any, name: str, rates: np.ndarray, center: np.ndarray) -> Piece:
+    """A landscape that is flat at the bottom in most coordinates, or a valley that bends."""
+    d = len(rates)
+    if name == "CurvedValley":
+        rates = rates.copy()
+        rates[1] *= float(spread(rng, 1, 100))
+        return Piece(name, {"curvature": rates, "bend": float(rng.normal()), "center": center})
+    flat = np.where(rng.random(d) < 0.3, 0.0, spread(rng, 1e-3, 1, d))
+    quartic = rates * spread(rng, 0.1, 10, d)
+    if name == "RadialWell":
+        return Piece(name, {"curvature": float(rates[0] * flat[0]), "quartic": float(quartic[0]), "center": center})
+    kinds = rng.choice(["quartic", "wall", "both", "parabola"], d, p=[0.35, 0.35, 0.1, 0.2])
+    curvature = rates * np.where(kinds == "parabola", 1.0, flat)
+    wall = np.where((kinds == "wall") | (kinds == "both"), rates * spread(rng, 3, 1000, d), 0.0)
+    quartic = np.where((kinds == "quartic") | (kinds == "both"), quartic, 0.0)
+    edge = spread(rng, 0.2, 1, d)
+    return Piece(name, {"curvature": curvature, "quartic": quartic, "wall": wall, "edge": edge, "center": center})
 
 
 def quadratic(rates: np.ndarray, center: np.ndarray) -> Piece:
@@ -169,6 +198,24 @@ def curvatures(landscape: Piece) -> tuple[float, float]:
     return float(values.max()), float(max(values.min(), 1e-12))
 
 
+def slopes(landscape: Piece, basin: Piece) -> tuple[float, float]:
+    """The largest slope of the gradient on the way to the boundary, and what pulls back at half the way, in between."""
+    centre = oracle.minimum(landscape)
+    d = len(centre)
+    rays = np.concatenate([np.eye(d), -np.eye(d), np.random.default_rng(0).normal(size=(d, 32))], axis=1)
+    rays = rays / np.linalg.norm(rays, axis=0)
+    try:
+        ways = [min(1 / reach_of(basin, centre, ray[:, None]), 10.0) for ray in rays.T]
+    except oracle.Unknown:
+        ways = [1.0] * rays.shape[1]
+    parts = np.linspace(0, 1, 9)
+    points = centre[:, None, None] + rays[:, :, None] * np.array(ways)[:, None] * parts
+    gradient = oracle.landscape(landscape, points.reshape(d, -1))[1].reshape(points.shape)
+    changes = np.linalg.norm(np.diff(gradient, axis=2), axis=0) / (np.array(ways)[:, None] * parts[1])
+    pull = (gradient[:, :, 4] * rays).sum(axis=0) / (np.array(ways) / 2)
+    return float(max(changes.max(), curvatures(landscape)[0])), float(max(np.median(pull), 1e-6))
+
+
 def draw_basin(rng: Any, kind: Structure, landscape: Piece) -> Piece:
     """A basin with the minimum somewhere inside, and no other well."""
     d, centre = kind.dimension, oracle.minimum(landscape)
@@ -187,6 +234,10 @@ def draw_basin(rng: Any, kind: Structure, landscape: Piece) -> Piece:
             if np.isfinite(depth)
             else float(spread(rng, 0.1, 3) * curvatures(landscape)[1])
         )
+        if landscape.kind in STEEP:
+            way = rng.normal(size=d)
+            there = centre + wide * way / np.linalg.norm(way)
+            height = oracle.landscape(landscape, np.stack([there, centre], axis=1))[0][0]
         return Piece("Sublevel", {"landscape": landscape, "height": float(height)})
     if kind.basin == "Box":
         if rng.random() < 0.2 and d > 1:
@@ -329,6 +380,15 @@ def reach_of(basin: Piece, centre: np.ndarray, rays: np.ndarray) -> float:
     return float((1 / ways[first]).max())
 
 
+def boundary_of(basin: Piece, centre: np.ndarray, ray: np.ndarray, beyond: float) -> float:
+    """The way along a ray to the boundary, which lies within an eighth before `beyond`."""
+    low, high = beyond / 1.2, beyond
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if oracle.inside(basin, centre[:, None] + middle * ray)[0] else (low, middle)
+    return low
+
+
 def noise_level(
     rng: Any, kind: Structure, landscape: Piece, basin: Piece, noise: Piece, dynamics: Piece, slowest: float
 ) -> float:
@@ -354,8 +414,8 @@ def _saddle_box(landscape: Piece, centre: np.ndarray) -> Piece:
     return Piece("HalfSpace", {"normal": normal, "offset": 0.0})
 
 
-def draw_start(rng: Any, landscape: Piece, basin: Piece) -> np.ndarray | None:
-    """A start somewhere inside, half of the time within a hundredth of the wall."""
+def draw_start(rng: Any, landscape: Piece, basin: Piece, part: float | None = None) -> np.ndarray | None:
+    """A start this part of the way out in a random direction; else half of the time within a tenth of the wall."""
     centre = oracle.minimum(landscape)
     ray = rng.normal(size=(len(centre), 1))
     if basin.kind == "Attraction":
@@ -364,7 +424,10 @@ def draw_start(rng: Any, landscape: Piece, basin: Piece) -> np.ndarray | None:
         way = 1 / reach_of(basin, centre, ray)
     except oracle.Unknown:
         return None
-    part = rng.uniform(0.9, 0.99) / 1.13 if rng.random() < 0.5 else rng.uniform(0, 0.8)
+    if part is None:
+        part = rng.uniform(0.9, 0.99) / 1.13 if rng.random() < 0.5 else rng.uniform(0, 0.8)
+    else:
+        way = boundary_of(basin, centre, ray, way)
     if way > 1e3:
         return None
     start = centre + part * way * ray[:, 0]

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+STEEP_PART, GROWTH = 0.1, 0.02  # of a time in which the drift changes; of the time so far
+OUTSIDE = 100  # Heun's steps for one of Euler's, up to which they are taken for a path that has left
+
 
 class Unknown(Exception):
     """A piece that the oracle has no formula for, or paths that take too many steps."""
@@ -79,6 +82,23 @@ def landscape(piece: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         u = x[0] / width
         slope = np.concatenate([(4 * barrier / width * u * (u**2 - 1))[None], k * x[1:]])
         return barrier * (u**2 - 1) ** 2 + (k * x[1:] ** 2).sum(axis=0) / 2, slope
+    if piece.kind == "FlatBottom":
+        u = x - np.asarray(parts["center"])[:, None]
+        a, b, wall, edge = (np.asarray(parts[name])[:, None] for name in ("curvature", "quartic", "wall", "edge"))
+        beyond = np.maximum(np.abs(u) - edge, 0)
+        value = (a * u**2 / 2 + b * u**4 + wall * beyond**2 / 2).sum(axis=0)
+        return value, a * u + 4 * b * u**3 + wall * beyond * np.sign(u)
+    if piece.kind == "RadialWell":
+        u, a, b = x - np.asarray(parts["center"])[:, None], float(parts["curvature"]), float(parts["quartic"])
+        square = (u**2).sum(axis=0)
+        return a * square / 2 + b * square**2, (a + 4 * b * square) * u
+    if piece.kind == "CurvedValley":
+        u, k, bend = x - np.asarray(parts["center"])[:, None], np.asarray(parts["curvature"])[:, None], parts["bend"]
+        across = u[1] - bend * u[0] ** 2
+        straight = np.concatenate([u[:1], across[None], u[2:]])
+        slope = k * straight
+        slope[0] -= 2 * bend * u[0] * slope[1]
+        return (k * straight**2).sum(axis=0) / 2, slope
     if piece.kind == "Separable":
         ends = np.cumsum([len(minimum(part)) for part in parts["parts"]])[:-1]
         both = [landscape(part, own) for part, own in zip(parts["parts"], np.split(x, ends), strict=True)]
@@ -144,6 +164,7 @@ class Walker:
         self.problem, self.rng, self.settled = problem, rng, settled
         self.iterates = problem.view == "iteration"
         self.dt = float(problem.dynamics.parts["learning_rate"]) if self.iterates else dt
+        self.time = 0.0
 
     def start(self, count: int) -> dict[str, np.ndarray]:
         """The state of so many paths."""
@@ -169,6 +190,7 @@ class Walker:
     def step(self, state: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
         """The next state; number counts from 1."""
         problem, dt = self.problem, self.dt
+        self.time += dt
         slope = landscape(problem.landscape, state["x"])[1]
         kick = problem.noise_level * increment(self.rng, problem.noise, 1.0 if self.iterates else dt, slope.shape[1])
         method = getattr(self, f"{'loop' if self.iterates else 'sde'}_{problem.dynamics.kind.lower()}", None)
@@ -177,10 +199,34 @@ class Walker:
         return method(state, slope, kick, number, problem.dynamics.parts)
 
     def sde_sgd(self, s: Any, g: Any, kick: Any, number: int, p: Any) -> dict[str, np.ndarray]:
-        way = np.linalg.norm(s["x"] - minimum(self.problem.landscape)[:, None], axis=0)
-        if (inside(self.problem.basin, s["x"]) & (np.linalg.norm(g, axis=0) * self.dt > 0.3 * way)).any():
-            raise Unknown("a drift too steep for Euler's step")
-        return {**s, "x": s["x"] - g * self.dt + kick}
+        x, steps = s["x"] - g * self.dt, self.stiffness(s["x"], g) * self.dt / STEEP_PART
+        steep = np.flatnonzero((steps > 1) & (inside(self.problem.basin, s["x"]) | (steps < OUTSIDE)))
+        if steep.size:
+            x[:, steep] = self.descended(s["x"][:, steep])
+        return {**s, "x": x + kick}
+
+    def stiffness(self, x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        """How fast the drift changes: by its size over the way to the minimum, and by differences along itself."""
+        size = np.linalg.norm(g, axis=0)
+        way = np.linalg.norm(x - minimum(self.problem.landscape)[:, None], axis=0)
+        part = 1e-4 * np.maximum(way, 1e-12) / np.maximum(size, 1e-300)
+        changes = np.linalg.norm(landscape(self.problem.landscape, x - part * g)[1] - g, axis=0) / part
+        return np.maximum(size / np.maximum(way, 1e-300), changes / np.maximum(size, 1e-300))
+
+    def descended(self, x: np.ndarray) -> np.ndarray:
+        """Points after a step's time of descent, by as many of Heun's steps as each needs."""
+        x, left = x.copy(), np.full(x.shape[1], self.dt)
+        for _ in range(20000):
+            going = np.flatnonzero(left > 0)
+            if not going.size:
+                return x
+            here = x[:, going]
+            g = landscape(self.problem.landscape, here)[1]
+            part = np.minimum(STEEP_PART / np.maximum(self.stiffness(here, g), 1e-300), left[going])
+            ahead = landscape(self.problem.landscape, here - part * g)[1]
+            x[:, going] = here - part * (g + ahead) / 2
+            left[going] = np.where(part >= left[going], 0, left[going] - part)
+        raise Unknown("a drift too steep for Heun's steps")
 
     def sde_momentum(self, s: Any, g: Any, kick: Any, number: int, p: Any) -> dict[str, np.ndarray]:
         eta, beta = float(p["learning_rate"]), float(p["beta"])
@@ -192,7 +238,7 @@ class Walker:
         b1, b2 = float(p["beta1"]), float(p["beta2"])
         if p["variant"] in ("corrected", "malladi"):
             b1, b2 = (1 - b1) / float(p["learning_rate"]), (1 - b2) / float(p["learning_rate"])
-        time = math.inf if self.settled else number * self.dt
+        time = math.inf if self.settled else self.time
         mu, omega = 1 / -math.expm1(-b1 * time), 1 / -math.expm1(-b2 * time)
         malladi = p["variant"] == "malladi"
         m = s["m"] + b1 * ((g - s["m"]) * self.dt - (kick if malladi else 0))
@@ -244,6 +290,7 @@ def exits(
     settled: bool = False,
     every: tuple[int, ...] = (1, 2, 4),
     most: float = 2e7,
+    first: float = math.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exit times (clocks, n) of the same paths looked at after every, every second, every fourth step, and where.
 
@@ -255,6 +302,7 @@ def exits(
         settled: whether the averages of an optimizer start at their limits.
         every: after how many steps each clock looks.
         most: steps of all paths together, beyond which it gives up.
+        first: length of the first step, where it is shorter; those that follow grow with the time.
 
     Raises:
         Unknown: no formula, or too many steps.
@@ -262,21 +310,25 @@ def exits(
     walker = Walker(problem, dt, settled, np.random.default_rng(seed))
     state, ids = walker.start(count), np.arange(count)
     times, places = np.full((len(every), count), np.nan), np.zeros((len(state["x"]), count))
-    number, work = 0, 0
+    number, work, longest = 0, 0, walker.dt
     with np.errstate(all="ignore"):
         while ids.size:
             number, work = number + 1, work + ids.size
             if work > most:
                 raise Unknown("too many steps")
+            if number % max(every) == 1 % max(every):  # so that each clock's looks are equally far apart
+                walker.dt = min(longest, max(first, GROWTH * walker.time))
             state = walker.step(state, number)
             out = ~inside(problem.basin, state["x"])
             if not out.any():
                 continue
-            first = out & np.isnan(times[0, ids])
-            places[:, ids[first]] = state["x"][:, first]
+            fresh = out & np.isnan(times[0, ids])
+            places[:, ids[fresh]] = state["x"][:, fresh]
+            if not np.isfinite(state["x"][:, fresh]).all():
+                raise Unknown("a drift that blows up")
             for clock, steps in enumerate(every):
                 now = out & np.isnan(times[clock, ids]) & (number % steps == 0)
-                times[clock, ids[now]] = number * walker.dt
+                times[clock, ids[now]] = walker.time
             going = np.isnan(times[:, ids]).any(axis=0)
             ids, state = ids[going], {name: part[:, going] for name, part in state.items()}
     return times, places

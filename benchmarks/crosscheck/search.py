@@ -140,6 +140,11 @@ def methods(problem: Description, seed: int, numbers: Numbers | None = None, sha
         if one is not None and other is not None:
             yield from checks.compare(f"{main}~{method}", one, other, 1.0, names)
     settled = limit is not None and limit.kappa is not None and limit.kappa >= checks.SETTLED and problem.start is None
+    exact = numbers.of("reference")[0]
+    if exact is not None and limit is not None and limit.valid:
+        yield checks.means("reference~limit", exact, checks.as_found(limit))
+    if one is not None and limit is not None and limit.valid and problem.start is not None:
+        yield checks.means(f"{main}~limit, from a start", one, checks.as_found(limit))
     if one is not None and limit is not None and limit.valid and problem.start is None:
         yield from checks.compare(f"{main}~limit", one, checks.as_found(limit), 1.0, names)
         plain = problem.dynamics.kind == "SGD" and problem.noise.kind in _ONE_ALPHA and problem.view == "sde"
@@ -152,10 +157,15 @@ _ONE_ALPHA = ("Independent", "Rotational")
 
 
 def _quasi_stationary(numbers: Numbers, one: Any, limit: Any, settled: bool) -> Iterator[Check]:
+    exact = numbers.of("reference rate")[0]
+    if exact is not None and numbers.problem.dimension > 1:
+        if limit is not None and limit.valid and limit.kappa and numbers.problem.start is None:
+            yield checks.means("reference rate~limit", exact, checks.as_found(limit))
+        if one is not None and settled:
+            yield checks.means("jump_adapted~reference rate", one, exact)
     quasi = numbers.of("quasi_stationary")[0]
     if quasi is None:
         return
-    exact = numbers.of("reference rate")[0]
     if exact is not None:
         yield checks.means("quasi_stationary~reference", quasi, exact)
     if one is not None and settled:

@@ -74,13 +74,18 @@ def _rounded(value: Any, digits: int) -> Any:
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
-_BY_AXIS = ("center", "lower", "upper", "normal", "alphas", "preconditioner", "curvature_left", "curvature_right")
+_BY_AXIS = ("center", "lower", "upper", "normal", "alphas", "preconditioner", "curvature_left", "curvature_right",
+            "quartic", "wall", "edge")  # fmt: skip
 _BOTH = ("scale", "matrix", "curvature")
 
 
 def without(problem: Description, axis: int) -> Description | None:
     """Without one coordinate; None where a piece cannot lose it."""
-    kept = [j for j in range(problem.dimension) if j != axis]
+    return kept_to(problem, [j for j in range(problem.dimension) if j != axis])
+
+
+def kept_to(problem: Description, kept: list[int]) -> Description | None:
+    """In some coordinates alone; None where a piece has no such part."""
     pieces = {}
     for name in ("landscape", "basin", "noise", "dynamics"):
         piece = _without(getattr(problem, name), kept)
@@ -103,11 +108,13 @@ def _without(piece: Piece, kept: list[int]) -> Piece | None:
             if kept[:1] != [0]:
                 return None
             parts[name] = value[[j - 1 for j in kept[1:]]]
+        elif np.ndim(value) == 0:
+            parts[name] = value
         elif name in _BY_AXIS:
             parts[name] = value[kept]
         elif name in _BOTH:
             parts[name] = value[kept] if value.ndim == 1 else value[np.ix_(kept, kept)]
         else:
             parts[name] = value
-    whole = piece.kind not in ("Separable", "Moved", "MultiWell")
+    whole = piece.kind not in ("Separable", "Moved", "MultiWell", "CurvedValley")
     return Piece(piece.kind, parts) if whole else None

@@ -19,6 +19,7 @@ from levyjax.solvers.motion import Fate, at_rest, flat_of
 from levyjax.solvers.steps import Iteration
 from levyjax.stable import tail_constant
 
+_CERTAIN = 0.999  # a chance, beyond which a mean of what is left over would be none
 _MATTERS = 1e-3  # of all jumps that do not come back: fewer of one fate are left out
 _CLEAR, _FAR = 0.004, 1.0  # a bias that need not be known any better, as it is small or large enough
 _KINK = 0.2  # of the bias of a landscape with a kink: its error beside the interval solver, next to the next order
@@ -310,7 +311,8 @@ class Ends:
             return 0.0
         changes = expected_changes(self.jump_fates, self.jump_fates.wells[well], state, self.level)
         of_draws = isinstance(self.jump_fates.solver, Iteration)
-        return changes if of_draws else max(changes, lost_beside_wall(self.problem)[1])
+        chance = changes if of_draws else max(changes, lost_beside_wall(self.problem)[1])
+        return min(chance, _CERTAIN)
 
     def undecided(self) -> float:
         """The part of the jumps that do not come back whose end was not found: the rate of exits may lack them."""

@@ -30,7 +30,7 @@ _SPREAD_PART = 0.07
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
 _SETTLED = 0.1
 _AHEAD = 0.4  # of the rate there that a step heeds: it seldom comes so far, and two half-steps follow that
-_FURTHEST = 1e6  # times the way from the minimum: no stiffness is looked for beyond
+_EXPONENTS = 100  # of the powers of two by which velocities are divided
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
 
@@ -138,6 +138,18 @@ class LinearFlow(NamedTuple):
         return state._replace(x=center + (modes if self.basis is None else apply(self.basis, modes)))
 
 
+class LookAhead(NamedTuple):
+    """How far a unit of time's small jumps may carry a point at depth 1, along axes that suit the landscape."""
+
+    axes: Float[Numbers, "d d"]  # in columns
+    sizes: Float[Numbers, " d"]
+
+    def corner(self, offset: Float[Array, "d lanes"]) -> Float[Array, "d lanes"]:
+        """The displacement by all of them, away from the minimum."""
+        out = jnp.where(apply(self.axes.T, offset) < 0, -1, 1)
+        return apply(self.axes, out * column(self.sizes, offset))
+
+
 class SteppedFlow(NamedTuple):
     """Any optimizer on any landscape: short Runge-Kutta steps; near the minimum the linearised motion over any time."""
 
@@ -154,7 +166,7 @@ class SteppedFlow(NamedTuple):
     least_power: Any
     slowest: Any
     fastest: Any
-    look_ahead: Any  # how many spreads of a step's small jumps further out stiffness is looked for; None: nowhere
+    look_ahead: Any  # how far small jumps carry, on whose corner stiffness is looked for; None: nowhere
 
     def width(self) -> int:
         return self.decay.shape[0]
@@ -181,11 +193,8 @@ class SteppedFlow(NamedTuple):
         offset, tiny = state.x - column(problem.landscape.minimum, state.x), jnp.finfo(rate.dtype).tiny
         if self.look_ahead is not None:
             # how stiff the flow is further out, where the small jumps of a step may carry the point
-            spread = jnp.minimum(step_part, jnp.sqrt(_DRIFT_PART / rate * self.diffusion / depth.power))
-            way = jnp.where((offset == 0).all(axis=0), 1, offset)
-            far = jnp.maximum(reach(way), reach(-way))  # 0 where no wall is in sight to either side
-            parts = jnp.minimum(self.look_ahead * spread * depth.depth / jnp.maximum(far, tiny), _FURTHEST)
-            further = jnp.where(far > 0, way * parts, 0)
+            longest = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
+            further = self.look_ahead.corner(offset) * jnp.sqrt(longest / depth.power) * depth.depth
             rate = jnp.maximum(rate, _AHEAD * self._rate(problem, state._replace(x=state.x + further))[1])
         ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
@@ -197,13 +206,20 @@ class SteppedFlow(NamedTuple):
         return jnp.where(skips, jnp.inf, short)
 
     def _rate(self, problem: ExitProblem, state: Any) -> tuple[Any, Float[Array, " lanes"]]:
-        """The flow's velocity, and the rate at which it changes, no slower than the linearised flow's fastest."""
+        """The flow's velocity, and the rate at which it changes, no slower than the linearised flow's fastest.
+
+        It is NaN where the numbers overflow all the same: a step of length 0 would never end.
+        """
         velocity, change = self._motion(problem, state)
+        # both by one power of two, so that squares do not overflow far out
+        largest = jnp.stack([jnp.abs(part).max(axis=0) for part in velocity]).max(axis=0)
+        unit = jnp.ldexp(jnp.ones_like(largest), -jnp.clip(jnp.frexp(largest)[1], -_EXPONENTS, _EXPONENTS))
         norm, change_norm = (
-            total(jnp.stack([total(part**2) for part in parts])) for parts in materialized((velocity, change))
+            total(jnp.stack([total((unit * part) ** 2) for part in parts]))
+            for parts in materialized((velocity, change))
         )
         rate = jnp.sqrt(change_norm / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny))
-        return velocity, jnp.maximum(self.fastest, rate)
+        return velocity, jnp.maximum(self.fastest, jnp.where(jnp.isinf(rate), jnp.nan, rate))
 
     def _motion(self, problem: ExitProblem, state: Any) -> tuple[Any, Any]:
         """The flow's velocity and its rate of change along the flow."""

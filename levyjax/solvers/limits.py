@@ -3,9 +3,11 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from levyjax.arrays import matrix_of
+from levyjax.basins import Sublevel
 from levyjax.noise import LevyNoise, PointNoise
 from levyjax.noise.base import has_jumps
 from levyjax.solvers.motion import at_rest, gauge_along, hessian_of, jump_maps, linearised
@@ -17,6 +19,7 @@ from levyjax.stable import tail_constant
 _FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
 LEAST_DEPTH = 1e-3  # of the way to the boundary: `JumpAdapted` follows the point no closer than this
 _BESIDE, _SMALL_JUMPS, _LOST = 0.1, 0.4, 0.02  # see `lost_beside_wall`
+_WAYS, _SCAN = (1e-9, 1e2), 256  # over the way from the minimum to a sublevel set's boundary
 
 
 def _growth(problem: ExitProblem, dt: Any) -> float:
@@ -118,16 +121,30 @@ def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
             return room, 0.0
         state = at_rest(problem, start[:, None])
         velocity = np.asarray(dynamics.drift(state, problem.landscape.gradient(state.x), noise).x)
-        speed = np.linalg.norm(velocity)
-        back = 1e-4 * room / max(float(reach(minimum[:, None] + velocity)[0]), 1e-300) if speed > 0 else 0.0
+        if not velocity.any():
+            return room, 0.0
+        # a short way along the flow, by its reach to either side: it may lead away from the only wall
+        back = 1e-4 * room / max(float(reach(minimum[:, None] + sign * velocity)[0]) for sign in (1, -1))
         gained = here - float(reach(start[:, None] + back * velocity)[0])
         if gained <= 0:
             return room, 0.0
         size = float(problem.noise_level) * np.asarray(jump_maps(problem))[0][:, None] * matrix_of(noise.scale)
-        sides = gauge_along(problem.basin, start, np.concatenate([size, -size], axis=1)).reshape(2, -1).max(axis=0)
+        sides = _gauge_from(problem, start, np.concatenate([size, -size], axis=1)).reshape(2, -1).max(axis=0)
     weight = np.asarray(tail_constant(alpha)) / alpha
     factor = np.where(alpha > 1, np.maximum(_SMALL_JUMPS, weight / np.maximum(alpha - 1, 1e-3)), 0)
     return room, float(min((factor * np.maximum(sides, 0) ** alpha).sum() * room * back / gained, 0.999))
+
+
+def _gauge_from(problem: ExitProblem, start: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """The basin's gauge about any point, (rays); that of a sublevel set by a scan, to 5%."""
+    basin = problem.basin
+    if not isinstance(basin, Sublevel):
+        return gauge_along(basin, start, rays)
+    about = gauge_along(basin, np.asarray(problem.landscape.minimum, np.float64), rays)
+    ways = np.geomspace(*_WAYS, _SCAN)
+    points = start[:, None, None] + (rays / np.where(about > 0, about, 1))[:, :, None] * ways
+    out = ~np.asarray(basin.contains(jnp.asarray(points.reshape(len(start), -1)))).reshape(rays.shape[1], -1)
+    return np.where(out.any(axis=1), about / ways[np.argmax(out, axis=1)], 0)
 
 
 def require_start(problem: ExitProblem) -> None:

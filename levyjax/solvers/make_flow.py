@@ -14,7 +14,16 @@ from levyjax.arrays import matrix_of
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise.base import has_jumps
-from levyjax.solvers.flows import SKIP_SPREAD, Alike, Apart, LinearFlow, SteppedFlow, Together, displacement_gauge
+from levyjax.solvers.flows import (
+    SKIP_SPREAD,
+    Alike,
+    Apart,
+    LinearFlow,
+    LookAhead,
+    SteppedFlow,
+    Together,
+    displacement_gauge,
+)
 from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
 from levyjax.solvers.small_jumps import (
     axis_covariances,
@@ -198,7 +207,8 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
     values, vectors = _modes(system)
     inverse = np.linalg.inv(vectors)
     rays = _rays_out(problem)
-    slowest, fastest, steepest = float(np.real(values).min()), float(np.abs(values).max()), _steepest(problem, rays)
+    slowest, fastest = float(np.real(values).min()), float(np.abs(values).max())
+    steepest, axes = _steepest(problem, rays)
     if math.isfinite(steepest) and slowest <= _FLAT * steepest:
         slowest = min(slowest, 0.0)
     dimension = problem.dimension
@@ -226,19 +236,29 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
         spread / most**2,
         slowest,
         fastest,
-        None if steepest <= _STIFFER * np.linalg.norm(hessian_of(problem.landscape), 2) else _LOOK_AHEAD,
+        None
+        if steepest <= _STIFFER * np.linalg.norm(hessian_of(problem.landscape), 2)
+        else LookAhead(axes, _LOOK_AHEAD * np.sqrt((axes.T @ _columns(problem)) ** 2 @ variances)),
     )
 
 
-def _steepest(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> float:
-    """How fast the gradient changes at most on the way out, by secants along rays; inf where it is not finite."""
+def _steepest(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> tuple[float, Float[np.ndarray, "d d"]]:
+    """How fast the gradient changes at most on the way out, by secants along rays; inf where it is not finite.
+
+    And the axes of the Hessian that fits these secants best, along which it is looked for: those of the coordinates
+    where these are not known.
+    """
     rays = np.concatenate([rays, -rays], axis=1)
     points = np.concatenate([part * rays for part in _SECANTS], axis=1)
     gradients = _gradient(problem.landscape, np.asarray(problem.landscape.minimum)[:, None] + points)
     with np.errstate(over="ignore", invalid="ignore"):
         changes = np.diff(np.reshape(gradients, (len(rays), len(_SECANTS), -1)), axis=1)
         slopes = np.linalg.norm(changes, axis=0) / np.diff(_SECANTS)[:, None] / np.linalg.norm(rays, axis=0)
-    return float(slopes.max()) if np.isfinite(slopes).all() else math.inf
+    if not np.isfinite(slopes).all():
+        return math.inf, np.eye(len(rays))
+    units = rays / np.linalg.norm(rays, axis=0)
+    fitted = np.linalg.lstsq(units.T, (changes.sum(axis=1) / np.maximum(np.linalg.norm(rays, axis=0), 1e-300)).T)[0]
+    return float(slopes.max()), np.linalg.eigh((fitted + fitted.T) / 2)[1]
 
 
 def _rays_out(problem: ExitProblem) -> Float[np.ndarray, "d rays"]:
