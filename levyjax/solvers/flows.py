@@ -30,6 +30,7 @@ _SPREAD_PART = 0.07
 _OUTWARD_PART, _SHORTEST_PART = 0.25, 0.02
 _SETTLED = 0.1
 _AHEAD = 0.4  # of the rate there that a step heeds: it seldom comes so far, and two half-steps follow that
+_LOOKS = (1, 1 / 16, 1 / 256)  # parts of the longest step
 _EXPONENTS = 100  # of the powers of two by which velocities are divided
 
 Reach = Callable[[Float[Array, "d lanes"]], Float[Array, " lanes"]]  # of displacements from the minimum
@@ -192,10 +193,16 @@ class SteppedFlow(NamedTuple):
         velocity, rate = self._rate(problem, state)
         offset, tiny = state.x - column(problem.landscape.minimum, state.x), jnp.finfo(rate.dtype).tiny
         if self.look_ahead is not None:
-            # how stiff the flow is further out, where the small jumps of a step may carry the point
+            # how stiff the flow is further out, where the small jumps of a step may carry the point; those of a shorter
+            # step carry it less far, so that the step is the longest that its own look allows
             longest = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
-            further = self.look_ahead.corner(offset) * jnp.sqrt(longest / depth.power) * depth.depth
-            rate = jnp.maximum(rate, _AHEAD * self._rate(problem, state._replace(x=state.x + further))[1])
+            corner = self.look_ahead.corner(offset) * depth.depth / jnp.sqrt(depth.power)
+            looks = []
+            for part in _LOOKS:
+                further = state._replace(x=state.x + corner * jnp.sqrt(part * longest))
+                least = rate if part == 1 else _DRIFT_PART / (part * longest)
+                looks.append(jnp.maximum(least, _AHEAD * self._rate(problem, further)[1]))
+            rate = jnp.maximum(rate, jnp.nanmin(jnp.stack(looks), axis=0))  # a look that overflows is one too far out
         ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         calm = self.spread <= SKIP_SPREAD**2 * depth.power
