@@ -192,3 +192,31 @@ class TestTables:
         for function in (tails.audit, tails.estimate):
             with pytest.raises(ValueError, match=reason):
                 function(rng(13).normal(size=100), weights=weights)
+
+
+class TestCut:
+    """Of 10,000 values of a stable law of 1.5, (2 C/a) 50^-1.5 n = 11.3 lie beyond 50 (C = 0.2992)."""
+
+    @pytest.mark.parametrize("how", ["cut", "clipped"])
+    def test_a_stable_law_cut_at_fifty_is_not_called_stable(self, how):
+        for seed in range(5):
+            draws = stats.levy_stable.rvs(1.5, 0, size=10_000, random_state=rng(seed))
+            data = np.clip(draws, -50, 50) if how == "clipped" else draws[np.abs(draws) < 50]
+            assert tails.audit(data).verdict in ("undecided", "finite_variance")
+
+    def test_where_the_values_end_is_said_with_every_stable_verdict(self):
+        """At n = 2000 only 2.3 values are missed beyond 50, which happens by chance: the end is named."""
+        draws = stats.levy_stable.rvs(1.5, 0, size=2_000, random_state=rng(3))
+        audits = [tails.audit(data) for data in (draws, draws[np.abs(draws) < 50], cauchy())]
+        assert any(audit.verdict == "stable" for audit in audits)
+        for audit in audits:
+            assert ("a law cut off there" in audit.reasons[-1]) == (audit.verdict == "stable")
+
+    def test_foretold_beyond_the_largest_is_exponential(self):
+        """Of 400 samples 4 go beyond log 100: none has a probability of 2%, 14 or more of 1e-4."""
+        law = tails.fit_law(cauchy(20_000), "stable")
+        missed = [
+            len(draws) * float(tails.tail_probability(law, np.abs(draws).max()))
+            for draws in rng(20).standard_cauchy((400, 2_000))
+        ]
+        assert 0 < np.sum(np.array(missed) > np.log(100)) < 14

@@ -87,7 +87,8 @@ def audit(
     3. If it fits (p of 0.01 or more), leads every stable or heavy-tailed law of another verdict by 1.5 and every law
        of finite variance by 3, and none of them foretells held-out values better by 3, its verdict is taken,
     4. unless the far tail clearly says otherwise, or, for a stable law, the index of sums of 16 is above that of the
-       values by 5 standard errors, or the noise of other batch sizes scales otherwise.
+       values by 5 standard errors or below it, the values end where the law goes on, or the noise of other batch sizes
+       scales otherwise.
 
     Args:
         data: real numbers, (n,) or (iterations, parameters).

@@ -8,12 +8,13 @@ import numpy as np
 
 from levyjax.tails.aggregation import SUMS_DIFFER
 from levyjax.tails.far import FarTail, far_tail
-from levyjax.tails.laws import LawFit, Standardized, fit_standard, in_units, with_held_out
+from levyjax.tails.laws import LawFit, Standardized, fit_standard, in_units, tail_probability, with_held_out
 
 _LEADS = {"finite_variance": 3.0, "stable": 1.5, "heavy_tailed": 1.5}  # over the laws of that verdict
 _FITS, _MAY_FIT = 1e-2, 1e-3  # p values above which a law fits, and below which it does not
 _WORTH_CROSSING = 40.0  # of score behind the best, beyond which a law foretells nothing better
 _CAUCHY = 0.04
+_MISSING = 4.605  # values foretold beyond the largest one: log 100
 _SLOPES_DIFFER = 3.3  # standard errors
 _KINDS = {
     "stable": "stable law",
@@ -55,9 +56,11 @@ def decide(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str:
         return _by_tail(tail, notes)
     if (cauchy := _cauchy(rivals, best)) is not None:
         notes.append(cauchy)
-        return "stable"
+        stable = next(rival.fit for rival in rivals if rival.fit.name == "stable")
+        return _unless_cut(values, stable, notes)
     verdict = _compare(best, rivals, notes)
-    return verdict if verdict == "undecided" else _checked(verdict, best, tail, tests, notes)
+    verdict = verdict if verdict == "undecided" else _checked(verdict, best, tail, tests, notes)
+    return _unless_cut(values, best.fit, notes) if verdict == "stable" else verdict
 
 
 def _rivals(data: np.ndarray) -> list[Rival]:
@@ -150,6 +153,28 @@ def _checked(verdict: str, best: Rival, tail: FarTail, tests: dict[str, Any], no
         notes.append("The index of sums differs from that of the values, which no stable law allows.")
         return "undecided"
     return verdict
+
+
+def _unless_cut(values: np.ndarray, fit: LawFit, notes: list[str]) -> str:
+    """ "stable" with where the values end, or "undecided" where a stable law would go on.
+
+    How many values the law foretells beyond the largest one is exponential of mean 1: 4.6 is exceeded once in a
+    hundred samples. Of a law with a density no two values are the largest: if they are, the values were clipped.
+    """
+    sizes = np.abs(values - fit.location)
+    largest = float(sizes.max())
+    expected = values.size * float(tail_probability(fit, largest))
+    end = f"No value lies farther out than {largest / fit.scale:.3g} times the scale"
+    if (clipped := int((sizes == largest).sum())) > 1:
+        notes.append(
+            f"{end}, and {clipped} lie exactly there: the values were clipped, as those of a stable law are not."
+        )
+        return "undecided"
+    if expected > _MISSING:
+        notes.append(f"{end}, where the stable law foretells {expected:.1f} values: the tail looks cut off there.")
+        return "undecided"
+    notes.append(f"{end}: a law cut off there, or farther out, looks the same.")
+    return "stable"
 
 
 def _by_tail(tail: FarTail, notes: list[str]) -> str:
