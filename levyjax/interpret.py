@@ -207,7 +207,9 @@ def _reduced(name: str) -> Callable[..., Any]:
 _SHAPES: dict[str, Callable[..., Any]] = (
     {
         "broadcast_in_dim": _broadcast_in_dim,
-        "reshape": lambda x, *, new_sizes, **_: np.reshape(x, new_sizes),
+        "reshape": lambda x, *, new_sizes, dimensions, **_: (
+            np.reshape(np.transpose(x, dimensions), new_sizes) if dimensions is not None else np.reshape(x, new_sizes)
+        ),
         "squeeze": lambda x, *, dimensions: np.squeeze(x, axis=tuple(dimensions)),
         "expand_dims": lambda x, *, dimensions: np.expand_dims(x, tuple(dimensions)),
         "transpose": lambda x, *, permutation: np.transpose(x, permutation),

@@ -66,6 +66,7 @@ FUNCTIONS = {
     "inner programs": lambda x: jax.jit(jnp.sin)(cube(x)),
     "Jacobian": lambda x: jax.jacfwd(lambda y: (jnp.tanh(y) ** 2).sum(axis=0))(x),
     "gradient": lambda x: jax.grad(lambda y: (jnp.cos(y) * y**3).sum() + jnp.tanh(y[0] @ y[1]))(x),
+    "reshape in another order": lambda x: lax.reshape(x, (x.size,), dimensions=(1, 0)),
     "vmap": lambda x: jax.vmap(lambda row: jnp.outer(row, row) @ row)(x),
 }
 

@@ -16,6 +16,7 @@ from levyjax.training.escapes import FreeProcess, excursions, exit_levels, first
 from levyjax.training.images import CNN, AlexNet, ResNet, Transformer
 from levyjax.training.landscape import NetworkLoss, network_landscape
 from levyjax.training.loop import TrainResult, train
+from levyjax.training.model_exits import exits_under, model_landscape
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.noise_models import noise_models
 from levyjax.training.paths import least_path, line_path
@@ -49,6 +50,7 @@ __all__ = [
     "draw_batches",
     "excursions",
     "exit_levels",
+    "exits_under",
     "first_exits",
     "fisher_diagonal",
     "flatten",
@@ -63,6 +65,7 @@ __all__ = [
     "load",
     "loss_along",
     "mean_loss",
+    "model_landscape",
     "network_landscape",
     "noise_alignment",
     "noise_models",

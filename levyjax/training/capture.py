@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, 
 _EXAMPLES = 1_000  # of the full gradient at a time
 _VALUES = 2**22  # numbers of a chunk of mini-batch gradients
 ROUNDING = 4  # units in the last place of a gradient, up to which its noise is that of rounding: 1 was the most seen
+_DRAWN = 256  # mini-batches, where only their size is given
 _FIRST = np.zeros(1, np.int32)  # the number of the first mini-batch
 FEWEST_BATCHES = 50  # from which a coordinate shows its scale
 _ESTIMATORS = {
@@ -166,7 +168,7 @@ def gradient_noise(
             iterable (a list, a generator, a loader) of mini-batches of one size, each a pytree: a tuple (x, y) for
             loss(parameters, x, y), or whatever loss(parameters, batch) takes.
         y: their labels, likewise, or None.
-        batches: indices (num_batches, batch_size), see `draw_batches`.
+        batches: indices (num_batches, batch_size), see `draw_batches`; or a batch size, of which it draws 256.
         key: a random key, for a loss that takes `key=`: mini-batch i is given `jax.random.fold_in(key, i)`. The random
             streams of an nnx module are folded in with i, too, and begin at `key` where it is given.
         state: what else the model needs, such as running averages, for a loss that takes `state=`; it stays as it is.
@@ -338,6 +340,8 @@ def measured(
     """
     data = Pair(as_arrays(x, "x"), as_arrays(y, "y"))
     count = batch_size(data)
+    if isinstance(batches, int | np.integer) and not isinstance(batches, bool):
+        batches = draw_batches(count, int(batches), _DRAWN)
     batches = checked_batches(batches, count)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batches.shape[1], *leaf.shape[1:]), leaf.dtype), data)
     objective = objective_of(loss, parameters, shapes, key=key, state=state)
@@ -348,7 +352,9 @@ def measured(
     return Measured(objective, data, batches, coupled)
 
 
-def stable_scales(noise: Any, *, method: str = "characteristic_function", seed: int = 0) -> StableNoise:
+def stable_scales(
+    noise: Any, *, method: str = "characteristic_function", seed: int = 0, audit: tails.TailAudit | None = None
+) -> StableNoise:
     """Fits u_j = scale_j Z_j to gradient noise, with Z_j symmetric stable of one common index.
 
     alpha is from the coordinates brought to one scale, pooled, thinned where a mini-batch's values are dependent, and
@@ -361,6 +367,7 @@ def stable_scales(noise: Any, *, method: str = "characteristic_function", seed: 
             (iterations, parameters) of gradients or of noise, of which the middle of each column is taken away.
         method: "characteristic_function", "log_moment" or "block_log_moment" (the paper's).
         seed: of the shuffling and thinning.
+        audit: of the same noise; where its verdict is not "stable", a warning says so, with its reason.
 
     Returns:
         The index and the scales.
@@ -387,7 +394,16 @@ def stable_scales(noise: Any, *, method: str = "characteristic_function", seed: 
     estimate = _ESTIMATORS[method](values)
     alpha = min(float(estimate.alpha), 2.0)
     scales = sizes * np.exp(-np.euler_gamma * (1 / alpha - 1))
-    return StableNoise(alpha, scales, int((sizes == 0).sum()), estimate, (*notes, *estimate.warnings))
+    doubts = [] if audit is None or audit.verdict == "stable" else [_doubt(audit, alpha)]
+    for doubt in doubts:
+        warnings.warn(doubt, stacklevel=2)
+    return StableNoise(alpha, scales, int((sizes == 0).sum()), estimate, (*notes, *estimate.warnings, *doubts))
+
+
+def _doubt(audit: tails.TailAudit, alpha: float) -> str:
+    reason = audit.reasons[-1] if audit.reasons else ""
+    effect = "its exits may be far too soon" if alpha < 2 else "which here is Gaussian"
+    return f"Stable noise is made of noise that the audit calls {audit.verdict}: {effect}. {reason}".rstrip()
 
 
 def _of_samples(noise: Any, seed: int) -> tuple[np.ndarray, Sequence[str], np.ndarray]:
@@ -491,7 +507,7 @@ def padded(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray, int]
         yield start, np.concatenate([chunk, np.repeat(chunk[:1], width - len(chunk), axis=0)]), len(chunk)
 
 
-def checked_batches(batches: np.ndarray, num_examples: int) -> np.ndarray:
+def checked_batches(batches: Any, num_examples: int) -> np.ndarray:
     """Indices of mini-batches as int32, or one sentence on what is wrong with them."""
     batches = np.asarray(batches)
     if batches.ndim != 2 or batches.size == 0 or batches.dtype.kind not in "iu":

@@ -53,6 +53,14 @@ class _Form:
         found = self.loss(self.parameters(vector, arrays, index), *parts, **given)
         return jnp.asarray(found[0] if isinstance(found, tuple) else found)
 
+    def at_rest(self, arrays: Any) -> tuple["_Form", Any]:
+        """The same for a model that draws nothing, without its random streams, in the precision of the vector."""
+        rest = zip((leaf for leaf in self.leaves if leaf.kind in ("stream", "array")), arrays["leaves"], strict=True)
+        kept = [array for leaf, array in rest if leaf.kind == "array"]
+        still = _Leaf("fixed", value=np.uint32(0))
+        leaves = (still if leaf.kind == "stream" else leaf._replace(dtype="") for leaf in self.leaves)
+        return dataclasses.replace(self, leaves=tuple(leaves)), arrays | {"leaves": kept}
+
     def parameters(self, vector: jax.Array, arrays: Any, index: Any) -> Any:
         """The tree, or the nnx module, whose parameters are the vector, as the mini-batch of this number sees it."""
         rest, start, leaves = iter(arrays["leaves"]), 0, []
@@ -280,7 +288,7 @@ def _shaped(vector: jax.Array, start: int, stop: int, leaf: _Leaf) -> jax.Array:
     """One array of the vector; the vector itself where it is the only one."""
     piece = vector if stop - start == vector.size else jax.lax.slice(vector, (start,), (stop,))
     piece = piece if piece.shape == leaf.shape else piece.reshape(leaf.shape)
-    return piece if str(piece.dtype) == leaf.dtype else piece.astype(leaf.dtype)
+    return piece if leaf.dtype in ("", str(piece.dtype)) else piece.astype(leaf.dtype)
 
 
 def _folded(keys: jax.Array, index: Any) -> jax.Array:
@@ -411,6 +419,9 @@ class _Own:
 
     def __call__(self, *arguments: Any) -> jax.Array:
         return self.form(*arguments)
+
+    def at_rest(self, arrays: Any) -> tuple[_Form, Any]:
+        return self.form.at_rest(arrays)
 
 
 def _traced(form: Any, vector: jax.Array, arrays: Any, batch: Any) -> tuple[Any, bool]:
