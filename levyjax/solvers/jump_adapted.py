@@ -16,7 +16,7 @@ from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge
 from levyjax.solvers.limits import LEAST_DEPTH
 from levyjax.solvers.linear_motion import flow_reach
-from levyjax.solvers.make_flow import make_flow
+from levyjax.solvers.make_flow import make_flow, nearest_saddle
 from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
 from levyjax.solvers.steps import ExitProblem, Forces
 from levyjax.stable import draw_words, exponential
@@ -77,6 +77,7 @@ class Layout(NamedTuple):
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
     max_time: Any
+    deepest: Any = None  # the depth that counts at most, where a shorter jump leads to another well; None: 1
 
 
 @pytree
@@ -87,7 +88,9 @@ class JumpAdapted:
     one, the shorter ones are Brownian motion of the same variance (Asmussen and Rosinski 2001), and the flow between
     is exact (gradient descent on a quadratic) or takes Runge-Kutta steps. The exit is tested before and right after
     each jump. A step ends at the next large jump, or sooner where the small jumps would carry the point more than
-    step_part s; near the minimum, where they do not matter, it lasts until the next large jump.
+    step_part s; near the minimum, where they do not matter, it lasts until the next large jump. Where rays to the
+    boundary pass a saddle in less than half of their length, s is at most twice the shortest such part: a jump across
+    it leads to another well, or out.
 
     On (-1, 1), F = k x^2/2, mean exit times are within 1% for alpha from 1.2 to 1.9 at any noise level. Not for
     alpha below 1 at large noise (5% at alpha = 0.8, kappa = 1), where Brownian motion is a poor picture of the small
@@ -147,6 +150,7 @@ class JumpAdapted:
             ends,
             flow,
             np.asarray(max_time, float),
+            nearest_saddle(problem),
         )
         return JumpAdapted(self.jump_part, self.step_part, layout)
 
@@ -158,6 +162,8 @@ class JumpAdapted:
         """How deep points are inside."""
         room = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
         depth = jnp.maximum(room, jnp.asarray(self.layout.least_depth, x.dtype))
+        if self.layout.deepest is not None:
+            depth = jnp.minimum(depth, jnp.asarray(self.layout.deepest, x.dtype))
         alpha = jnp.asarray(problem.noise.alpha, depth.dtype)
         powers = None if alpha.ndim == 0 else exp2(column(alpha, depth[None]) * log2(depth))
         return Depth(depth, exp2(alpha.max() * log2(depth)), room, powers)

@@ -11,6 +11,7 @@ import scipy  # its parts load when they are used
 from jaxtyping import Array, Float
 
 from levyjax.arrays import matrix_of
+from levyjax.basins import Attraction
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise.base import has_jumps
@@ -24,7 +25,15 @@ from levyjax.solvers.flows import (
     Together,
     displacement_gauge,
 )
-from levyjax.solvers.motion import gauge_along, hessian_of, jump_maps, jump_slopes, linearised, velocity_about
+from levyjax.solvers.motion import (
+    gauge_along,
+    hessian_of,
+    jump_maps,
+    jump_slopes,
+    kept_by_descent,
+    linearised,
+    velocity_about,
+)
 from levyjax.solvers.small_jumps import (
     axis_covariances,
     grouped,
@@ -44,6 +53,8 @@ _PARALLEL = 100.0  # the modes' condition number above which they are taken apar
 _EQUAL = 1e-9  # relaxation rates that differ by less are one
 _SECANTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # parts of the way out between which the gradient's slope is looked at
 _STIFFER, _LOOK_AHEAD = 3.0, 4.0  # how much larger than at the minimum it may be; in spreads of a step's small jumps
+_LINE_POINTS, _RAY_POINTS, _BEYOND = 1024, 64, 4.0  # looked at on a ray for saddles; how far where it has no end
+_ROUNDING = 1e-6  # of the steepest slope so far: one that is no more is none
 _FLAT = 1e-12  # over the steepest slope: a curvature at the minimum that is rounding
 
 _displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
@@ -267,6 +278,40 @@ def _rays_out(problem: ExitProblem) -> Float[np.ndarray, "d rays"]:
     rays = np.concatenate([axes, -axes, normals], axis=1)
     reach = gauge_along(problem.basin, problem.landscape.minimum, rays)
     return rays[:, reach > 0] / reach[reach > 0]
+
+
+def nearest_saddle(problem: ExitProblem) -> float | None:
+    """Twice the least way from rest to where the slope along a ray turns over; None where that is 1 or more.
+
+    As a part of the way to the boundary along the ray or to the other side, whichever is nearer: what the length of a
+    jump is measured by. Rays without a boundary are looked at four times as far as it is on their other side.
+    """
+    if isinstance(problem.landscape, Quadratic | Flat):
+        return None
+    if isinstance(problem.basin, Attraction) and kept_by_descent(problem):
+        return None  # it has one point of rest
+    minimum, columns = np.asarray(problem.landscape.minimum, np.float64), _columns(problem)
+    axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
+    rays = axes if problem.dimension == 1 else np.concatenate([axes, columns[:, columns.any(axis=0)], normals], axis=1)
+    rays = np.concatenate([rays, -rays], axis=1)
+    gauge = gauge_along(problem.basin, minimum, rays)
+    nearer = np.maximum(gauge, np.roll(gauge, rays.shape[1] // 2))
+    rays, gauge, nearer = rays[:, nearer > 0], gauge[nearer > 0], nearer[nearer > 0]
+    parts = np.linspace(0, 1, _LINE_POINTS if problem.dimension == 1 else _RAY_POINTS)[1:]
+    ways = parts[:, None] / np.where(gauge > 0, gauge, nearer / _BEYOND)
+    points = minimum[:, None, None] + ways * rays[:, None]
+    gradients = _gradient(problem.landscape, points.reshape(len(minimum), -1)).reshape(points.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = np.nan_to_num((gradients * rays[:, None]).sum(axis=0), posinf=0.0, neginf=0.0)
+    down = slopes < -_ROUNDING * np.maximum.accumulate(np.abs(slopes), axis=0)
+    most = None if problem.dimension == 1 else 2  # aslant, a ray may rise again where there is no well
+    least = 1.0
+    for ray in np.flatnonzero(down.any(axis=0)):
+        turns = np.flatnonzero(np.diff(down[:, ray], prepend=False))
+        before = np.where(turns > 0, ways[turns - 1, ray], 0.0)
+        turns = np.concatenate([[0.0], (before + ways[turns, ray]) / 2])
+        least = min(least, 2 * float(np.diff(turns[:most]).min() * nearer[ray]))
+    return least if least < 1 else None
 
 
 def _linearity(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> tuple[float | None, float]:
