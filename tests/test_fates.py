@@ -407,6 +407,50 @@ class TestSeveralWellsInABasin:
             assert nearest_saddle(problem) == pytest.approx(2 * 1 / 8, rel=0.1)
 
 
+class TestReasonsOfRefusal:
+    """What is refused says why."""
+
+    @pytest.mark.parametrize("level", [1e-300, 1e300])
+    def test_a_noise_level_beyond_all_numbers(self, level):
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), level)
+        found = predict(problem)
+        assert found.rate is None
+        assert "beyond the numbers of double precision" in found.reasons[0]
+        with pytest.raises(ValueError, match="in other units"):
+            exit_rate(problem)
+
+    @pytest.mark.parametrize("dimension", [1, 2])
+    def test_a_quartic_has_no_curvature(self, dimension):
+        """Its Hessian at the points where that is looked at is 1e-24."""
+        landscape = from_function(lambda x: (x**4).sum(), np.zeros(dimension))
+        noise = Independent(1.5, np.ones(dimension))
+        problem = EscapeProblem(landscape, Ball(1.0, np.zeros(dimension)), noise, SGD(), 0.02)
+        found = predict(problem)
+        assert found.rate is None
+        assert len(found.reasons) == 1
+        assert "no restoring drift" in found.reasons[0]
+        with pytest.raises(ValueError, match="no restoring drift"):
+            exit_rate(problem)
+
+    def test_a_stiff_landscape_has_curvature(self):
+        landscape = from_function(lambda x: (jnp.cosh(x) * jnp.array([1.0, 1e6])).sum(), [0.0, 0.0])
+        problem = EscapeProblem(landscape, Box([-2.0, -1.0], [2.0, 1.0]), Independent(1.5, [1.0, 1.0]), SGD(), 0.02)
+        assert predict(problem).valid
+
+    @pytest.mark.parametrize("kind", ["ito", "marcus"])
+    @pytest.mark.parametrize(
+        ("dispersion", "reason"), [(lambda x: x, "is 0 at the"), (lambda x: x / 0.0, "must be finite")]
+    )
+    def test_a_dispersion_that_starts_no_jumps(self, kind, dispersion, reason):
+        noise = StateDependent(Independent(1.5, [1.0]), dispersion, kind=kind)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), noise, SGD(), 0.02)
+        found = predict(problem)
+        assert found.rate is None
+        assert reason in found.reasons[0]
+        with pytest.raises(ValueError, match=reason):
+            exit_rate(problem)
+
+
 class TestBias:
     """What second jumps add, against what is known."""
 

@@ -17,6 +17,8 @@ from jaxtyping import Float, Int
 from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments, basin_size, jump_rays, linear_segments
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.escape.tracer import Tracer, Wells, traced_segments
+from levyjax.interpret import interpreted
+from levyjax.landscapes import Flat, Landscape, Quadratic
 from levyjax.noise import StateDependent
 from levyjax.solvers.linear_motion import LinearMotion, linear_motion
 from levyjax.solvers.motion import (
@@ -25,6 +27,7 @@ from levyjax.solvers.motion import (
     Modes,
     gauge_along,
     has_way_out,
+    hessian_of,
     jump_maps,
     kept_by_descent,
     linearised,
@@ -35,6 +38,7 @@ from levyjax.solvers.steps import Euler, Iteration, Solver, Tamed
 from levyjax.solvers.traced_motion import TracedMotion
 
 _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and by formula, for a continuum
+_ROUNDED, _NEAR_REST = 1e-14, 1e-3  # a curvature that is rounding, over the slope so far out, as a part of the way
 _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
 _WELLS = 12
 _MOST_SEEN = 16
@@ -47,6 +51,34 @@ _NEAREST, _SAMPLE_TIMES, _SAMPLE_STIFF = 0.3, 10.0, 1000.0  # of the way out; re
 def modes_at(problem: EscapeProblem, solver: Solver | None, point: Any) -> Modes:
     """The linearised noise-free motion at rest at a point."""
     return modes_of(linearised(problem, solver, point), step_length(problem, solver))
+
+
+def slowest_at_rest(problem: EscapeProblem, solver: Solver | None) -> float:
+    """The slowest relaxation's rate at the minimum; 0 where the curvature there is none, or rounding.
+
+    That of x^4 at the point where it is looked at is 1e-24: beside the slope a little further out it is nothing.
+    """
+    slowest = modes_at(problem, solver, problem.landscape.minimum).slowest()
+    if slowest == 0 or isinstance(problem.landscape, Quadratic | Flat):
+        return slowest
+    gentlest = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).min())
+    return slowest if gentlest > _ROUNDED * _pull(problem) else 0.0
+
+
+def _pull(problem: EscapeProblem) -> float:
+    """The slope over the distance, near the minimum but beyond what rounds there, at most."""
+    minimum, axes = np.asarray(problem.landscape.minimum, np.float64), np.eye(problem.dimension)
+    axes = np.concatenate([axes, -axes], axis=1)
+    gauge = gauge_along(problem.basin, minimum, axes)
+    away = _NEAR_REST / gauge[gauge > 0].max(initial=1e-300) if (gauge > 0).any() else _NEAR_REST
+    slopes = np.asarray(_slopes(problem.landscape, minimum[:, None] + away * axes))
+    pulls = np.linalg.norm(slopes, axis=0) / away
+    return float(pulls[np.isfinite(pulls)].max(initial=0.0))
+
+
+@interpreted
+def _slopes(landscape: Landscape, points: Any) -> Any:
+    return landscape.gradient(points)
 
 
 class Well:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Attraction, Ball, HalfSpace
-from levyjax.escape.fate import follow_jumps, modes_at
+from levyjax.escape.fate import follow_jumps, slowest_at_rest
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import NO_DRIFT
 from levyjax.interpret import interpreted
@@ -89,10 +89,10 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
 
     Raises:
         ValueError: noise that has no jumps, or is drawn once a step of an iteration alone; a basin that rays come back
-            to. Outside of transformations, where the noise-free flow can be followed, also a landscape without a
-            restoring drift, and jumps whose end is not told by where they land: the flow carries them across the
-            boundary, to another well inside or to infinity. Inside of `jax.jit` and `jax.grad` numbers are not known,
-            and the formula is worked out as it is: call it once outside.
+            to; a rate that the dtype cannot hold. Outside of transformations, where the flow can be followed, also a
+            landscape without a restoring drift, and jumps whose end is not told by where they land: the flow carries
+            them across the boundary, to another well inside or to infinity. Inside of `jax.jit` and `jax.grad` numbers
+            are not known, and the formula is worked out as it is: call it once outside.
 
     Example:
         >>> import jax
@@ -105,21 +105,49 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
         1.5
     """
-    return _own_rays(problem).contributions(jnp.asarray(problem.noise_level)).sum()
+    rays = _own_rays(problem)
+    with np.errstate(over="ignore"):  # of a level that float32 does not hold
+        level = jnp.asarray(problem.noise_level)
+    rate = rays.contributions(level).sum()
+    if concrete(rate) and not 0 < rate < jnp.inf and bool((jnp.where(rays.weights > 0, rays.gauge, 0) > 0).any()):
+        raise ValueError(
+            f"The rate at noise_level = {float(problem.noise_level):.3g} is {float(rate)} in {rate.dtype}: give the "
+            "problem in other units, or enable jax_enable_x64."
+        )
+    return rate
 
 
 def _own_rays(problem: EscapeProblem) -> ExitRays:
     require_process(problem.noise)
+    known = all(concrete(leaf) for leaf in jax.tree.leaves(problem))
+    if known and (reason := why_no_noise_at_rest(problem)) is not None:
+        raise ValueError(reason)
     if not getattr(problem.basin, "star_shaped", True):
         raise ValueError(
             "The gauge formula is for basins that rays leave once and for all; `predict` knows first passages."
         )
     rays = exit_rays(problem, jump_maps(problem))
-    if all(concrete(leaf) for leaf in jax.tree.leaves(problem)):
+    if known:
         with jax.enable_x64(True):
             if (reason := _why_no_formula(problem)) is not None:
                 raise ValueError(f"The gauge formula is not for this problem. {reason}")
     return rays
+
+
+def why_no_noise_at_rest(problem: EscapeProblem) -> str | None:
+    """Why a dispersion that depends on the point starts no jumps at the minimum; None where it does."""
+    if not isinstance(problem.noise, StateDependent):
+        return None
+    with jax.enable_x64(True):
+        dispersion = np.asarray(problem.noise.dispersion(jnp.asarray(problem.landscape.minimum)))
+    if not np.isfinite(dispersion).all():
+        return f"The dispersion A(x) at the landscape's minimum is {dispersion.tolist()}: it must be finite there."
+    if not dispersion.any():
+        return (
+            "The dispersion A(x) is 0 at the landscape's minimum, where no noise moves the point: it never leaves, and "
+            "from another start there is no small-noise rate; simulate that."
+        )
+    return None
 
 
 def _why_no_formula(problem: EscapeProblem) -> str | None:
@@ -128,7 +156,7 @@ def _why_no_formula(problem: EscapeProblem) -> str | None:
         problem = dataclasses.replace(problem, noise=problem.noise.frozen(jnp.asarray(problem.landscape.minimum)))
     if problem.dimension == 1 and isinstance(problem.basin, Attraction) and kept_by_descent(problem):
         return None  # by its definition
-    if modes_at(problem, None, problem.landscape.minimum).slowest() == 0:
+    if slowest_at_rest(problem, None) == 0:
         return NO_DRIFT
     if not isinstance(problem.noise, StateDependent) and linear_motion(problem) is not None:
         return _CARRIED if not kept_by_descent(problem) and _is_carried(problem) else None

@@ -13,8 +13,8 @@ from levyjax.arrays import column
 from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
-from levyjax.escape.fate import follow_jumps, modes_at
-from levyjax.escape.gauge import ExitRays, closed_form, found_rays
+from levyjax.escape.fate import follow_jumps, slowest_at_rest
+from levyjax.escape.gauge import ExitRays, closed_form, found_rays, why_no_noise_at_rest
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
@@ -29,6 +29,7 @@ from levyjax.solvers.limits import require_solver
 from levyjax.solvers.linear_motion import linear_motion
 from levyjax.solvers.motion import hessian_of, jump_maps
 
+_RANGE = (1e-250, 1e250)  # of noise_level^alpha, with room for what multiplies it
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
     "order of 1/kappa, which is not in this measure of validity."
@@ -110,12 +111,27 @@ def _height(problem: EscapeProblem) -> Array:
     return jnp.max(problem.landscape.value(wall)) - problem.landscape.value(origin)
 
 
+def _out_of_range(problem: EscapeProblem, solver: Solver | None) -> str | None:
+    """Why rates at this noise level are no numbers; None where they are."""
+    alpha = np.asarray(problem.noise.alpha, float)
+    with np.errstate(over="ignore", under="ignore"):
+        sizes = _noise_level(problem, solver, alpha) ** alpha
+    if ((sizes > _RANGE[0]) & (sizes < _RANGE[1])).all():
+        return None
+    return (
+        f"noise_level = {float(problem.noise_level):.3g} to the power alpha is beyond the numbers of double precision: "
+        "give the problem in other units."
+    )
+
+
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """The rate of jumps whose fate is an exit, and through the wells that they lead to inside, if there are any."""
     if steps := step_reasons(problem, solver):
         return refused(steps[0])
-    if linear_motion(problem, solver) is None and modes_at(problem, solver, problem.landscape.minimum).slowest() == 0:
+    if linear_motion(problem, solver) is None and slowest_at_rest(problem, solver) == 0:
         return dataclasses.replace(refused(NO_DRIFT), kappa=0.0)  # nothing comes back, so there is nothing to follow
+    if (reason := _out_of_range(problem, solver)) is not None:
+        return refused(reason)
     jump_fates = follow_jumps(problem, solver)
     well, level = jump_fates.wells[0], _noise_level(problem, solver, jump_fates.rays.alpha)
     ends = Ends(jump_fates, level)
@@ -230,6 +246,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         if isinstance(problem.noise, StateDependent):
             if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
                 return refused("With a dispersion A(x) a rate is known for jumps against a drift only.")
+            if (reason := why_no_noise_at_rest(problem)) is not None:
+                return refused(reason)
             if problem.noise.kind == "marcus" and not problem.dynamics.is_gradient_flow:
                 return refused("Marcus noise is for SGD, where it moves the point itself.")
             if problem.noise.kind == "ito":
