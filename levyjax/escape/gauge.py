@@ -138,8 +138,10 @@ def why_no_noise_at_rest(problem: EscapeProblem) -> str | None:
     """Why a dispersion that depends on the point starts no jumps at the minimum; None where it does."""
     if not isinstance(problem.noise, StateDependent):
         return None
-    with jax.enable_x64(True):
-        dispersion = np.asarray(problem.noise.dispersion(jnp.asarray(problem.landscape.minimum)))
+    dispersion: Any = problem.noise.dispersion(jnp.asarray(problem.landscape.minimum))
+    if not concrete(dispersion):  # its function holds a value that is being traced
+        return None
+    dispersion = np.asarray(dispersion)
     if not np.isfinite(dispersion).all():
         return f"The dispersion A(x) at the landscape's minimum is {dispersion.tolist()}: it must be finite there."
     if not dispersion.any():
