@@ -367,6 +367,7 @@ class TestSeveralWellsInABasin:
         expected = float(interval_reference(problem).mean_exit_time())
         assert times.mean() == pytest.approx(expected, abs=4 * times.std() / math.sqrt(count) + 0.01 * expected)
 
+    @pytest.mark.slow
     def test_rates_are_those_of_the_interval_solver(self):
         """5% too low before."""
         problem = on_the_line(cosine, 0.0, Box([-2.3], [2.3]), 1.5, 0.02)
