@@ -42,7 +42,7 @@ TRAINED = {
         "path": {name: {"places": [0.0, 0.5, 1.0], "losses": [1.0, 2.0, 0.5]} for name in ("line", "least_path")},
     },
 }  # fmt: skip
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks" / "results"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture(autouse=True)

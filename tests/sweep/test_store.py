@@ -23,7 +23,7 @@ from levyjax.sweep import run as sweep_run
 from levyjax.sweep.collect import cell_samples
 from levyjax.sweep.store import DamagedChunk
 
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 FOLDERS = ["escape_v0", "escape_v1", "sweep_v1", "now"]
 SAMPLES = ("exit_step", "exit_time", "exit_code", "exit_position", "exit_face")
 

@@ -24,7 +24,7 @@ from levyjax.training import (
     quadratic_model,
 )
 
-NETWORKS = Path(__file__).parents[1] / "benchmarks" / "networks"
+NETWORKS = Path(__file__).parents[2] / "benchmarks" / "networks"
 TRAIN = """
 [training]
 data = "synthetic"

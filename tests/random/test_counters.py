@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_engine import Memoryless, memoryless, problem_of
+from memoryless import Memoryless, memoryless, problem_of
 
 from levyjax.arrays import add_to, cast, pytree
 from levyjax.basins import Box

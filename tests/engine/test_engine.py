@@ -5,59 +5,22 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from memoryless import memoryless, problem_of
 
 from levyjax.arrays import cast, materialized, pytree, total
-from levyjax.basins import Box
 from levyjax.dynamics import SGD, Adam, Momentum
 from levyjax.engine import ExitCode, Process, chunks, lanes, observe, observe_on, run, run_chunks
-from levyjax.escape import EscapeProblem, Plan, exponential_fit, kaplan_meier, simulate, simulate_summary, summarize
+from levyjax.escape import Plan, exponential_fit, kaplan_meier, simulate, simulate_summary, summarize
 from levyjax.escape.problem import ExitProcess
 from levyjax.escape.summary import edges
-from levyjax.landscapes import Quadratic
-from levyjax.noise import Independent
-from levyjax.random import Counter, words
 from levyjax.solvers import Euler, Iteration
 from levyjax.solvers.jump_adapted import JumpAdapted
-
-
-class Walk(NamedTuple):
-    """Where a memoryless trajectory stands: whether it has left, and a sum that remembers every step."""
-
-    left: Any
-    total: Any
-
-
-@pytree
-class Memoryless:
-    """Leaves with the same probability at every step: as cheap a process as there is, with exponential exits."""
-
-    probability: Any
-
-    def start(self):
-        return Walk(jnp.zeros((1, 1), jnp.float32), jnp.zeros((1, 1), jnp.float32))
-
-    def step(self, state: Walk, counter: Counter) -> Walk:
-        uniform = (words(counter, 1)[0] >> jnp.uint32(8)).astype(jnp.float32) * jnp.float32(2.0**-24)
-        return Walk((uniform < self.probability).astype(jnp.float32), state.total * jnp.float32(0.9) + uniform)
-
-    def status(self, state: Walk):
-        return jnp.where(state.left[0] > 0, jnp.int32(ExitCode.EXITED), jnp.int32(ExitCode.RUNNING))
-
-    def record(self, state: Walk):
-        return state.total
-
-
-def problem_of(dynamics, dimension=2, noise_level=0.2, alpha=1.5):
-    ones = [1.0] * dimension
-    return EscapeProblem(
-        Quadratic(ones), Box([-1.0] * dimension, ones), Independent(alpha, ones), dynamics, noise_level
-    )
 
 
 def euler(dynamics, **options):
@@ -73,10 +36,6 @@ def jumps(dynamics, **options):
     with jax.enable_x64(True):
         solver = JumpAdapted().prepare(problem)
     return cast(ExitProcess(problem, solver), jnp.float32)
-
-
-def memoryless(mean_steps):
-    return Memoryless(jnp.float32(1 / mean_steps))
 
 
 def assert_same(first, second):

@@ -3,7 +3,7 @@
 Route 1 is the Zolotarev-Nolan integral (Nolan 1997), cut where its exponent passes given sizes. Route 2 is the series
 in x^-alpha (convergent for alpha < 1, asymptotic for alpha > 1) or the Fourier integral along a line parallel to the
 real axis, through the saddle in a light tail. The column `digits` says to how many digits of the density and of the
-tail both routes agree; the tests take rows with at least 12. Run with mpmath: `python tests/make_stable_table.py`.
+tail both routes agree; the tests take rows with at least 12. Needs mpmath: `python tests/stable/make_stable_table.py`.
 """
 
 import itertools
