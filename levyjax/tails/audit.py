@@ -75,9 +75,9 @@ def audit(
     The values are pooled and shuffled, exact zeros left out. Data that were stored sorted carry no order and are
     shuffled before all else. Columns of (iterations, parameters) with 50 iterations or more are first brought to the
     same scale, since different scales alone make a finite variance look heavy-tailed; columns with 5% of equal values
-    are set aside; where the values of a row, or neighbours, are dependent, fewer are taken; rounded values are spread
-    over the gaps between them; and where the two sides differ, differences of random pairs take the place of the
-    values. Then, in this order:
+    are set aside; where the values of a row, or neighbours, or the sizes of neighbours, are dependent, fewer are taken;
+    rounded values are spread over the gaps between them; and where the two sides differ, differences of random pairs
+    take the place of the values. Then, in this order:
 
     1. Fewer than 500 values, or 5% of them equal: undecided.
     2. Nine laws are fitted (those of `fit_law`; the two t laws on either side of a tail index of 2). The best is
@@ -87,8 +87,8 @@ def audit(
     3. If it fits (p of 0.01 or more), leads every stable or heavy-tailed law of another verdict by 1.5 and every law
        of finite variance by 3, and none of them foretells held-out values better by 3, its verdict is taken,
     4. unless the far tail clearly says otherwise, or, for a stable law, the index of sums of 16 is above that of the
-       values by 5 standard errors or below it, the values end where the law goes on, or the noise of other batch sizes
-       scales otherwise.
+       values by 5 standard errors or below it, the values end where the law goes on or come in bursts, or the noise of
+       other batch sizes scales otherwise.
 
     Args:
         data: real numbers, (n,) or (iterations, parameters).
@@ -144,6 +144,9 @@ def audit(
     if by_batch_size:
         tests["batch_size"] = batch_size_scaling(by_batch_size, notes)
     verdict = decide(values, tests, notes)
+    if verdict == "stable" and pooled.every > 1:
+        notes.append("Large values come in bursts, as those of independent stable noise do not.")
+        verdict = "undecided"
     return TailAudit(estimates, tests, verdict, tuple(notes))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 
 from levyjax.datasets import Result, along
+from levyjax.tails.dependence import clustered_sizes
 from levyjax.tails.moments import stable_scale
 from levyjax.tails.order import without_order
 from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
@@ -32,6 +33,7 @@ class Pooled(Result):
         row_variance_ratio: variance of the rows' mean log|x| against that of independent values; None without rows.
         largest_tie: part of the values that equal the most frequent one, before differences took their place (where
             no column is without ties: in the median column).
+        every: one of so many values was taken because large ones come in bursts; 1 if they do not.
         notes: sentences on what was done.
     """
 
@@ -41,6 +43,7 @@ class Pooled(Result):
     columns: np.ndarray | None
     row_variance_ratio: float | None
     largest_tie: float
+    every: int
     notes: tuple[str, ...]
 
 
@@ -78,6 +81,7 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     data, order_notes = without_order(data, seed)
     rng, notes = np.random.default_rng(seed), [*order_notes]
     columns = ratio = tie = None
+    every = 1
     if data.ndim == 2 and len(data) >= ROWS_TO_STANDARDIZE:
         values, columns, tie = _standardized(data, center, rng, notes)
         values, ratio = _thinned(values, rng, notes)
@@ -85,7 +89,7 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     else:
         values = _few_rows(data, rng, notes) if data.ndim == 2 else data
         values = _unrounded(_without_zeros(values.ravel().astype(np.float64), notes), rng, notes)
-        values = _decorrelated(values, notes) if data.ndim == 1 else values
+        values, every = _decorrelated(values, notes) if data.ndim == 1 else (values, 1)
         values = centred(values, center, keep_zeros=False)
     check_values(values, "data without zeros", minimum=MINIMUM_VALUES)
     if values.size > MAXIMUM_VALUES:
@@ -93,7 +97,7 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     values = rng.permutation(values)[:MAXIMUM_VALUES]
     tie = tie or largest_tie(values)
     values = _symmetric(values, center, notes) if tie <= LARGEST_TIE else values
-    return Pooled(values, columns, ratio, tie, tuple(notes))
+    return Pooled(values, columns, ratio, tie, every, tuple(notes))
 
 
 def _without_zeros(values: np.ndarray, notes: list[str]) -> np.ndarray:
@@ -121,10 +125,27 @@ def _unrounded(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -
     return np.where(tied, spread, values)
 
 
-def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
-    """Every m-th value, so that the ranks of those taken are nearly uncorrelated (a variance of means up to 1.5)."""
+def _decorrelated(values: np.ndarray, notes: list[str]) -> tuple[np.ndarray, int]:
+    """Every m-th value, so that those taken are nearly uncorrelated, and so are their sizes if these come in bursts."""
     if values.size < _FEWEST_TO_JUDGE:
-        return values
+        return values, 1
+    reach, step = _reach_and_step(values)
+    if step > 1:
+        notes.append(f"Neighbouring values are correlated (up to a distance of {reach}): one of {step} was taken.")
+        values = values[::step]
+    if not clustered_sizes(values):
+        return values, 1
+    reach, step = _reach_and_step(np.abs(values - np.median(values)))
+    if step > 1:
+        notes.append(
+            f"Large values come in bursts: sizes of neighbours are correlated (up to a distance of {reach}). One of "
+            f"{step} was taken."
+        )
+    return values[::step], step
+
+
+def _reach_and_step(values: np.ndarray) -> tuple[int, int]:
+    """How far ranks are correlated, and every which value has a variance of means up to 1.5 of independent ones."""
     ranks = np.asarray(scipy.stats.rankdata(values)) - (values.size + 1) / 2  # equal values have one rank
     power = np.abs(np.fft.rfft(ranks, 2 * values.size)) ** 2
     correlation = np.fft.irfft(power)[: values.size // 4]
@@ -132,11 +153,7 @@ def _decorrelated(values: np.ndarray, notes: list[str]) -> np.ndarray:
     below = np.flatnonzero(correlation < 2 / math.sqrt(values.size))
     reach = int(below[0]) if below.size else correlation.size
     steps = (m for m in range(1, reach + 1) if 2 * correlation[m:reach:m].sum() < 2 * _DEPENDENCE)
-    step = min(next(steps, max(1, reach)), values.size // MINIMUM_VALUES)
-    if step == 1:
-        return values
-    notes.append(f"Neighbouring values are correlated (up to a distance of {reach}): one of {step} was taken.")
-    return values[::step]
+    return reach, min(next(steps, max(1, reach)), values.size // MINIMUM_VALUES)
 
 
 def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
