@@ -67,7 +67,7 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
         At most 100,000 values and what was done.
 
     Raises:
-        ValueError: fewer than 16 values that are not zero, or all are equal.
+        ValueError: fewer than 16 values that are not zero, all are equal, or no column of a matrix varies.
 
     Source:
         Derived here: the design effect of cluster sampling (Kish 1965), for log|x|.
@@ -225,6 +225,8 @@ def _standardized(
     data = data[:, columns].astype(np.float64)
     ordered = np.sort(data, axis=0)
     living = ordered[0] < ordered[-1]
+    if not living.any():
+        raise ValueError(f"data hold the same value in every row of all {columns.size} columns. Give values that vary.")
     run = max(1, int(LARGEST_TIE * len(data)))
     tied = living & (ordered[run:] == ordered[:-run]).any(axis=0)
     if (tied == living).all():

@@ -310,3 +310,8 @@ class TestBursts:
         assert sum(map(clustered_sizes, samples)) <= 1
         pooled = tails.pool(samples[0], center=False)
         assert (pooled.values.size, pooled.every, pooled.notes) == (n, 1, ())
+
+
+def test_columns_that_never_vary_are_refused():
+    with pytest.raises(ValueError, match=r"data hold the same value in every row of all 3 columns\. Give values that"):
+        tails.audit(np.tile([1.0, 2.0, 0.0], (60, 1)))
