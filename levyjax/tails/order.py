@@ -33,7 +33,7 @@ def without_order(data: np.ndarray, seed: int = 0) -> tuple[np.ndarray, tuple[st
     if data.ndim == 1:
         return _told(rng.permutation(data), "The values are", found) if (found := _sorted_by(data)) else (data, ())
     for order in ("C", "F"):
-        if found := _sorted_by(data.ravel(order), out_of_place=0.0):
+        if (found := _sorted_by(data.ravel(order), out_of_place=0.0)) and np.ptp(data, axis=0).any():
             return _told(rng.permutation(data.ravel()).reshape(data.shape), "The values are", found)
     for what, lines, axis in (("column", data.T, 0), ("row", data, 1)):
         if found := _most_sorted_by(lines):
