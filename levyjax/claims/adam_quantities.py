@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import Losses, batch_gradient, draw_batches
+from levyjax.training.batches import draw_batches
 from levyjax.training.curvature import mean_loss
+from levyjax.training.gradients import Losses, batch_gradient
 
 _SETTINGS = ("learning_rate", "beta1", "beta2", "epsilon")
 _BATCHES = 3  # stream of random numbers beside the seed

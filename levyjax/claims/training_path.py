@@ -17,8 +17,8 @@ from levyjax.escape.statistics import binomial_interval
 from levyjax.plots import ratio_forest
 from levyjax.plots.training import loss_along_path
 from levyjax.training import MLP, FlatModel, draw_batches, flatten, gradient_noise, load
-from levyjax.training.capture import batch_gradient
 from levyjax.training.curvature import HessianTrace, Loss, hessian_pairs, hessian_trace, mean_loss, noise_alignment
+from levyjax.training.gradients import batch_gradient
 from levyjax.training.paths import LossPath, least_path, line_path
 
 _BATCH = 32

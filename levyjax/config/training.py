@@ -153,7 +153,7 @@ def _wholes(value: Any, where: str) -> tuple[int, ...]:
 
 
 def _check_monitors(run: TrainingRun) -> None:
-    from levyjax.training.capture import FEWEST_BATCHES
+    from levyjax.training.scales import FEWEST_BATCHES
 
     training = run.training
     if run.monitors.tails and (not training.capture_at or training.capture != "samples"):

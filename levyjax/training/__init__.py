@@ -2,7 +2,8 @@
 
 from levyjax.deprecation import moved
 from levyjax.training.applied import applied_noise
-from levyjax.training.capture import GradientNoise, draw_batches, gradient_noise, stable_scales
+from levyjax.training.batches import draw_batches
+from levyjax.training.capture import GradientNoise, gradient_noise
 from levyjax.training.curvature import (
     hessian_pairs,
     hessian_product,
@@ -23,6 +24,7 @@ from levyjax.training.paths import least_path, line_path
 from levyjax.training.per_example import per_example_moments, per_example_noise
 from levyjax.training.quadratic import fisher_diagonal, noisiest, quadratic_model
 from levyjax.training.recorder import NoiseRecorder, noise_of, recording
+from levyjax.training.scales import stable_scales
 from levyjax.training.sde import SeenNoise, law_distance, training_curves
 from levyjax.training.settings import TrainConfig
 from levyjax.training.streamed import BlockLogs, noise_statistics

@@ -13,15 +13,9 @@ from jaxtyping import ArrayLike
 
 from levyjax.arrays import add_to
 from levyjax.datasets import Result, along
-from levyjax.training.capture import (
-    GradientNoise,
-    Losses,
-    batch_gradient,
-    checked_batches,
-    drawn_from,
-    full_gradient,
-    silence,
-)
+from levyjax.training.batches import checked_batches, drawn_from
+from levyjax.training.capture import GradientNoise, silence
+from levyjax.training.gradients import Losses, batch_gradient, full_gradient
 
 _VALUES = 1 << 22  # numbers of a chunk of recorded updates
 

@@ -1,45 +1,23 @@
 """Gradient noise: mini-batch gradients minus the full gradient, at fixed parameters."""
 
 import dataclasses
-import functools
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from levyjax import tails
 from levyjax.datasets import Result, along
-from levyjax.tails.values import middle
-from levyjax.training.objective import (
-    ALL_EXAMPLES,
-    MINI_BATCHES,
-    Objective,
-    Pair,
-    as_array,
-    as_arrays,
-    batch_size,
-    check_mean,
-    couples,
-    objective_of,
-    taken,
-)
+from levyjax.deprecation import moved
+from levyjax.training.batches import drawn_from
+from levyjax.training.coupling import check_mean
+from levyjax.training.examples import as_arrays, batch_size
+from levyjax.training.gradients import check_finite, compiled_gradient, measured
+from levyjax.training.objective import objective_of
 
-Losses = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (parameters, x, y) -> loss of each example
-
-_EXAMPLES = 1_000  # of the full gradient at a time
+ALL_EXAMPLES, MINI_BATCHES, GIVEN = "all examples", "mean of the mini-batches", "given by the user"
 _VALUES = 2**22  # numbers of a chunk of mini-batch gradients
 ROUNDING = 4  # units in the last place of a gradient, up to which its noise is that of rounding: 1 was the most seen
-_DRAWN = 256  # mini-batches, where only their size is given
-_FIRST = np.zeros(1, np.int32)  # the number of the first mini-batch
-FEWEST_BATCHES = 50  # from which a coordinate shows its scale
-_ESTIMATORS = {
-    "characteristic_function": tails.characteristic_function,
-    "log_moment": lambda values: tails.log_moment(values, center=False),
-    "block_log_moment": lambda values: tails.block_log_moment(values, center=False),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,63 +51,6 @@ class GradientNoise(Result):
             layer[start:stop] = name
         found = {name: value for name, value in super()._variables().items() if name != "slices"}
         return found | {"layer": layer.astype(str)}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class StableNoise(Result):
-    """Gradient noise as the simulator takes it: one tail index and one scale for each coordinate.
-
-    Attributes:
-        alpha: in (0, 2]; an estimate above 2 becomes 2 (Gaussian), which is then a warning.
-        scales: of exp(-|scale w|^alpha), (num_parameters,); 0 for a dead coordinate. At alpha = 2 the variance is
-            2 scale^2.
-        num_dead: coordinates whose noise was zero in every mini-batch.
-        estimate: the pooled estimate that alpha is from.
-        warnings: sentences, also on what was pooled.
-    """
-
-    _dims = along({"parameter": "scales"})
-
-    alpha: float
-    scales: np.ndarray
-    num_dead: int
-    estimate: tails.TailEstimate
-    warnings: tuple[str, ...]
-
-    def _variables(self) -> dict[str, Any]:
-        found = {name: value for name, value in super()._variables().items() if name != "estimate"}
-        return found | {"alpha_ci95": self.estimate.interval}
-
-
-def draw_batches(num_examples: int, batch_size: int, num_batches: int, seed: int | Sequence[int] = 0) -> np.ndarray:
-    """Mini-batches for measuring noise: each without repetition in itself, and independent of the others.
-
-    (The mini-batches of one epoch are not independent: their noises add up to zero.)
-
-    Args:
-        num_examples: to draw from.
-        batch_size: from 1 to num_examples.
-        num_batches: 1 or more.
-        seed: of the draw.
-
-    Returns:
-        Indices int32 (num_batches, batch_size).
-
-    Raises:
-        ValueError: the sizes do not fit.
-
-    Example:
-        >>> draw_batches(10, 4, 3).shape
-        (3, 4)
-    """
-    if not 1 <= batch_size <= num_examples or num_batches < 1:
-        raise ValueError(
-            f"{num_batches} mini-batches of {batch_size} do not fit {num_examples} examples. "
-            f"Give a batch size from 1 to {num_examples} and one mini-batch or more."
-        )
-    rng = np.random.default_rng(seed)
-    rows = [rng.choice(num_examples, batch_size, replace=False, shuffle=False) for _ in range(num_batches)]
-    return np.array(rows, np.int32)
 
 
 def gradient_noise(
@@ -186,6 +107,7 @@ def gradient_noise(
         Zhou et al. 2020, section 3: u = grad F - grad f_S, of the opposite sign.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> x, y = jnp.arange(6.0), jnp.ones(6)
         >>> noise = gradient_noise(lambda w, x, y: (w[0] * x - y) ** 2, jnp.ones(1), x, y, np.array([[0, 1], [4, 5]]))
         >>> noise.samples.round().tolist(), noise.full_gradient.round(2).tolist()
@@ -227,12 +149,6 @@ def silence(samples: np.ndarray, full: np.ndarray) -> None:
     samples[:, np.maximum(samples.max(axis=0), -samples.min(axis=0)) <= least] = 0
 
 
-def drawn_from(batches: np.ndarray, count: int) -> int | None:
-    """The number of examples, where no mini-batch repeats one."""
-    ordered = np.sort(batches, axis=1)
-    return None if (ordered[:, 1:] == ordered[:, :-1]).any() else count
-
-
 def _centred(samples: np.ndarray) -> np.ndarray:
     """The mean over rows, which is taken away in place, some of them at a time."""
     mean = samples.mean(axis=0, dtype=np.float64)
@@ -266,7 +182,7 @@ def _of_loader(
                 f"mini-batch {index} has arrays {[shape for shape, _ in shapes]} where the first has "
                 f"{[shape for shape, _ in first]}: give mini-batches of one size (leave the last, smaller one out)."
             )
-        one = _batch_gradient(objective.form, objective.vector, objective.arrays, batch, np.int32(index))
+        one = compiled_gradient(objective.form, objective.vector, objective.arrays, batch, np.int32(index))
         found.append(np.asarray(one))
         check_finite(iteration, found[-1])
     if objective is None or len(found) < 2:
@@ -277,245 +193,7 @@ def _of_loader(
     return GradientNoise(samples, full, iteration, batch_size(batch), dict(slices or objective.slices), MINI_BATCHES)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Measured:
-    """A loss, checked on its examples, and the mini-batches whose gradients are wanted.
-
-    Attributes:
-        objective: the loss at its parameters.
-        data: all examples.
-        batches: indices int32 (num_batches, batch_size).
-        coupled: whether the examples of a mini-batch change each other's losses.
-    """
-
-    objective: Objective
-    data: Pair
-    batches: np.ndarray
-    coupled: bool
-
-    @property
-    def vector(self) -> jax.Array:
-        return self.objective.vector
-
-    @property
-    def slices(self) -> dict[str, tuple[int, int]]:
-        return self.objective.slices
-
-    def full_gradient(self) -> np.ndarray | None:
-        """The gradient over all examples, float64; None where there is none."""
-        if self.coupled or self.objective.draws:
-            return None
-        objective, count, total = self.objective, batch_size(self.data), np.zeros(self.vector.size)
-        width = min(_EXAMPLES, count)
-        if objective.each:  # the last chunk is filled up with examples of weight 0
-            for _, rows, number in padded(np.arange(count, dtype=np.int32), width):
-                part = _gradient_sum(
-                    objective.form, objective.vector, objective.arrays, self.data, rows, np.int32(number)
-                )
-                total += np.asarray(part, np.float64)
-            return total / count
-        for start in range(0, count, width):
-            rows = np.arange(start, min(start + width, count), dtype=np.int32)
-            part = _gradients(objective.form, objective.vector, objective.arrays, self.data, rows[None], _FIRST)[0]
-            total += len(rows) * np.asarray(part, np.float64)
-        return total / count
-
-    def gradients(self, width: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(number of the first, gradients float64) of `width` mini-batches after the other."""
-        numbers = np.arange(len(self.batches), dtype=np.int32)
-        for start, rows, count in padded(numbers, width):
-            found = _gradients(
-                self.objective.form, self.vector, self.objective.arrays, self.data, self.batches[rows], rows
-            )
-            yield start, np.asarray(found, np.float64)[:count]
-
-
-def measured(
-    loss: Any, parameters: Any, x: Any, y: Any, batches: Any, *, key: Any = None, state: Any = None
-) -> Measured:
-    """Check what `gradient_noise` takes, on shapes before anything is compiled, then on a few examples.
-
-    Raises:
-        ValueError: one sentence on what does not fit.
-    """
-    data = Pair(as_arrays(x, "x"), as_arrays(y, "y"))
-    count = batch_size(data)
-    if isinstance(batches, int | np.integer) and not isinstance(batches, bool):
-        batches = draw_batches(count, int(batches), _DRAWN)
-    batches = checked_batches(batches, count)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((batches.shape[1], *leaf.shape[1:]), leaf.dtype), data)
-    objective = objective_of(loss, parameters, shapes, key=key, state=state)
-    few = batches[0] if batches.shape[1] > 1 else np.arange(min(2, count), dtype=np.int32)
-    examples = taken(data, few)
-    coupled = len(few) > 1 and not (objective.draws and not objective.each) and couples(objective, examples)
-    check_mean(objective, examples, coupled or objective.draws)
-    return Measured(objective, data, batches, coupled)
-
-
-def stable_scales(
-    noise: Any, *, method: str = "characteristic_function", seed: int = 0, audit: tails.TailAudit | None = None
-) -> StableNoise:
-    """Fits u_j = scale_j Z_j to gradient noise, with Z_j symmetric stable of one common index.
-
-    alpha is from the coordinates brought to one scale, pooled, thinned where a mini-batch's values are dependent, and
-    shuffled (`levyjax.tails.pool`); each coordinate's scale then follows from its mean log and alpha. Measured noise is
-    not centred: its mean is zero by construction. This fits a stable law whether or not the noise is stable;
-    `levyjax.tails.audit(noise.samples, center=False)` says whether it is.
-
-    Args:
-        noise: of 50 mini-batches or more: a `GradientNoise`; a `NoiseStatistics`, whose sample gives alpha; or an array
-            (iterations, parameters) of gradients or of noise, of which the middle of each column is taken away.
-        method: "characteristic_function", "log_moment" or "block_log_moment" (the paper's).
-        seed: of the shuffling and thinning.
-        audit: of the same noise; where its verdict is not "stable", a warning says so, with its reason.
-
-    Returns:
-        The index and the scales.
-
-    Raises:
-        ValueError: the method is unknown, there are fewer than 50 mini-batches, no coordinate lives, or an array holds
-            no finite real numbers.
-
-    Source:
-        `levyjax.tails.stable_scale` for the scales.
-
-    Example:
-        >>> samples = np.random.default_rng(0).standard_cauchy((2_000, 3)) * [1.0, 0.01, 0.0]
-        >>> fit = stable_scales(GradientNoise(samples, np.zeros(3), 0, 1, {}))
-        >>> round(fit.alpha, 1), fit.scales.round(3).tolist()[1:], fit.num_dead
-        (1.0, [0.01, 0.0], 1)
-    """
-    if method not in _ESTIMATORS:
-        raise ValueError(f"method {method!r} is unknown. Give one of {', '.join(_ESTIMATORS)}.")
-    if hasattr(noise, "sample_of_one_scale"):
-        values, notes, sizes = _of_statistics(noise)
-    else:
-        values, notes, sizes = _of_samples(noise, seed)
-    estimate = _ESTIMATORS[method](values)
-    alpha = min(float(estimate.alpha), 2.0)
-    scales = sizes * np.exp(-np.euler_gamma * (1 / alpha - 1))
-    doubts = [] if audit is None or audit.verdict == "stable" else [_doubt(audit, alpha)]
-    for doubt in doubts:
-        warnings.warn(doubt, stacklevel=2)
-    return StableNoise(alpha, scales, int((sizes == 0).sum()), estimate, (*notes, *estimate.warnings, *doubts))
-
-
-def _doubt(audit: tails.TailAudit, alpha: float) -> str:
-    reason = audit.reasons[-1] if audit.reasons else ""
-    effect = "its exits may be far too soon" if alpha < 2 else "which here is Gaussian"
-    return f"Stable noise is made of noise that the audit calls {audit.verdict}: {effect}. {reason}".rstrip()
-
-
-def _of_samples(noise: Any, seed: int) -> tuple[np.ndarray, Sequence[str], np.ndarray]:
-    """Values of one scale, what was done, and exp(mean log|u|) of each coordinate: its scale at alpha = 1."""
-    samples = noise.samples if isinstance(noise, GradientNoise) else _gradients_less_their_middle(noise)
-    _check_count(len(samples))
-    width = max(1, _VALUES // len(samples))
-    pieces = [tails.stable_scale(samples[:, i : i + width], 1.0) for i in range(0, samples.shape[1], width)]
-    sizes = np.concatenate(pieces)
-    _check_alive(sizes)
-    pooled = tails.pool(samples, center=False, seed=seed)
-    return pooled.values, pooled.notes, sizes
-
-
-def _of_statistics(noise: Any) -> tuple[np.ndarray, Sequence[str], np.ndarray]:
-    _check_count(len(noise.norms))
-    sizes = np.exp(noise.mean_log)
-    _check_alive(sizes)
-    return noise.sample_of_one_scale(), (), sizes
-
-
-def _gradients_less_their_middle(given: Any) -> np.ndarray:
-    array = as_array(given, "noise")
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"noise has shape {array.shape}: give (iterations, parameters), or what was captured.")
-    kept = np.asarray(array).astype(np.float64)
-    bad = kept.size - int(np.isfinite(kept).sum())
-    if bad:
-        raise ValueError(f"noise holds {bad} of {kept.size} values that are NaN or infinite. Remove them first.")
-    return kept - middle(kept)
-
-
-def _check_count(count: int) -> None:
-    if count < FEWEST_BATCHES:
-        raise ValueError(f"{count} mini-batches show no scales. Capture {FEWEST_BATCHES} or more.")
-
-
-def _check_alive(sizes: np.ndarray) -> None:
-    if not sizes.any():
-        raise ValueError(f"all {sizes.size} coordinates are dead: every mini-batch gradient equals the full gradient.")
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _gradients(form: Any, vector: jax.Array, arrays: Any, data: Any, batches: jax.Array, numbers: jax.Array):
-    """Of mini-batches, one after the other."""
-    return jax.lax.map(
-        lambda part: gradient_at(form, vector, arrays, taken(data, part[0]), part[1]), (batches, numbers)
-    )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _batch_gradient(form: Any, vector: jax.Array, arrays: Any, batch: Any, number: jax.Array):
-    return gradient_at(form, vector, arrays, batch, number)
-
-
-def gradient_at(form: Any, vector: jax.Array, arrays: Any, batch: Any, number: Any) -> jax.Array:
-    """The gradient (num_parameters,) of the mean loss of one mini-batch, which has a number."""
-
-    def mean(vector: jax.Array) -> jax.Array:
-        found = form(vector, arrays, batch, number)
-        return found.mean() if found.ndim else found
-
-    return jax.grad(mean)(vector)
-
-
-def batch_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array, rows: jax.Array) -> jax.Array:
-    """The gradient (num_parameters,) of the mean loss over the examples `rows`, of a flat vector."""
-    return jax.grad(lambda p: losses(p, x[rows], y[rows]).mean())(parameters)
-
-
-def check_finite(iteration: int, *arrays: np.ndarray) -> None:
-    """Refuses gradients or updates that are not finite, in one sentence."""
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError(f"the gradients at iteration {iteration} are not all finite. Use a smaller learning rate.")
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _gradient_sum(form: Any, vector: jax.Array, arrays: Any, data: Any, rows: jax.Array, count: jax.Array):
-    weights = (jnp.arange(rows.size, dtype=count.dtype) < count).astype(vector.dtype)
-
-    def total(vector: jax.Array) -> jax.Array:
-        return jnp.vdot(weights, form(vector, arrays, taken(data, rows), np.int32(0)).astype(vector.dtype))
-
-    return jax.grad(total)(vector)
-
-
-def full_gradient(losses: Losses, parameters: jax.Array, x: jax.Array, y: jax.Array) -> np.ndarray:
-    """Over all examples, of a loss for each."""
-    found = measured(losses, parameters, x, y, np.zeros((1, 1), np.int32)).full_gradient()
-    if found is None:
-        raise ValueError("the loss draws random numbers, or couples its examples: it has no gradient of all of them.")
-    return found
-
-
-def padded(rows: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray, int]]:
-    """(start, `width` rows, how many of them count), so that every chunk has one shape and compiles once."""
-    for start in range(0, len(rows), width):
-        chunk = rows[start : start + width]
-        yield start, np.concatenate([chunk, np.repeat(chunk[:1], width - len(chunk), axis=0)]), len(chunk)
-
-
-def checked_batches(batches: Any, num_examples: int) -> np.ndarray:
-    """Indices of mini-batches as int32, or one sentence on what is wrong with them."""
-    batches = np.asarray(batches)
-    if batches.ndim != 2 or batches.size == 0 or batches.dtype.kind not in "iu":
-        raise ValueError(
-            f"batches of shape {batches.shape} and dtype {batches.dtype}: give integers (num, batch_size)."
-        )
-    if batches.min() < 0 or batches.max() >= num_examples:
-        raise ValueError(
-            f"batches hold indices from {batches.min()} to {batches.max()}. Give indices from 0 to {num_examples - 1}."
-        )
-    return batches.astype(np.int32)
+_SCALES = "levyjax.training.scales"
+__getattr__ = moved(
+    __name__, {"StableNoise": _SCALES, "draw_batches": "levyjax.training.batches", "stable_scales": _SCALES}
+)

@@ -14,8 +14,7 @@ import numpy as np
 from levyjax.input import read_bounded, read_npz
 from levyjax.output import output_directory, to_json, write_arrays, write_text
 from levyjax.training.applied import AppliedNoise
-from levyjax.training.capture import GradientNoise
-from levyjax.training.objective import ALL_EXAMPLES
+from levyjax.training.capture import ALL_EXAMPLES, GradientNoise
 from levyjax.training.streamed import BlockLogs, NoiseStatistics
 
 _CONFIG, _METRICS, _KEPT = "config.json", "metrics.jsonl", 2

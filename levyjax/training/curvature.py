@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from levyjax.datasets import Result, along
 from levyjax.landscapes.minimum import outermost
-from levyjax.training.capture import Losses
+from levyjax.training.gradients import Losses
 
 Loss = Callable[[jax.Array], jax.Array]  # parameters (d,) -> a number
 

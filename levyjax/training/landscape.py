@@ -15,7 +15,7 @@ from levyjax.arrays import column, parameter, pytree, static
 from levyjax.deprecation import renamed
 from levyjax.landscapes.base import crossing_along, hessian_products
 from levyjax.landscapes.minimum import descend
-from levyjax.training.capture import Losses
+from levyjax.training.gradients import Losses
 from levyjax.training.networks import MLP, flatten
 
 _SEGMENT_POINTS = 2
@@ -200,7 +200,7 @@ def network_landscape(model: MLP, x: Any, y: Any, weight_decay: float) -> Networ
     decay = parameter(weight_decay, "weight_decay", ndim=(0,))
     _check(features, labels, widths, float(decay))
     with jax.enable_x64(True):
-        return _descended(_at_start(model, features, np.eye(widths[-1])[labels], decay))
+        return at_minimum(_at_start(model, features, np.eye(widths[-1])[labels], decay))
 
 
 def _at_start(model: MLP, features: np.ndarray, targets: np.ndarray, weight_decay: Any) -> NetworkLoss:
@@ -246,7 +246,7 @@ def _along(landscape: NetworkLoss, x: Array, vector: Array) -> Array:
     return jax.jvp(landscape.gradient, (x,), (vector,))[1]
 
 
-def _descended(landscape: NetworkLoss) -> NetworkLoss:
+def at_minimum(landscape: NetworkLoss) -> NetworkLoss:
     """The landscape at a point where the gradient vanishes, near where a descent from its own minimum ends."""
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -19,8 +19,10 @@ from flax import nnx
 from levyjax.datasets import Result, along
 from levyjax.training import data as datasets
 from levyjax.training.applied import AppliedNoise, applied_noise
-from levyjax.training.capture import GradientNoise, batch_gradient, draw_batches, gradient_noise, padded
+from levyjax.training.batches import draw_batches, padded
+from levyjax.training.capture import GradientNoise, gradient_noise
 from levyjax.training.checkpoints import Checkpoints
+from levyjax.training.gradients import batch_gradient
 from levyjax.training.images import IMAGE_NETWORKS
 from levyjax.training.networks import MLP, FlatModel, flatten
 from levyjax.training.settings import TrainConfig

@@ -13,10 +13,10 @@ from levyjax.basins import Ball
 from levyjax.dynamics import SGD
 from levyjax.escape import EscapeProblem, ExitSamples, Plan, simulate
 from levyjax.solvers import Iteration
-from levyjax.training.capture import measured
-from levyjax.training.landscape import NetworkLoss, _descended
+from levyjax.training.examples import batch_size
+from levyjax.training.gradients import measured
+from levyjax.training.landscape import NetworkLoss, at_minimum
 from levyjax.training.noise_models import NoiseModels
-from levyjax.training.objective import batch_size
 
 
 def model_landscape(
@@ -71,7 +71,7 @@ def model_landscape(
     rows = np.arange(batch_size(task.data), dtype=np.int32)
     start = np.asarray(task.vector, np.float64)
     with jax.enable_x64(True):
-        return _descended(NetworkLoss(losses, rows, rows, decay, start))
+        return at_minimum(NetworkLoss(losses, rows, rows, decay, start))
 
 
 def _like(values: Array, vector: Array) -> Array:

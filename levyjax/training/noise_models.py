@@ -10,8 +10,9 @@ from jaxtyping import Float
 from levyjax.noise import Empirical, Gaussian, Independent, MiniBatch, Noise, Rotational
 from levyjax.tails import TailAudit, audit
 from levyjax.tails.values import MINIMUM_VALUES
-from levyjax.training.capture import FEWEST_BATCHES, GradientNoise, StableNoise, stable_scales
+from levyjax.training.capture import GradientNoise
 from levyjax.training.landscape import NetworkLoss
+from levyjax.training.scales import FEWEST_BATCHES, StableNoise, stable_scales
 from levyjax.training.tail_monitor import ALL_LAYERS, layer_slices
 
 _FULL = 2_000  # coordinates up to which there is a covariance matrix

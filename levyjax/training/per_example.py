@@ -9,8 +9,10 @@ import jax
 import numpy as np
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import GradientNoise, Measured, check_finite, checked_batches, measured, padded
-from levyjax.training.objective import batch_size, taken
+from levyjax.training.batches import checked_batches, padded
+from levyjax.training.capture import GradientNoise
+from levyjax.training.examples import batch_size, taken
+from levyjax.training.gradients import Measured, check_finite, measured
 
 _VALUES = 1 << 22  # numbers of a chunk of gradients
 

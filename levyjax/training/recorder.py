@@ -10,8 +10,10 @@ import optax
 from jax.experimental import io_callback
 
 from levyjax.arrays import concrete
-from levyjax.training.capture import FEWEST_BATCHES, GradientNoise
-from levyjax.training.objective import GIVEN, MINI_BATCHES, as_array, names_of, widened
+from levyjax.training.capture import GIVEN, MINI_BATCHES, GradientNoise
+from levyjax.training.examples import as_array, widened
+from levyjax.training.leaves import names_of
+from levyjax.training.scales import FEWEST_BATCHES
 from levyjax.training.streamed import NoiseStatistics, Sums, block_lengths, no_sums, statistics_of
 
 KEPT = ("samples", "statistics")

@@ -18,8 +18,8 @@ from levyjax.engine import observe
 from levyjax.noise import Noise
 from levyjax.noise.base import noise_at
 from levyjax.random import Counter, Stream
-from levyjax.training.capture import Losses
 from levyjax.training.escapes import FreeProcess
+from levyjax.training.gradients import Losses
 from levyjax.training.networks import FlatModel
 
 _LANES = 8  # of one compiled run: a step costs what its lanes cost

@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.datasets import Result, along
-from levyjax.training.capture import ROUNDING, Measured, check_finite, gradient_at, measured, padded
-from levyjax.training.objective import ALL_EXAMPLES, MINI_BATCHES, taken
+from levyjax.training.batches import padded
+from levyjax.training.capture import ALL_EXAMPLES, MINI_BATCHES, ROUNDING
+from levyjax.training.examples import taken
+from levyjax.training.gradients import Measured, check_finite, gradient_at, measured
 
 _TOGETHER, _VALUES = 32, 1 << 25  # mini-batches of a group, whose gradients are held, and numbers of that at most
 _LANES, _ONE = 256, 1 << 16  # 32 exponents of float64 add up to less than this

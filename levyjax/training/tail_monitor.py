@@ -11,7 +11,8 @@ from jaxtyping import Float
 from levyjax import stable, tails
 from levyjax.datasets import Result, along
 from levyjax.tails.aggregation import batch_size_scaling
-from levyjax.training.capture import GradientNoise, Losses, gradient_noise
+from levyjax.training.capture import GradientNoise, gradient_noise
+from levyjax.training.gradients import Losses
 
 ALL_LAYERS = "all"
 _DRAWS = 1 << 16  # stable values of one compiled call

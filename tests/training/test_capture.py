@@ -299,7 +299,7 @@ class TestGradientNoise:
         batches = draw_batches(50, 8, 23)
         whole = gradient_noise(flat.losses, *arguments, batches)
         monkeypatch.setattr("levyjax.training.capture._VALUES", 15 * 4)
-        monkeypatch.setattr("levyjax.training.capture._EXAMPLES", 7)
+        monkeypatch.setattr("levyjax.training.gradients._EXAMPLES", 7)
         pieces = gradient_noise(flat.losses, *arguments, batches)
         np.testing.assert_allclose(pieces.full_gradient, whole.full_gradient, atol=1e-7)
         np.testing.assert_allclose(pieces.samples, whole.samples, atol=2e-7)
