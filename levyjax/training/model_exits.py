@@ -66,7 +66,8 @@ def model_landscape(
             batch = jax.tree.map(lambda leaf: _like(jnp.asarray(leaf)[rows], vector), data)
             return form(vector, arrays, batch, np.int32(0))
 
-        return of(rows) if each else jax.vmap(lambda row: of(row[None]))(rows)
+        with jax.numpy_dtype_promotion("standard"):  # a model's float32 constants beside float64 parameters
+            return of(rows) if each else jax.vmap(lambda row: of(row[None]))(rows)
 
     rows = np.arange(batch_size(task.data), dtype=np.int32)
     start = np.asarray(task.vector, np.float64)
