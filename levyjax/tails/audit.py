@@ -16,7 +16,7 @@ from levyjax.tails.decision import decide
 from levyjax.tails.estimators import METHODS
 from levyjax.tails.large import Progress, part_of
 from levyjax.tails.order import table_warning, without_order, written_out
-from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, Pooled, pool
+from levyjax.tails.pooling import LARGEST_TIE, MAXIMUM_VALUES, ROWS_TO_STANDARDIZE, Pooled, pool
 from levyjax.tails.sweep import BlockLengthSweep, block_length_sweep, shuffle_test
 from levyjax.tails.values import TailEstimate, check_shape, check_values, equal_values, middle
 
@@ -132,6 +132,9 @@ def audit(
         return TailAudit(estimates, tests, "undecided", tuple(notes))
     if values.size < MINIMUM_FOR_VERDICT:
         notes.append(f"Only {values.size} values: at least {MINIMUM_FOR_VERDICT} are needed to tell the laws apart.")
+        return TailAudit(estimates, tests, "undecided", tuple(notes))
+    if data.ndim == 2 and pooled.every > 1 and (left := len(data) // pooled.every) < ROWS_TO_STANDARDIZE:
+        notes.append(f"Only {left} rows were left of {len(data)}, too few to bring the columns to one scale.")
         return TailAudit(estimates, tests, "undecided", tuple(notes))
     alive = data[data != 0][:MAXIMUM_VALUES]  # in storage order
     tests["shuffle"] = dataclasses.asdict(shuffle_test(alive, center=center, seed=seed))

@@ -13,6 +13,7 @@ _MOST = 0.9  # part of the correlations that the reach holds
 _FEWEST = 8  # rows or values to judge
 _WINDOWED = ((32, 8, 8), (128, 32, 32))  # values where a scale may be constant, distances looked at, fewest windows
 _WINDOWS, _ORDERS = 2_048, 16  # looked at, and random orders of each that they are compared with
+_WINDOWED_VALUES = 2**18  # of larger matrices, columns evenly spread
 _CLUSTERED = 1e-4  # false alarms
 
 
@@ -75,7 +76,7 @@ def clustered_sizes(values: np.ndarray) -> bool:
     ends, which a test by ranks does not notice; a volatility that moves from value to value does in all of them.
 
     Args:
-        values: (n,).
+        values: (n,) or (rows, columns). Rows are put in random order whole: their columns may be dependent.
 
     Returns:
         Whether it is so, with 1 in 10,000 false alarms for values that are exchangeable within the windows.
@@ -89,7 +90,8 @@ def clustered_sizes(values: np.ndarray) -> bool:
         >>> clustered_sizes(rng.normal(size=2_000)), clustered_sizes(volatility * rng.normal(size=2_000))
         (False, True)
     """
-    sizes = np.abs(values - np.median(values))
+    matrix = some_columns(values.reshape(len(values), -1), _WINDOWED_VALUES)
+    sizes = np.abs(matrix - np.median(matrix, axis=0))
     return any(_clustered(sizes, *windowed) for windowed in _WINDOWED)
 
 
@@ -97,23 +99,33 @@ def _clustered(sizes: np.ndarray, window: int, longest: int, fewest: int) -> boo
     count = len(sizes) // window
     if count < fewest:
         return False
-    windows = sizes[: count * window].reshape(count, window)
+    windows = sizes[: count * window].reshape(count, window, -1)
     windows = windows[np.linspace(0, count - 1, min(count, _WINDOWS)).astype(int)]
     ranks = np.asarray(scipy.stats.rankdata(windows, axis=1)) - (window + 1) / 2
-    shuffled = np.random.default_rng(0).permuted(np.tile(ranks, (_ORDERS, 1)), axis=1)
-    own, others = (
-        sum((part[:, lag:] * part[:, :-lag]).sum(axis=1) for lag in range(1, longest + 1)) for part in (ranks, shuffled)
-    )
-    test: Any = scipy.stats.mannwhitneyu(own, others, alternative="greater", method="asymptotic")
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(window), (_ORDERS, len(ranks), 1)), axis=2)
+    shuffled = (np.take_along_axis(ranks, order[:, :, None], axis=1) for order in orders)
+    own, *others = (_near_products(part, longest) for part in (ranks, *shuffled))
+    test: Any = scipy.stats.mannwhitneyu(own, np.concatenate(others), alternative="greater", method="asymptotic")
     return bool(test.pvalue < _CLUSTERED / len(_WINDOWED))
+
+
+def _near_products(ranks: np.ndarray, longest: int) -> np.ndarray:
+    """The sum of r(i) r(i + lag) over lags up to the longest, i, and columns, for each window."""
+    sums = np.cumsum(ranks, axis=1)
+    before = np.concatenate([np.zeros_like(sums[:, :1]), sums], axis=1)  # up to, but not including, i
+    starts = np.maximum(np.arange(ranks.shape[1]) - longest, 0)
+    return (ranks * (before[:, :-1] - before[:, starts])).sum(axis=(1, 2))
+
+
+def some_columns(matrix: np.ndarray, most: int) -> np.ndarray:
+    """Columns evenly spread, as many as hold so many values."""
+    count = max(1, most // len(matrix))
+    return matrix[:, np.linspace(0, matrix.shape[1] - 1, min(count, matrix.shape[1])).astype(int)]
 
 
 def _series(values: np.ndarray) -> list[np.ndarray]:
     """The signed and the unsigned ranks of the rows, (n,) each."""
-    matrix = values.reshape(len(values), -1)
-    count = max(1, _VALUES // len(matrix))
-    if count < matrix.shape[1]:
-        matrix = matrix[:, np.linspace(0, matrix.shape[1] - 1, count).astype(int)]
+    matrix = some_columns(values.reshape(len(values), -1), _VALUES)
     ranks = np.asarray(scipy.stats.rankdata(matrix, axis=0)) - (len(matrix) + 1) / 2
     return [np.asarray(scipy.stats.rankdata(part.mean(axis=1))) for part in (ranks, np.abs(ranks))]
 

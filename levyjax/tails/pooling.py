@@ -8,7 +8,7 @@ import numpy as np
 import scipy  # its parts load when they are used
 
 from levyjax.datasets import Result, along
-from levyjax.tails.dependence import clustered_sizes
+from levyjax.tails.dependence import clustered_sizes, some_columns
 from levyjax.tails.moments import stable_scale
 from levyjax.tails.order import without_order
 from levyjax.tails.values import MINIMUM_VALUES, centred, check_values
@@ -18,7 +18,9 @@ ROWS_TO_STANDARDIZE = 50
 LARGEST_TIE = 0.05  # part of equal values from which no density makes sense
 _MATRIX_VALUES = 2**22  # of larger matrices, random columns
 _DEPENDENCE = 0.25  # relative growth of a mean's variance, by dependence, that is let pass
+_DEPENDENCE_IN_BURSTS = 0.05  # the same of sizes, since the largest are more dependent than their ranks
 _FEWEST_TO_JUDGE = 200  # values from which correlation and symmetry are looked at
+_RANKED_VALUES = 2**20  # of larger matrices, columns evenly spread
 _TIED = 0.02  # part of values that occur twice from which they are taken for rounded
 _ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
@@ -33,7 +35,7 @@ class Pooled(Result):
         row_variance_ratio: variance of the rows' mean log|x| against that of independent values; None without rows.
         largest_tie: part of the values that equal the most frequent one, before differences took their place (where
             no column is without ties: in the median column).
-        every: one of so many values was taken because large ones come in bursts; 1 if they do not.
+        every: one of so many values or rows was taken because large ones come in bursts; 1 if they do not.
         notes: sentences on what was done.
     """
 
@@ -81,9 +83,9 @@ def pool(data: np.ndarray, *, center: bool = True, seed: int = 0) -> Pooled:
     data, order_notes = without_order(data, seed)
     rng, notes = np.random.default_rng(seed), [*order_notes]
     columns = ratio = tie = None
-    every = 1
     if data.ndim == 2 and len(data) >= ROWS_TO_STANDARDIZE:
         values, columns, tie = _standardized(data, center, rng, notes)
+        values, every = (values, 1) if tie else _decorrelated(values, notes)
         values, ratio = _thinned(values, rng, notes)
         values = values.ravel() if tie else _without_zeros(values.ravel(), notes)
     else:
@@ -126,34 +128,43 @@ def _unrounded(values: np.ndarray, rng: np.random.Generator, notes: list[str]) -
 
 
 def _decorrelated(values: np.ndarray, notes: list[str]) -> tuple[np.ndarray, int]:
-    """Every m-th value, so that those taken are nearly uncorrelated, and so are their sizes if these come in bursts."""
-    if values.size < _FEWEST_TO_JUDGE:
+    """Every m-th value (or row), so that those taken, and their sizes if these come in bursts, are nearly uncorrelated.
+
+    Returns also the m of the sizes, 1 if they do not.
+    """
+    if len(values) < _FEWEST_TO_JUDGE:
         return values, 1
-    reach, step = _reach_and_step(values)
+    what = "values" if values.ndim == 1 else "rows"
+    reach, step = _reach_and_step(values, _DEPENDENCE)
     if step > 1:
-        notes.append(f"Neighbouring values are correlated (up to a distance of {reach}): one of {step} was taken.")
+        notes.append(f"Neighbouring {what} are correlated (up to a distance of {reach}): one of {step} was taken.")
         values = values[::step]
     if not clustered_sizes(values):
         return values, 1
-    reach, step = _reach_and_step(np.abs(values - np.median(values)))
+    reach, step = _reach_and_step(np.abs(values - np.median(values, axis=0)), _DEPENDENCE_IN_BURSTS)
     if step > 1:
+        sizes = "sizes of neighbours" if values.ndim == 1 else "sizes in neighbouring rows"
         notes.append(
-            f"Large values come in bursts: sizes of neighbours are correlated (up to a distance of {reach}). One of "
-            f"{step} was taken."
+            f"Large values come in bursts: {sizes} are correlated (up to a distance of {reach}). One of {step} {what} "
+            "was taken."
         )
     return values[::step], step
 
 
-def _reach_and_step(values: np.ndarray) -> tuple[int, int]:
-    """How far ranks are correlated, and every which value has a variance of means up to 1.5 of independent ones."""
-    ranks = np.asarray(scipy.stats.rankdata(values)) - (values.size + 1) / 2  # equal values have one rank
-    power = np.abs(np.fft.rfft(ranks, 2 * values.size)) ** 2
-    correlation = np.fft.irfft(power)[: values.size // 4]
+def _reach_and_step(values: np.ndarray, allowed: float) -> tuple[int, int]:
+    """How far ranks are correlated, and every which value they are nearly not: correlations sum to less than allowed.
+
+    Of (rows, columns) the correlations are those of all columns together.
+    """
+    matrix, n = some_columns(values.reshape(len(values), -1), _RANKED_VALUES), len(values)
+    ranks = np.asarray(scipy.stats.rankdata(matrix, axis=0)) - (n + 1) / 2  # equal values have one rank
+    power = (np.abs(np.fft.rfft(ranks, 2 * n, axis=0)) ** 2).sum(axis=1)
+    correlation = np.fft.irfft(power)[: n // 4]
     correlation = correlation / correlation[0]
-    below = np.flatnonzero(correlation < 2 / math.sqrt(values.size))
+    below = np.flatnonzero(correlation < 2 / math.sqrt(n))
     reach = int(below[0]) if below.size else correlation.size
-    steps = (m for m in range(1, reach + 1) if 2 * correlation[m:reach:m].sum() < 2 * _DEPENDENCE)
-    return reach, min(next(steps, max(1, reach)), values.size // MINIMUM_VALUES)
+    steps = (m for m in range(1, reach + 1) if correlation[m:reach:m].sum() < allowed)
+    return reach, min(next(steps, max(1, reach)), n // MINIMUM_VALUES)
 
 
 def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> np.ndarray:
