@@ -70,7 +70,8 @@ def pytree(cls: type[T]) -> type[T]:
 
 def _checked(instance: Any, field: Any) -> Any:
     """The value of a field by its check: tracers and right device arrays as they are, other numbers as float64."""
-    value, name, test = getattr(instance, field.name), field.name, field.metadata["check"]
+    name, test = field.name, field.metadata["check"]
+    value = joined(getattr(instance, name))
     if (value is None and field.default is None) or not concrete(value):
         return value
     if value is None:
@@ -96,12 +97,20 @@ def concrete(value: Any) -> bool:
     return not isinstance(value, Tracer)
 
 
+def joined(value: Any) -> Any:
+    """A list of numbers of which some are traced as one array; all else as it is."""
+    if isinstance(value, list | tuple) and any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value)):
+        return jnp.asarray(value)
+    return value
+
+
 def parameter(value: Any, name: str, *, ndim: tuple[int, ...], infinite: bool = False) -> Any:
     """Check a parameter and hold it as float64; tracers pass through untouched.
 
     Raises:
         ValueError: it is not numeric, has the wrong number of axes, is empty, or is not finite.
     """
+    value = joined(value)
     if not concrete(value):
         return value
     try:

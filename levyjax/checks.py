@@ -133,6 +133,17 @@ def require_object(value: Any, name: str) -> None:
         raise ValueError(f"{name} is {given}: give an object{'' if value is None else f', {value.__name__}(...)'}.")
 
 
+def require_kind(value: Any, kind: type, name: str) -> None:
+    """Refuse what is no object of a class, such as its name."""
+    if not isinstance(value, kind):
+        given = (
+            repr(value)
+            if isinstance(value, str | int | float) or value is None
+            else f"an object of {type(value).__name__}"
+        )
+        raise ValueError(f"{name} must be {'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}, got {given}.")
+
+
 def boolean(value: Any, where: str) -> bool:
     """A checker of true or false."""
     if not isinstance(value, bool):

@@ -53,6 +53,11 @@ class FromOptax(Dynamics):
             raise ValueError(
                 f"transformation must be an optax GradientTransformation or make one, got {self.transformation!r}."
             )
+        if (reason := _what_else(made)) is not None:
+            raise ValueError(
+                f"The transformation needs more than gradient and parameters ({reason}), and a noisy gradient has no "
+                "loss beside it: take one that goes without."
+            )
 
     def _made(self) -> Any:
         """The transformation itself, made of its hyperparameters where these are given."""
@@ -89,7 +94,7 @@ def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: 
     Every trajectory has its own optimizer state, counts and schedules too; a random key in that state (optax.add_noise
     has one) is told apart by trajectory at its first step. There is no SDE: simulate it with method "iteration"
     (`solvers.Iteration`). A transformation that needs more than gradient and parameters (the loss, as a line search
-    does) has nothing to take it from. Each GradientTransformation is a program of its own; a function and its numbers,
+    does) is refused. Each GradientTransformation is a program of its own; a function and its numbers,
     `from_optax(optax.adam, hyperparameters={"learning_rate": 0.01})`, is compiled once for all their values.
 
     Args:
@@ -103,8 +108,8 @@ def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: 
         Dynamics with `init` and `iterate`.
 
     Raises:
-        ValueError: no GradientTransformation nor a function that makes one of these hyperparameters, or a learning rate
-            that is not positive.
+        ValueError: no GradientTransformation nor a function that makes one of these hyperparameters, one that needs
+            more than gradient and parameters, or a learning rate that is not positive.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -114,6 +119,19 @@ def from_optax(transformation: Any, learning_rate: Any = None, hyperparameters: 
         (5,)
     """
     return FromOptax(transformation, learning_rate, hyperparameters)
+
+
+def _what_else(transformation: Any) -> str | None:
+    """What a transformation misses where it is given gradient and parameters; None where that is enough."""
+    x = jnp.zeros(2)
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(lambda x: transformation.update(x, transformation.init(x), x), x)
+    except TypeError as error:
+        return str(error) if "missing" in str(error) else None
+    except Exception:  # it may be made for another number of coordinates
+        return None
+    return None
 
 
 def _over_batch(function: Callable[..., Any], axes: int) -> Callable[..., Any]:

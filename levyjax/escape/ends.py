@@ -11,6 +11,7 @@ from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import JumpFates, Sample, Well
 from levyjax.escape.first_jumps import usual_jumps
 from levyjax.escape.problem import face_of
+from levyjax.escape.tracer import MOST_WELLS
 from levyjax.escape.validity import bias_constant, next_order
 from levyjax.noise.spectral import share_error, sum_error
 from levyjax.solvers.limits import lost_beside_wall
@@ -73,6 +74,11 @@ class Ends:
     def why_no_mean(self) -> str | None:
         """Why there is no mean exit time of this form; None where there is one."""
         jump_fates = self.jump_fates
+        if not jump_fates.complete:
+            return (
+                f"Jumps come to rest at more than {MOST_WELLS} points inside, in wells or on a plateau: no chain is "
+                "worked out; simulate it."
+            )
         if self.start[0] < 0:
             return (
                 "From this start the noise-free dynamics does not come to rest inside "
@@ -84,8 +90,6 @@ class Ends:
                 f"{part:.2g}% of the jumps that do not come back lead to infinity inside the basin, from where there "
                 "is no exit: the mean exit time is infinite. Close the basin on that side."
             )
-        if not jump_fates.complete:
-            return f"Jumps lead to more than {len(jump_fates.wells)} wells inside: no chain is worked out; simulate it."
         if self.chain and not np.isfinite(self._means(*self._chain())).all():
             return "Jumps lead to a well inside from which none leaves: no mean exit time is known; simulate it."
         return None

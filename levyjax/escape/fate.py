@@ -40,7 +40,6 @@ from levyjax.solvers.traced_motion import TracedMotion
 _TRACED_RAYS, _LINEAR_RAYS = 512, 1 << 15  # that are followed, step by step and by formula, for a continuum
 _ROUNDED, _NEAR_REST = 1e-14, 1e-3  # a curvature that is rounding, over the slope so far out, as a part of the way
 _PLAIN = 1e-3  # by which a length may miss the boundary that it is taken for
-_WELLS = 12
 _MOST_SEEN = 16
 _FOLLOWED_DIMENSIONS = 16  # in which the jumps on every ray are followed; in more of them a sample is
 _SAMPLE, _FEWEST_SAMPLED, _SAMPLE_WORK = 128, 64, 16_000  # jumps followed, for an answer and at most; times dimension
@@ -220,7 +219,7 @@ def _key(problem: EscapeProblem, solver: Solver | None, rays: Rays, more: tuple 
 def _traced(problem: EscapeProblem, solver: Solver | None, rays: Rays) -> JumpFates:
     found = Wells(problem, basin_size(problem, rays))
     wells: list[Well] = []
-    while len(wells) < min(len(found.points), _WELLS):
+    while len(wells) < len(found.points) and not (wells and found.too_many):
         here = len(wells)
         if not found.stable[here]:
             wells.append(wells[0])  # a saddle: nothing rests there

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Attraction, Ball, HalfSpace
+from levyjax.checks import require_kind
 from levyjax.escape.fate import follow_jumps, slowest_at_rest
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import NO_DRIFT
@@ -72,6 +73,7 @@ def unit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         rotation-invariant: K E[g(A U)^alpha]. Compare Imkeller and Pavlyukevich 2006, and Imkeller, Pavlyukevich and
         Wetzel 2009 in several dimensions.
     """
+    require_kind(problem, EscapeProblem, "problem")
     return _own_rays(problem).contributions(1.0).sum()
 
 
@@ -105,6 +107,7 @@ def exit_rate(problem: EscapeProblem) -> Float[Array, ""]:
         >>> round(float(slopes.noise_level * 0.1 / exit_rate(problem)), 3)
         1.5
     """
+    require_kind(problem, EscapeProblem, "problem")
     rays = _own_rays(problem)
     with np.errstate(over="ignore"):  # of a level that float32 does not hold
         level = jnp.asarray(problem.noise_level)

@@ -40,6 +40,7 @@ class _Probe(NamedTuple):
     slopes: Array  # (points,): of the value, by central differences along a direction of each point's own
     along: Array  # the gradient's parts along the same
     off: Array  # what they may differ by
+    undefined: Array  # (): at how many of the points the value is not a number
     rest: Array  # (): norm of the gradient at the minimum
     pull: Array  # that of its change over the basin's size, in the same direction
     hessian: Array  # (d, d), or (0, 0) where it is not looked at
@@ -61,8 +62,9 @@ def check_landscape(landscape: Any, basin: Any) -> None:
     The gradient is compared with differences of the value at 16 points around the minimum, as far away as the basin's
     boundary at most; fewer than 4 that do not agree may be kinks. At the minimum it may be what a minimum 0.3% of that
     distance away would make it. Up to 512 coordinates the Hessian has to be symmetric and, along 16 directions, the
-    gradient's derivative: to one side, or in between, where that has a jump. Landscapes with formulas in this package
-    are right however they are made, so that they, and separable ones of such parts, are not looked at.
+    gradient's derivative: to one side, or in between, where that has a jump. Where the value is not a number inside the
+    basin, no problem is stated. Landscapes with formulas in this package are right however they are made, so that they,
+    and separable ones of such parts, are not looked at.
 
     Raises:
         ValueError: results of the wrong shape, or what does not belong together.
@@ -97,6 +99,11 @@ def _probed(landscape: Landscape, basin: Basin) -> _Probe:
 def _judge(found: _Probe) -> None:
     seen = np.isfinite(found.slopes) & np.isfinite(found.along)
     wrong = int(np.sum(~(np.abs(found.slopes - found.along) <= found.off)[seen]))
+    if found.undefined:
+        raise ValueError(
+            f"The landscape's value is not a number at {found.undefined} of {_POINTS} points inside the basin: give a "
+            "basin in which it has a value everywhere."
+        )
     if wrong >= _WRONG or not seen.any():
         raise ValueError(
             f"The landscape's gradient is not that of its value at {wrong + np.sum(~seen)} of {_POINTS} points around "
@@ -194,7 +201,7 @@ def _measured(landscape: Landscape, basin: Basin) -> _Probe:
     off = _AGREE * jnp.maximum(jnp.abs(rise), jnp.abs(along)) + 1e-4 * _norm(slopes) + floor
     pull = jnp.nanmean(jnp.abs(((jnp.concatenate([up, down], axis=1) - first) * towards).sum(axis=0))) / size
     beyond = jnp.zeros(0) if vectors.size == 0 else _hessian_off(hessian @ vectors, first, around, h, size, eps)
-    return _Probe(rise, along, off, rest[0], pull, hessian, beyond)
+    return _Probe(rise, along, off, jnp.isnan(heights[2]).sum(), rest[0], pull, hessian, beyond)
 
 
 _compiled = interpreted(_measured)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import cast
+from levyjax.checks import require_kind
 from levyjax.datasets import Result, along
 from levyjax.engine import observe_on
 from levyjax.escape.problem import EscapeProblem, ExitProcess
@@ -68,6 +69,8 @@ def simulate_paths(
         >>> paths.x.shape, float(abs(paths.tracks()[0][0, -1])) > 1
         ((3, 1, 201), True)
     """
+    require_kind(problem, EscapeProblem, "problem")
+    require_kind(plan, Plan, "plan")
     ids = np.arange(plan.num_trajectories) if trajectories is None else np.asarray(trajectories)
     if num_steps < 1 or num_steps * ids.size * problem.dimension > _MOST:
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from levyjax.arrays import column
+from levyjax.checks import require_kind
 from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
@@ -235,6 +236,7 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
         >>> prediction.valid, round(prediction.mean_exit_time, 1), round(prediction.exit_probabilities["x0<lower"], 4)
         (True, 3703.8, 0.7388)
     """
+    require_kind(problem, EscapeProblem, "problem")
     if solver is not None:
         require_solver(solver)
     with jax.enable_x64(True):

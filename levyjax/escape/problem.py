@@ -70,6 +70,10 @@ class EscapeProblem:
         for name in ("landscape", "basin", "noise", "dynamics"):
             require_object(getattr(self, name), name)
         require_methods(self.landscape)
+        for name, methods in (("basin", ("contains", "gauge", "face", "face_names")), ("noise", ("scale",))):
+            if missing := [one for one in methods if not hasattr(getattr(self, name), one)]:
+                given = type(getattr(self, name)).__name__
+                raise ValueError(f"A {name} has {', '.join(methods)}; {given} has no {' and no '.join(missing)}.")
         if not isinstance(self.dynamics, Dynamics):
             raise ValueError(
                 f"dynamics must be an optimizer: derive {type(self.dynamics).__name__} from levyjax.dynamics.Dynamics."

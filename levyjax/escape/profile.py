@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from levyjax.arrays import parameter
+from levyjax.checks import require_kind
 from levyjax.datasets import Result, along
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.simulate import Plan, simulate
@@ -54,6 +55,8 @@ def exit_profile(problem: EscapeProblem, starts: Any, plan: Plan, key: Any) -> E
         >>> bool(profile.mean_exit_time[0] > profile.mean_exit_time[1])
         True
     """
+    require_kind(problem, EscapeProblem, "problem")
+    require_kind(plan, Plan, "plan")
     starts = np.asarray(starts, np.float64)
     if starts.ndim != 2 or len(starts) == 0:
         raise ValueError(f"starts must be (n, d), one row for each start, got shape {starts.shape}.")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from levyjax.arrays import cast
-from levyjax.checks import require_dtype, require_whole
+from levyjax.checks import require_dtype, require_kind, require_whole
 from levyjax.datasets import Result
 from levyjax.escape.particles import System, Tally, batch, make_system, overshoot_rate, start_particles
 from levyjax.escape.problem import EscapeProblem
@@ -156,6 +156,7 @@ def quasi_stationary_rate(
         >>> round(result.rate / 3.9895e-7, 2)
         1.0
     """
+    require_kind(problem, EscapeProblem, "problem")
     if not relative_error > 0:
         raise ValueError(f"relative_error must be positive, got {relative_error}.")
     for name, value in (("max_time", max_time), ("max_seconds", max_seconds)):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from levyjax.checks import require_kind
 from levyjax.datasets import Result
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, TooLarge, galerkin, green_function
@@ -183,6 +184,7 @@ def interval_reference(
         >>> round(float(reference.mean_exit_time()), 6), round(reference.rate, 6), reference.error < 1e-8
         (3.82717, 0.272343, True)
     """
+    require_kind(problem, EscapeProblem, "problem")
     _check(problem)
     if not relative_error >= 0:
         raise ValueError(f"relative_error must be 0 or more, got {relative_error}.")

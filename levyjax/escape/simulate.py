@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
 from levyjax.arrays import cast
-from levyjax.checks import require_dtype, require_whole
+from levyjax.checks import require_dtype, require_kind, require_whole
 from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
@@ -181,6 +181,9 @@ def simulate_chunks(
     keep_partial: bool = False,
 ) -> Iterator[ExitSamples]:
     """What `simulate` returns, chunk by chunk, in memory that does not grow with the number of trajectories."""
+    require_kind(problem, EscapeProblem, "problem")
+    require_kind(plan, Plan, "plan")
+    require_whole(first_id, "first_id", 0)
     step_time = _check_solver(problem, plan.solver)
     max_steps = _max_steps(plan.max_time, step_time)
     require_stable(problem, plan.solver)

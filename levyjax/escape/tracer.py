@@ -22,6 +22,7 @@ _FEW_EDGES = 24  # that are found to rounding; more of them to 1e-4
 _FINE, _COARSE = (15, 7), (3, 6)  # parts of a bracket between two fates, and how often it is parted
 _CHANGES = 4  # of the fate that are looked for within a bracket
 _SAME = 0.02  # of the reach: rest points closer than this are one
+MOST_WELLS = 12  # inside, between which a chain is worked out; on a plateau there is no end of them
 _NEWTON, _FURTHER = 6, 300.0  # steps to a rest point; how much further from a saddle a point beside it starts
 
 
@@ -39,12 +40,17 @@ class Wells:
         for index in range(points.shape[1]):
             away = [np.linalg.norm(points[:, index] - one) for one in self.points]
             nearest = int(np.argmin(away))
-            if away[nearest] > _SAME * self.size:
+            if away[nearest] > _SAME * self.size and not self.too_many:
                 self.points.append(self._polished(points[:, index]))
                 self.stable.append(self._holds(self.points[-1]))
                 nearest = len(self.points) - 1
             found[index] = nearest
         return found
+
+    @property
+    def too_many(self) -> bool:
+        """Whether there are more than a chain is worked out for; no others are told apart then."""
+        return len(self.points) > MOST_WELLS
 
     def _polished(self, point: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
         """The rest point itself, by Newton's steps; the point as it is where these lead away."""
