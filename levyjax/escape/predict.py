@@ -149,7 +149,9 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
             f"{crossing_reason(problem)}: the rate counts every jump after which the noise-free flow leaves."
         )
     if rate == 0:
-        return refused("No jump leaves this basin: no ray along the noise reaches its boundary.")
+        lost = 100 * ends.undecided()
+        end = f"{lost:.3g}% of those that do not come back could not be followed to their end" if lost else ""
+        return refused(f"No jump leaves this basin: {end or 'no ray along the noise reaches its boundary'}.")
     limits = _limits(problem, solver, ends, rays, kappa, rate)
     if error > MAX_ERROR * rate:
         limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
