@@ -256,6 +256,7 @@ not_negative = real("a finite number, 0 or above", lambda x: (x >= 0.0) & (x < m
 finite = real("a finite number", lambda x: (-math.inf < x) & (x < math.inf))
 part = real("a number from 0 up to, but not including, 1", lambda x: (x >= 0.0) & (x < 1.0))
 
+_ROUNDED = 1e-12  # of the largest eigenvalue: a real part that is rounding
 _SYMMETRY = 1e-6  # of an entry, and 1e-9 of the largest: what single precision rounds, not a real difference
 Matrix = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
@@ -289,6 +290,36 @@ def positive_definite(value: Any, where: str) -> Any:
             smallest = f"; its smallest eigenvalue is {np.linalg.eigvalsh(rows)[0]:.6g}"
             raise refuse(plain(value), where, f"a positive definite matrix{smallest}")
     return kept
+
+
+def stable_matrix(value: Any, where: str) -> Any:
+    """A checker of a matrix whose eigenvalues all have a negative real part, kept as its diagonal or its rows.
+
+    Example:
+        >>> stable_matrix([-1, -2], "matrix"), stable_matrix([[-1, 3], [-3, -1]], "matrix")
+        ((-1.0, -2.0), ((-1.0, 3.0), (-3.0, -1.0)))
+    """
+    import numpy as np
+
+    kept = _square(value, where) if _is_matrix(value) else vector(finite)(value, where)
+    rows = np.asarray(kept, np.float64)
+    if (reason := why_unstable(np.diag(rows) if rows.ndim == 1 else rows)) is not None:
+        raise ConfigError(f"{where} is no matrix of a drift that comes to rest: {reason}.")
+    return kept
+
+
+def why_unstable(jacobian: Any) -> str | None:
+    """Why a drift of this Jacobian (d, d) leads away from its point of rest, as the end of a sentence; None if not."""
+    import numpy as np
+
+    if not np.isfinite(jacobian).all():
+        return "its entries are not finite"
+    values = np.linalg.eigvals(jacobian)
+    worst = complex(values[np.argmax(np.real(values))])
+    if worst.real < -_ROUNDED * np.abs(values).max():
+        return None
+    shown = f"{worst.real:.6g}" if worst.imag == 0 else f"{worst.real:.6g} +- {abs(worst.imag):.6g}i"
+    return f"an eigenvalue of the Jacobian is {shown}, and all of them must have a negative real part"
 
 
 def scale_matrix(value: Any, where: str) -> Any:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, static
 from levyjax.basins.base import axis_face, axis_face_names, located
 from levyjax.keys import key, piece
-from levyjax.landscapes.base import first_crossing
+from levyjax.landscapes.base import first_crossing, require_potential
 
 _REACH = (1e-5, 1e5)  # distances from the minimum at which the attracting ball is looked for
 _SCAN_RATIO = 1.075  # of a distance to the one before, outside of the attracting ball
@@ -66,7 +66,8 @@ class Attraction:
             same rays.
 
     Raises:
-        ValueError: F does not rise from the minimum along all rays; near or tolerance not positive.
+        ValueError: a drift without a potential; F does not rise from the minimum along all rays; near or tolerance not
+            positive.
 
     Example:
         >>> import jax.numpy as jnp
@@ -85,6 +86,7 @@ class Attraction:
     contains_is_slow = True  # a run file's start is looked at when the problem is made
 
     def __post_init__(self) -> None:
+        require_potential(self.landscape, "Attraction")
         if not self.tolerance > 0:
             raise ValueError(f"tolerance must be positive, got {self.tolerance}.")
         if self.max_steps < 1:

@@ -8,6 +8,7 @@ from levyjax.arrays import pytree
 from levyjax.basins.base import axis_face, axis_face_names
 from levyjax.checks import positive
 from levyjax.keys import key, piece
+from levyjax.landscapes.base import require_potential
 
 
 @piece("basin", "sublevel")
@@ -20,7 +21,7 @@ class Sublevel:
         height: positive, in units of F.
 
     Raises:
-        ValueError: a height that is not positive.
+        ValueError: a height that is not positive; a drift without a potential.
 
     Example:
         >>> import jax.numpy as jnp
@@ -31,6 +32,9 @@ class Sublevel:
 
     landscape: Any = key(given="landscape")
     height: Any = key(positive)
+
+    def __post_init__(self) -> None:
+        require_potential(self.landscape, "A sublevel set")
 
     def contains(self, x: Float[Array, "d *batch"]) -> Bool[Array, "*batch"]:
         return self.landscape.in_sublevel(x, self.height)

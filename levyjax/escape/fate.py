@@ -18,13 +18,15 @@ from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments, basin_size, jump
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.escape.tracer import Tracer, Wells, traced_segments
 from levyjax.interpret import interpreted
-from levyjax.landscapes import Flat, Landscape, Quadratic
+from levyjax.landscapes import Landscape
+from levyjax.landscapes.drift import LINEAR
 from levyjax.noise import StateDependent
 from levyjax.solvers.linear_motion import LinearMotion, linear_motion
 from levyjax.solvers.motion import (
     Ends,
     Fate,
     Modes,
+    decay_rates,
     gauge_along,
     has_way_out,
     hessian_of,
@@ -58,9 +60,9 @@ def slowest_at_rest(problem: EscapeProblem, solver: Solver | None) -> float:
     That of x^4 at the point where it is looked at is 1e-24: beside the slope a little further out it is nothing.
     """
     slowest = modes_at(problem, solver, problem.landscape.minimum).slowest()
-    if slowest == 0 or isinstance(problem.landscape, Quadratic | Flat):
+    if slowest == 0 or isinstance(problem.landscape, LINEAR):
         return slowest
-    gentlest = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).min())
+    gentlest = float(decay_rates(np.asarray(hessian_of(problem.landscape))).min())
     return slowest if gentlest > _ROUNDED * _pull(problem) else 0.0
 
 

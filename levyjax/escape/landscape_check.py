@@ -10,12 +10,14 @@ from jaxtyping import Array
 
 from levyjax.arrays import bisected, cast, column
 from levyjax.basins import Attraction, Basin
+from levyjax.checks import why_unstable
 from levyjax.interpret import interpreted
 from levyjax.landscapes import (
     AsymmetricValley,
     DoubleWell,
     Flat,
     Landscape,
+    LinearDrift,
     LinearRegression,
     LogisticRegression,
     MultiWell,
@@ -23,7 +25,9 @@ from levyjax.landscapes import (
     Separable,
     WangOhRhee,
 )
+from levyjax.landscapes.base import has_potential
 
+_DRIFT = ("minimum", "gradient", "hessian")  # of what has no potential
 _METHODS = ("minimum", "value", "gradient", "hessian", "in_sublevel", "sublevel_gauge")
 _POINTS, _RAYS = 16, 4  # where value and gradient are compared; along which the basin's size is found
 _REACH = (-8.0, 8.0)  # decimal logarithms of the sizes looked at
@@ -31,7 +35,8 @@ _WHOLE_HESSIAN = 512  # coordinates up to which the Hessian is looked at
 _WRONG = 4  # so many points of 16 that do not agree are no kinks
 _AGREE, _AT_REST = 1e-2, 3e-3
 _SURE = (  # what these are made of cannot break them, and tests look at each as at a user's
-    AsymmetricValley, DoubleWell, Flat, LinearRegression, LogisticRegression, MultiWell, Quadratic, WangOhRhee,
+    AsymmetricValley, DoubleWell, Flat, LinearDrift, LinearRegression, LogisticRegression, MultiWell, Quadratic,
+    WangOhRhee,
 )  # fmt: skip
 _checked: dict[tuple[int, int], tuple[Any, Any]] = {}
 
@@ -48,11 +53,12 @@ class _Probe(NamedTuple):
 
 
 def require_methods(landscape: Any) -> None:
-    """Refuse what does not have all of a landscape's methods."""
-    missing = [name for name in _METHODS if not hasattr(landscape, name)]
+    """Refuse what does not have all of a landscape's methods, or of a drift's."""
+    needed = _METHODS if has_potential(landscape) else _DRIFT
+    missing = [name for name in needed if not hasattr(landscape, name)]
     if missing:
         raise ValueError(
-            f"A landscape has {', '.join(_METHODS)}; {type(landscape).__name__} has no {' and no '.join(missing)}."
+            f"A landscape has {', '.join(needed)}; {type(landscape).__name__} has no {' and no '.join(missing)}."
         )
 
 
@@ -64,7 +70,8 @@ def check_landscape(landscape: Any, basin: Any) -> None:
     distance away would make it. Up to 512 coordinates the Hessian has to be symmetric and, along 16 directions, the
     gradient's derivative: to one side, or in between, where that has a jump. Where the value is not a number inside the
     basin, no problem is stated. Landscapes with formulas in this package are right however they are made, so that they,
-    and separable ones of such parts, are not looked at.
+    and separable ones of such parts, are not looked at. A drift without a potential has no value, and its Hessian,
+    minus its Jacobian, need not be symmetric: the eigenvalues have to have positive real parts.
 
     Raises:
         ValueError: results of the wrong shape, or what does not belong together.
@@ -75,7 +82,7 @@ def check_landscape(landscape: Any, basin: Any) -> None:
     known = _checked.get(pair)
     if known is not None and known[0]() is landscape and known[1]() is basin:
         return
-    _judge(_probed(landscape, basin))
+    _judge(_probed(landscape, basin), has_potential(landscape))
     try:
         first, second = (weakref.ref(one, lambda _: _checked.pop(pair, None)) for one in (landscape, basin))
         _checked[pair] = first, second
@@ -96,18 +103,19 @@ def _probed(landscape: Landscape, basin: Basin) -> _Probe:
     return jax.device_get(_measured(landscape, basin))  # no pytree
 
 
-def _judge(found: _Probe) -> None:
+def _judge(found: _Probe, potential: bool) -> None:
     seen = np.isfinite(found.slopes) & np.isfinite(found.along)
     wrong = int(np.sum(~(np.abs(found.slopes - found.along) <= found.off)[seen]))
     if found.undefined:
         raise ValueError(
-            f"The landscape's value is not a number at {found.undefined} of {_POINTS} points inside the basin: give a "
-            "basin in which it has a value everywhere."
+            f"The {'landscape' if potential else 'drift'}'s value is not a number at {found.undefined} of {_POINTS} "
+            "points inside the basin: give a basin in which it has a value everywhere."
         )
     if wrong >= _WRONG or not seen.any():
         raise ValueError(
             f"The landscape's gradient is not that of its value at {wrong + np.sum(~seen)} of {_POINTS} points around "
-            "the minimum: give the gradient of the value, or make the landscape by from_function."
+            "the minimum: give the gradient of the value, or make the landscape by from_function; a drift that is no "
+            "gradient by from_drift."
         )
     if found.rest != 0 and not found.rest <= _AT_REST * found.pull:
         raise ValueError(
@@ -115,10 +123,11 @@ def _judge(found: _Probe) -> None:
             "point where it does."
         )
     hessian = found.hessian
-    if not np.isfinite(hessian).all() or not np.all(
-        np.abs(hessian - hessian.T) <= 1e-4 * np.abs(hessian).max(initial=0)
-    ):
+    symmetric = np.all(np.abs(hessian - hessian.T) <= 1e-4 * np.abs(hessian).max(initial=0))
+    if not np.isfinite(hessian).all() or (potential and not symmetric):
         raise ValueError("The landscape's hessian() is not a symmetric matrix of finite numbers.")
+    if not potential and hessian.size and (reason := why_unstable(-hessian)) is not None:
+        raise ValueError(f"The drift comes to rest at a point that does not attract: {reason}.")
     if not np.all(found.beyond <= 1):
         raise ValueError(
             "The landscape's hessian() is not the derivative of its gradient at the minimum: give jax.jacfwd(gradient) "
@@ -168,7 +177,9 @@ def _measured(landscape: Landscape, basin: Basin) -> _Probe:
     size, dimension = _basin_size(basin, minimum), minimum.shape[0]
     x, ways = (jnp.asarray(_unit_rays(dimension, _POINTS, seed), minimum.dtype) for seed in (1, 2))
     x = size * jnp.linspace(0.1, 1, _POINTS) * x
-    kinds = [jax.eval_shape(function, x).dtype for function in (landscape.value, landscape.gradient)]
+    potential = has_potential(landscape)
+    functions = (landscape.value, landscape.gradient) if potential else (landscape.gradient,)
+    kinds = [jax.eval_shape(function, x).dtype for function in functions]
     eps = max(float(jnp.finfo(kind).eps) for kind in kinds)
     h = size * eps ** (1 / 3)
 
@@ -191,7 +202,11 @@ def _measured(landscape: Landscape, basin: Basin) -> _Probe:
         vectors = _tested(hessian)
     offsets = [x, towards, -towards, h * vectors, -h * vectors, size * vectors, -size * vectors]
     slopes, up, down, *around = gradient(*offsets)
-    heights = value(jnp.concatenate([x + h * ways, x - h * ways, x], axis=1)).reshape(3, _POINTS)
+    if potential:
+        heights = value(jnp.concatenate([x + h * ways, x - h * ways, x], axis=1)).reshape(3, _POINTS)
+    else:  # there is no value to compare the drift with
+        heights = jnp.broadcast_to(jnp.where(jnp.isnan(slopes).any(axis=0), jnp.nan, 0.0), (3, _POINTS))
+        slopes = 0 * ways
     rise, along = (heights[0] - heights[1]) / (2 * h), (slopes * ways).sum(axis=0)
     # what rounds where F is steep or large may be far larger than F and its slope on a plateau; and F may be a small
     # difference of large numbers: then its second differences are rounding

@@ -22,13 +22,14 @@ from levyjax.escape.saddles import saddle_reasons
 from levyjax.escape.validity import MAX_BIAS, MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
+from levyjax.landscapes.base import has_potential
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, sde_noise_level
 from levyjax.noise.base import has_jumps
 from levyjax.noise.spectral import sum_error
 from levyjax.solvers import Iteration, Solver
 from levyjax.solvers.limits import require_solver
 from levyjax.solvers.linear_motion import linear_motion
-from levyjax.solvers.motion import hessian_of, jump_maps
+from levyjax.solvers.motion import growth_at_rest, hessian_of, jump_maps
 
 _RANGE = (1e-250, 1e250)  # of noise_level^alpha, with room for what multiplies it
 _STATE_DEPENDENT = (
@@ -47,6 +48,8 @@ def _noise_level(problem: EscapeProblem, solver: Solver | None, alpha: Any) -> n
 
 def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """alpha = 2 and Gaussian noise: the exact Brownian law where it is known."""
+    if not has_potential(problem.landscape):
+        return refused("alpha = 2 has no jumps, and no Brownian law is known for a drift without a potential.")
     level = float(_noise_level(problem, solver, 2.0))
     names = problem.basin.face_names(problem.dimension)
     if not problem.dynamics.is_gradient_flow:
@@ -88,8 +91,8 @@ def _once_a_step(part: float) -> str:
 
 def _adam_reasons(problem: EscapeProblem, maps: Float[Array, "samples d"]) -> list[str]:
     rates = problem.dynamics.paper_rates()
-    if rates is None:
-        return []
+    if rates is None or not has_potential(problem.landscape):
+        return []  # the condition is one on heights of F
     hessian_min = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).min())
     v_max = float((1 / np.asarray(maps)).max())
     gap = float(_height(problem))
@@ -125,10 +128,23 @@ def _out_of_range(problem: EscapeProblem, solver: Solver | None) -> str | None:
     )
 
 
+def _why_unstable(problem: EscapeProblem, solver: Solver | None) -> str | None:
+    """Why an optimizer comes to rest nowhere where a drift that is no gradient does; None where it comes to rest."""
+    growth = growth_at_rest(problem, solver)
+    if growth == 0:
+        return None
+    return (
+        f"{type(problem.dynamics).__name__} is unstable at this drift's attractor: without noise it grows away from it "
+        f"at a rate of {growth:.3g}, so that no small-noise rate belongs to it; simulate it by Euler's steps."
+    )
+
+
 def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     """The rate of jumps whose fate is an exit, and through the wells that they lead to inside, if there are any."""
     if steps := step_reasons(problem, solver):
         return refused(steps[0])
+    if (reason := _why_unstable(problem, solver)) is not None:
+        return refused(reason)
     if linear_motion(problem, solver) is None and slowest_at_rest(problem, solver) == 0:
         return dataclasses.replace(refused(NO_DRIFT), kappa=0.0)  # nothing comes back, so there is nothing to follow
     if (reason := _out_of_range(problem, solver)) is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from levyjax.datasets import Result, along
 from levyjax.escape.gauge import ExitRays
 from levyjax.escape.problem import EscapeProblem, face_of
+from levyjax.landscapes.drift import is_symmetric
 from levyjax.noise.spectral import share_error
 from levyjax.solvers import Solver
 from levyjax.solvers.motion import has_way_out, hessian_of, linearised, modes_of
@@ -61,7 +62,7 @@ def step_reasons(problem: EscapeProblem, solver: Solver | None) -> list[str]:
     step_time = None if solver is None else solver.step_time(problem)
     if step_time is None:
         return []
-    if problem.dynamics.is_gradient_flow:
+    if problem.dynamics.is_gradient_flow and is_symmetric(problem.landscape):
         product = float(np.linalg.eigvalsh(hessian_of(problem.landscape)).max()) * float(step_time)
         if product >= 2:
             return [f"The step times the largest curvature is {product:.3g}: at 2 and above descent itself diverges."]

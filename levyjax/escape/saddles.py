@@ -14,6 +14,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import MAX_BIAS
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Landscape
+from levyjax.solvers.motion import decay_rates
 from levyjax.stable import tail_constant
 
 _AT_REST = 0.02  # of the gradient that the curvature at the minimum would make so far out: below it b is a saddle
@@ -91,7 +92,7 @@ def _growth(problem: EscapeProblem, directions: Float[Array, "d rays"], gauge: F
         resting = _at_rest(landscape, points, away)
     if resting.any():
         curvatures = _curvatures(landscape, points[:, resting])
-        growth[resting] = np.maximum(-np.linalg.eigvalsh(curvatures)[:, 0], 0)
+        growth[resting] = [max(-decay_rates(np.asarray(one))[0], 0.0) for one in curvatures]
     return growth
 
 

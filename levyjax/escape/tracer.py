@@ -11,7 +11,8 @@ from levyjax.escape.jumps import NARROW, Jumps, Rays, Segments
 from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Landscape
-from levyjax.solvers.motion import Ends, Fate, at_rest, jump_maps
+from levyjax.landscapes.base import has_potential
+from levyjax.solvers.motion import Ends, Fate, at_rest, decay_rates, jump_maps
 from levyjax.solvers.steps import Solver
 from levyjax.solvers.traced_motion import TracedMotion
 
@@ -63,15 +64,15 @@ class Wells:
 
     def _holds(self, point: Float[np.ndarray, " d"]) -> bool:
         """Whether what comes close to a rest point stays there: it is no saddle, and no point of a flat valley."""
-        curvatures = np.linalg.eigvalsh(_expansion(self.problem.landscape, point)[1])
-        return bool(curvatures.min() > 1e-6 * np.abs(curvatures).max())
+        curvature = _expansion(self.problem.landscape, point)[1]
+        return bool(decay_rates(curvature).min() > 1e-6 * np.linalg.norm(curvature, 2))
 
 
 @interpreted
 def _expansion(landscape: Landscape, point: Any) -> tuple[Any, Any]:
-    """Gradient and Hessian."""
+    """Gradient and Hessian, made symmetric where it is that of a potential."""
     matrix = jax.jacfwd(landscape.gradient)(point)
-    return landscape.gradient(point), (matrix + matrix.T) / 2
+    return landscape.gradient(point), (matrix + matrix.T) / 2 if has_potential(landscape) else matrix
 
 
 class _Seen(NamedTuple):

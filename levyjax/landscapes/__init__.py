@@ -3,6 +3,7 @@
 from levyjax.landscapes.asymmetric_valley import AsymmetricValley
 from levyjax.landscapes.base import Landscape
 from levyjax.landscapes.double_well import DoubleWell
+from levyjax.landscapes.drift import DriftField, LinearDrift, from_drift
 from levyjax.landscapes.function import FunctionLandscape, from_function
 from levyjax.landscapes.minimum import minimize
 from levyjax.landscapes.multi_well import MultiWell
@@ -14,15 +15,18 @@ from levyjax.landscapes.wang_oh_rhee import WangOhRhee
 __all__ = [
     "AsymmetricValley",
     "DoubleWell",
+    "DriftField",
     "Flat",
     "FunctionLandscape",
     "Landscape",
+    "LinearDrift",
     "LinearRegression",
     "LogisticRegression",
     "MultiWell",
     "Quadratic",
     "Separable",
     "WangOhRhee",
+    "from_drift",
     "from_function",
     "minimize",
 ]

@@ -43,6 +43,29 @@ class Landscape(Protocol):
         ...
 
 
+def has_potential(landscape: Any) -> bool:
+    """Whether the drift is the gradient of a function F, with values; a drift's own class says that it is not."""
+    return getattr(landscape, "has_potential", True)
+
+
+def require_potential(landscape: Any, what: str) -> None:
+    """Refuse what needs values of F from a drift that has none.
+
+    Args:
+        landscape: a landscape, or a drift.
+        what: the beginning of the sentence, such as "A sublevel set".
+
+    Raises:
+        ValueError: it is a drift without a potential.
+    """
+    if not has_potential(landscape):
+        raise ValueError(
+            f"{what} needs a potential F, and a drift ({type(landscape).__name__}) has none: take a Box, Ball, "
+            "Ellipsoid or HalfSpace for its basin, and jump_adapted, quasi_stationary or Euler's steps for numbers; "
+            "where the drift is -grad F, give F itself by from_function."
+        )
+
+
 def checked_center(center: Any, operator: Any, name: str) -> Any:
     """A minimum (d,) that fits the operator of the same landscape; default 0."""
     if center is None:

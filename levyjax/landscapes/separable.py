@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from levyjax.arrays import freeze, pytree
-from levyjax.landscapes.base import first_crossing
+from levyjax.landscapes.base import first_crossing, has_potential
 
 
 @pytree
@@ -48,6 +48,10 @@ class Separable:
         minima = [part.minimum for part in self.parts]
         library = jnp if any(isinstance(one, jax.Array) for one in minima) else np
         return library.concatenate(minima)
+
+    @property
+    def has_potential(self) -> bool:
+        return all(map(has_potential, self.parts))
 
     def value(self, x: Float[Array, "d *batch"]) -> Float[Array, "*batch"]:
         values = [part.value(own) for part, own in zip(self.parts, self._split(x), strict=True)]

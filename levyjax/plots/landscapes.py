@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
 
 from levyjax.basins import Basin
+from levyjax.landscapes.base import require_potential
 from levyjax.plots.exits import basin_with_paths
 from levyjax.plots.style import BLUE, GREY, INK, panel
 
@@ -74,6 +75,7 @@ def heights(
     function: Any, lower: Float[np.ndarray, " d"], upper: Float[np.ndarray, " d"]
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The axes of a grid, and F - F(x*) on it: (p,) on the line, (q, p) in the plane."""
+    require_potential(function, "A picture of heights")
     grid = [np.linspace(low, high, _POINTS) for low, high in zip(lower, upper, strict=True)]
     points = np.stack(np.meshgrid(*grid))
     base = function.value(jnp.asarray(function.minimum)[:, None])[0]

@@ -17,7 +17,7 @@ from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_g
 from levyjax.solvers.limits import LEAST_DEPTH
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.make_flow import make_flow, nearest_saddle
-from levyjax.solvers.motion import gauge_along, jump_maps, jump_slopes, kept_by_descent
+from levyjax.solvers.motion import gauge_along, growth_at_rest, jump_maps, jump_slopes, kept_by_descent
 from levyjax.solvers.steps import ExitProblem, Forces
 from levyjax.stable import draw_words, exponential
 from levyjax.stable.elementary import exp2, log2
@@ -123,8 +123,8 @@ class JumpAdapted:
         """The solver with its layout for a problem; call it under `jax.enable_x64(True)`.
 
         Raises:
-            ValueError: the problem has a random gradient noise, noise that is no process, or a basin that rays come
-                back to.
+            ValueError: the problem has a random gradient noise, noise that is no process, a basin that rays come back
+                to, or an optimizer that is unstable at a drift's attractor.
         """
         require_process(problem.noise, everywhere_alike=True)
         if not getattr(problem.basin, "star_shaped", True):
@@ -133,6 +133,12 @@ class JumpAdapted:
             )
         if problem.dynamics.gradient_noise != "frozen":
             raise ValueError("The jump-adapted solver needs gradient_noise = 'frozen'; use Euler for a random one.")
+        if (growth := growth_at_rest(problem, None)) > 0:
+            raise ValueError(
+                f"{type(problem.dynamics).__name__} is unstable at this drift's attractor, from which it grows away at "
+                f"a rate of {growth:.3g} without noise: the jump-adapted solver needs a point of rest; take Euler's "
+                "steps."
+            )
         split = problem.noise.split(partial(_reach_of_jumps, problem), float(self.jump_part))
         rate = split.rates.sum()
         shares = np.cumsum(split.rates) / np.where(rate > 0, rate, 1)

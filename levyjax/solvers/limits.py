@@ -8,6 +8,7 @@ import numpy as np
 
 from levyjax.arrays import matrix_of
 from levyjax.basins import Sublevel
+from levyjax.landscapes.drift import is_symmetric
 from levyjax.noise import LevyNoise, PointNoise
 from levyjax.noise.base import has_jumps
 from levyjax.solvers.motion import at_rest, gauge_along, hessian_of, jump_maps, linearised
@@ -76,7 +77,9 @@ def _steps(problem: ExitProblem, dt: float, width: np.ndarray) -> tuple[np.ndarr
     """
     dynamics, noise = problem.dynamics, problem.noise
     with jax.enable_x64(True):
-        curvature = np.diag(hessian_of(problem.landscape))
+        hessian = np.asarray(hessian_of(problem.landscape))
+        # another coordinate may make the drift of one without a potential
+        curvature = np.diag(hessian) if is_symmetric(problem.landscape) else np.linalg.norm(hessian, axis=1)
         slow = dynamics.why_no_sde() is not None or dynamics.gradient_noise != "frozen"
         factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
     alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)

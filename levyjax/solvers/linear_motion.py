@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from levyjax.arrays import column, padded_to
 from levyjax.basins import Basin
 from levyjax.interpret import interpreted
-from levyjax.landscapes import Flat, Quadratic
+from levyjax.landscapes.drift import LINEAR
 from levyjax.solvers.motion import (
     Ends,
     Fate,
@@ -296,8 +296,8 @@ class LinearMotion:
 
 
 def is_linear(problem: ExitProblem, solver: Solver | None) -> bool:
-    """Whether the optimizer's noise-free motion is linear in its state: on a quadratic, tried at a few states."""
-    if not isinstance(problem.landscape, Quadratic | Flat) or isinstance(solver, Tamed):
+    """Whether the optimizer's noise-free motion is linear in its state: under a linear drift, tried at a few states."""
+    if not isinstance(problem.landscape, LINEAR) or isinstance(solver, Tamed):
         return False
     if problem.dynamics.is_gradient_flow:
         return True

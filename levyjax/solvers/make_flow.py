@@ -13,7 +13,9 @@ from jaxtyping import Array, Float
 from levyjax.arrays import matrix_of
 from levyjax.basins import Attraction
 from levyjax.interpret import interpreted
-from levyjax.landscapes import Flat, Landscape, Quadratic
+from levyjax.landscapes import Landscape
+from levyjax.landscapes.base import has_potential
+from levyjax.landscapes.drift import LINEAR, is_symmetric
 from levyjax.noise.base import has_jumps
 from levyjax.solvers.flows import (
     SKIP_SPREAD,
@@ -26,6 +28,8 @@ from levyjax.solvers.flows import (
     displacement_gauge,
 )
 from levyjax.solvers.motion import (
+    Fate,
+    at_rest,
     gauge_along,
     hessian_of,
     jump_maps,
@@ -41,6 +45,7 @@ from levyjax.solvers.small_jumps import (
     turning,
 )
 from levyjax.solvers.steps import ExitProblem
+from levyjax.solvers.traced_motion import TracedMotion
 
 # Parts of the way to the boundary, with the error of the linearised gradient that is allowed so far out.
 _LINEAR_ZONES = ((0.8, 0.02), (0.4, 0.02), (0.2, 0.02), (0.1, 0.02), (0.05, 0.1), (0.02, 0.1), (0.01, 0.1))
@@ -53,6 +58,7 @@ _PARALLEL = 100.0  # the modes' condition number above which they are taken apar
 _EQUAL = 1e-9  # relaxation rates that differ by less are one
 _SECANTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # parts of the way out between which the gradient's slope is looked at
 _STIFFER, _LOOK_AHEAD = 3.0, 4.0  # how much larger than at the minimum it may be; in spreads of a step's small jumps
+_FEW_RAYS, _LOOKS = 16, 16  # where the flow is followed from points on a ray, up to half of the way out
 _LINE_POINTS, _RAY_POINTS, _BEYOND = 1024, 64, 4.0  # looked at on a ray for saddles; how far where it has no end
 _ROUNDING = 1e-6  # of the steepest slope so far: one that is no more is none
 _FLAT = 1e-12  # over the steepest slope: a curvature at the minimum that is rounding
@@ -91,8 +97,8 @@ def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " d"]) -> Linea
         diffusion = _widest(problem, columns * amounts @ columns.T)
     else:
         diffusion = _size(farthest(problem, columns) ** 2 * variances)
-    linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, Quadratic | Flat)
-    if linear:
+    linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, LINEAR)
+    if linear and is_symmetric(problem.landscape):
         made = _linear_flow(problem, np.asarray(variances), diffusion)
         if _keeps_basin(problem, made):
             return made
@@ -284,19 +290,24 @@ def nearest_saddle(problem: ExitProblem) -> float | None:
     """Twice the least way from rest to where the slope along a ray turns over; None where that is 1 or more.
 
     As a part of the way to the boundary along the ray or to the other side, whichever is nearer: what the length of a
-    jump is measured by. Rays without a boundary are looked at four times as far as it is on their other side.
+    jump is measured by. Rays without a boundary are looked at four times as far as it is on their other side. A drift
+    that is no gradient may point anywhere along a ray: there the flow is followed, to where it no longer comes back.
     """
-    if isinstance(problem.landscape, Quadratic | Flat):
+    if isinstance(problem.landscape, LINEAR):
         return None
     if isinstance(problem.basin, Attraction) and kept_by_descent(problem):
         return None  # it has one point of rest
     minimum, columns = np.asarray(problem.landscape.minimum, np.float64), _columns(problem)
+    follows = problem.dimension > 1 and not has_potential(problem.landscape)
     axes, normals = np.eye(problem.dimension), np.random.default_rng(0).normal(size=(problem.dimension, 64))
+    normals = normals[:, :_FEW_RAYS] if follows else normals
     rays = axes if problem.dimension == 1 else np.concatenate([axes, columns[:, columns.any(axis=0)], normals], axis=1)
     rays = np.concatenate([rays, -rays], axis=1)
     gauge = gauge_along(problem.basin, minimum, rays)
     nearer = np.maximum(gauge, np.roll(gauge, rays.shape[1] // 2))
     rays, gauge, nearer = rays[:, nearer > 0], gauge[nearer > 0], nearer[nearer > 0]
+    if follows:
+        return _nearest_departure(problem, rays / nearer)
     parts = np.linspace(0, 1, _LINE_POINTS if problem.dimension == 1 else _RAY_POINTS)[1:]
     ways = parts[:, None] / np.where(gauge > 0, gauge, nearer / _BEYOND)
     points = minimum[:, None, None] + ways * rays[:, None]
@@ -312,6 +323,17 @@ def nearest_saddle(problem: ExitProblem) -> float | None:
         turns = np.concatenate([[0.0], (before + ways[turns, ray]) / 2])
         least = min(least, 2 * float(np.diff(turns[:most]).min() * nearer[ray]))
     return least if least < 1 else None
+
+
+def _nearest_departure(problem: ExitProblem, ways: Float[np.ndarray, "d rays"]) -> float | None:
+    """Twice the least part of these ways from which the flow does not come back; None where that is 1 or more."""
+    parts = np.linspace(0, 0.5, _LOOKS + 1)
+    points = np.asarray(problem.landscape.minimum)[:, None, None] + parts[1:, None] * ways[:, None]
+    size = float(np.linalg.norm(ways, axis=0).min(initial=1e300))
+    motion = TracedMotion(problem, None, size)
+    ends = motion.follow(at_rest(problem, points.reshape(len(points), -1)), rough=True)
+    leaves = (ends.fate != Fate.RETURNS).reshape(_LOOKS, -1).any(axis=1)
+    return float(parts[:-1][leaves][0] + parts[1:][leaves][0]) if leaves.any() else None
 
 
 def _linearity(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> tuple[float | None, float]:

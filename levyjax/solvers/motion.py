@@ -15,10 +15,12 @@ from levyjax.basins import Attraction, Basin, Sublevel
 from levyjax.dynamics import DrivingNoise, Dynamics
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Landscape
-from levyjax.landscapes.base import beside
+from levyjax.landscapes.base import beside, has_potential
 from levyjax.noise import StateDependent
 from levyjax.random import Counter
 from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed, tamed
+
+_ROUNDED = 1e-12  # of a matrix's largest entry: what is not symmetric by rounding
 
 
 class Fate(enum.IntEnum):
@@ -131,8 +133,26 @@ def _jump_maps(dynamics: Dynamics, noise: Any) -> Any:
 
 @interpreted
 def hessian_of(landscape: Landscape) -> Any:
-    """The Hessian at the minimum, (d, d)."""
+    """The Hessian at the minimum, or the negative Jacobian of a drift at its attractor, which is not symmetric."""
     return landscape.hessian()
+
+
+def decay_rates(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, " d"]:
+    """The real parts of a matrix's eigenvalues, in increasing order: of a Hessian, or minus a drift's Jacobian."""
+    if np.allclose(matrix, matrix.T, rtol=0, atol=_ROUNDED * np.abs(matrix).max(initial=0)):
+        return np.linalg.eigvalsh(matrix)
+    return np.sort(np.real(np.linalg.eigvals(matrix)))
+
+
+def growth_at_rest(problem: ExitProblem, solver: Solver | None) -> float:
+    """How fast the motion grows away from the attractor of a drift that is no gradient; 0 where it comes to rest.
+
+    Momentum and averages are late, and a drift that turns may have moved on before they heed it.
+    """
+    if has_potential(problem.landscape):
+        return 0.0
+    minimum = problem.landscape.minimum
+    return max(-float(modes_of(linearised(problem, solver, minimum), step_length(problem, solver)).rates.min()), 0.0)
 
 
 def flat_of(state: Any) -> Any:

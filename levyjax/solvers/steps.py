@@ -10,12 +10,15 @@ from jaxtyping import Array, Bool, Float
 from levyjax.arrays import column, concrete, freeze, parameter, positive, pytree, total
 from levyjax.basins import Basin
 from levyjax.dynamics import DrivingNoise, Dynamics
-from levyjax.landscapes import Flat, Landscape, Quadratic
+from levyjax.landscapes import Landscape
+from levyjax.landscapes.base import has_potential
+from levyjax.landscapes.drift import LINEAR
 from levyjax.noise import LevyNoise, Noise, PointNoise
 from levyjax.noise.base import noise_at, require_process
 from levyjax.random import Counter
 
 _UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow
+_GROWS = 1.05  # a factor of a step's drift, where it turns
 _WILD = 4.0  # at this product of a step's response and the curvature no averages keep it stable
 
 
@@ -105,7 +108,8 @@ class Euler:
     Where a landscape is so steep that a step of dt would overshoot further than it came, which one long jump away from
     the wall can reach, the drift of gradient descent is cut down to Newton's along the gradient: explicit steps would
     throw the point back through the wall. With averages (momentum, a preconditioner that is fixed) a point travels by
-    what it has gathered and no cut is right: the trajectory ends as NONFINITE; take a smaller dt or `Tamed`.
+    what it has gathered and no cut is right: the trajectory ends as NONFINITE; take a smaller dt or `Tamed`. So it does
+    under a drift without a potential that turns so fast that a step would spiral outward where the drift does not.
 
     Args:
         dt: step length in the SDE's time, positive.
@@ -137,10 +141,13 @@ class Euler:
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         noise = noise_at(forces.noise, state.x, forces.noise_level)
         driving = DrivingNoise(noise, forces.noise_level, counter, self.dt)
-        if isinstance(forces.landscape, Quadratic | Flat):
+        if isinstance(forces.landscape, LINEAR):
             moved = forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), driving)
         elif forces.dynamics.is_gradient_flow:
-            moved = forces.dynamics.sde_step(state, limited(forces.landscape, state.x, self.dt), driving)
+            gradient = limited(forces.landscape, state.x, self.dt)
+            if not has_potential(forces.landscape):
+                gradient = jnp.where(spirals(forces.landscape, state.x, self.dt), jnp.nan, gradient)
+            moved = forces.dynamics.sde_step(state, gradient, driving)
         else:
             moved = watched(forces, state, driving)
         return projected(moved, self.project)
@@ -248,6 +255,21 @@ def limited(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Float[
     bend = jax.jvp(landscape.gradient, (x,), (unit,))[1]
     stiffness = dt * total(unit * bend) / jnp.where(largest > 0, total(unit**2), 1)
     return jnp.where(stiffness > _UNSTABLE, gradient / jnp.maximum(stiffness, _UNSTABLE), gradient)
+
+
+def spirals(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Bool[Array, " lanes"]:
+    """Whether an explicit step makes a drift grow that, to the next order in dt, does not: one that turns too fast.
+
+    With J the Jacobian and g the drift, by 5% where g + dt Jg is longer than both g and g + dt Jg + dt^2 JJg/2.
+    """
+    gradient = landscape.gradient(x)
+    largest = jnp.abs(gradient).max(axis=0)
+    unit = gradient / jnp.where(largest > 0, largest, 1)
+    first = jax.jvp(landscape.gradient, (x,), (unit,))[1]
+    second = jax.jvp(landscape.gradient, (x,), (first,))[1]
+    stepped = unit - dt * first
+    exact = total((stepped + dt**2 / 2 * second) ** 2)
+    return total(stepped**2) > _GROWS**2 * jnp.maximum(total(unit**2), exact)
 
 
 def watched(forces: Forces, state: Any, driving: DrivingNoise) -> Any:
