@@ -30,14 +30,17 @@ from levyjax.landscapes import (
     DoubleWell,
     Flat,
     Landscape,
+    LinearDrift,
     LinearRegression,
     LogisticRegression,
     MultiWell,
     Quadratic,
     Separable,
     WangOhRhee,
+    from_drift,
     from_function,
 )
+from levyjax.landscapes.base import has_potential
 from levyjax.noise import Gaussian, Independent, LevyNoise, PerCoordinate, Rotational, SpectralMeasure
 from levyjax.noise.base import JumpRays, JumpSplit
 from levyjax.random import Counter, Stream
@@ -82,6 +85,13 @@ LANDSCAPES |= {
     "linear regression": LinearRegression(FEATURES, FEATURES @ [1.0, -0.5] + 0.1 * LABELS, ridge=0.1),
     "logistic regression": LogisticRegression(FEATURES, LABELS, ridge=0.05),
 }
+DRIFTS = {  # without a potential: they have a gradient and a Hessian alone
+    "linear drift": LinearDrift([[-1.0, 3.0], [-3.0, -0.5]], [0.1, 0.2]),
+    "drift of parameters": from_drift(
+        lambda x, p: p @ x - (x**2).sum() * x, [0.1, 0.1], np.array([[-1.0, 2], [-1, -2]])
+    ),
+    "drift beside a well": Separable([LinearDrift([[-2.0]]), DoubleWell(1.0, 0.25)]),
+}
 BASINS = {  # each with a point inside
     "box": (Box([-1.0, -0.5], [1.0, 1.5]), [0.2, 0.3]),
     "open box": (Box([-1.0, -np.inf], [np.inf, 1.5]), [0.2, 0.3]),
@@ -111,7 +121,7 @@ SOLVERS = {
 } | {"projected euler": Euler(0.05, [[-0.5, -1.0], [0.7, 1.0]])}
 KINDS = {
     "noise": (levyjax.noise, LevyNoise, NOISES),
-    "landscapes": (levyjax.landscapes, Landscape, LANDSCAPES),
+    "landscapes": (levyjax.landscapes, Landscape, LANDSCAPES | DRIFTS),
     "basins": (levyjax.basins, Basin, {name: basin for name, (basin, _) in BASINS.items()}),
     "dynamics": (levyjax.dynamics, Dynamics, DYNAMICS),
     "solvers": (levyjax.solvers, Solver, SOLVERS),
@@ -152,6 +162,8 @@ def probe(kind, origin, piece, x, counter):
         return piece.increment(counter, dt), piece.jump_direction(counter, axis, Stream.GRADIENT)
     if kind == "landscapes":
         height, x = jnp.asarray(0.2, x.dtype), x[: piece.minimum.shape[0]]
+        if not has_potential(piece):
+            return piece.gradient(x)
         gauge = piece.sublevel_gauge(x, height)
         return piece.value(x), piece.gradient(x), piece.in_sublevel(x, height), gauge
     if kind == "basins":
@@ -362,6 +374,24 @@ class TestLandscapes:
         np.testing.assert_allclose(rest, 0, atol=1e-12)
         np.testing.assert_allclose(hessian, np.minimum(*map(np.asarray, sides)), atol=1e-5)  # the flatter side's
         assert np.all(np.asarray(rise) >= 0)
+
+    @pytest.mark.parametrize("name", DRIFTS)
+    def test_a_drift_comes_to_rest_where_its_hessian_is_minus_the_jacobian(self, name):
+        with jax.enable_x64(True):
+            drift = cast(DRIFTS[name], jnp.float64)
+            minimum = jnp.asarray(drift.minimum)
+            np.testing.assert_allclose(drift.gradient(minimum), 0, atol=1e-14)
+            np.testing.assert_allclose(drift.hessian(), jax.jacfwd(drift.gradient)(minimum), rtol=1e-9, atol=1e-9)
+            x = points(3)
+            one_by_one = jnp.stack([drift.gradient(point) for point in x.T], axis=1)
+            np.testing.assert_allclose(drift.gradient(x), one_by_one, rtol=1e-14)
+
+    @pytest.mark.parametrize("name", DRIFTS)
+    def test_a_drift_has_no_values(self, name):
+        drift, x = DRIFTS[name], jnp.zeros(2)
+        for asked in (drift.value, lambda x: drift.in_sublevel(x, 1.0), lambda x: drift.sublevel_gauge(x, 1.0)):
+            with pytest.raises(ValueError, match=r"needs a potential F, and a drift .* has none: take a Box"):
+                asked(x)
 
 
 @jax.jit

@@ -18,7 +18,7 @@ from levyjax.solvers import Iteration, JumpAdapted
 
 from . import oracle
 from .describe import Description, problem_of
-from .draw import METHODS_ALPHA, STEEP, curvatures, driver_of, rays_of, reach_of, slopes
+from .draw import BENT, METHODS_ALPHA, curvatures, driver_of, rays_of, reach_of, slopes
 from .images import Image
 from .shrink import kept_to
 
@@ -302,7 +302,7 @@ def nearest(basin: Any, start: np.ndarray, rays: np.ndarray) -> float:
 def fastest_rate(description: Description) -> float:
     """Of the drift and of the optimizer's averages; without drift, of the noise's way through the basin."""
     parts, fastest = description.dynamics.parts, curvatures(description.landscape)[0]
-    if description.landscape.kind in STEEP and description.dynamics.kind != "SGD":  # whose steps heed it themselves
+    if description.landscape.kind in BENT and description.dynamics.kind != "SGD":  # whose steps heed it themselves
         fastest = slopes(description.landscape, description.basin)[0]
     if "preconditioner" in parts:
         fastest /= float(parts["preconditioner"].min())

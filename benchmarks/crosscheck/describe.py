@@ -106,6 +106,13 @@ def moved_function(x: Any, parameters: Any) -> Any:
     return factor * inner.value((inverse * offset[None, :]).sum(axis=1))
 
 
+def turning_field(x: Any, parameters: Any) -> Any:
+    """M u - cubic |u|^2 u, u = x - c."""
+    matrix, cubic, center = parameters
+    u = x - center
+    return matrix @ u - cubic * (u**2).sum() * u
+
+
 def constant_dispersion(x: Any, parameters: Any) -> Any:
     """1 everywhere."""
     return jnp.ones_like(x)
@@ -119,7 +126,9 @@ FUNCTIONS = {
     "CurvedValley": curved_valley,
     "Moved": moved_function,
 }
+FIELDS = {"TurningField": turning_field}  # drifts without a potential
 _PARAMETERS = {
+    "TurningField": ("matrix", "cubic", "center"),
     "FlatBottom": ("curvature", "quartic", "wall", "edge", "center"),
     "RadialWell": ("curvature", "quartic", "center"),
     "CurvedValley": ("curvature", "bend", "center"),
@@ -145,6 +154,9 @@ def build(value: Any) -> Any:
         return value
     if value.kind in FUNCTIONS:
         return from_function(value)
+    if value.kind in FIELDS:
+        arrays = tuple(np.asarray(part, float) for part in parameters_of(value))
+        return landscapes.from_drift(FIELDS[value.kind], oracle.minimum(value), arrays)
     if value.kind == "StateDependent":
         return noise.StateDependent(build(value.parts["driver"]), constant_dispersion, (), value.parts["sense"])
     module = next(module for module in MODULES if hasattr(module, value.kind))
@@ -171,9 +183,10 @@ def problem_of(description: Description) -> EscapeProblem:
 def text(value: Any) -> str:
     """A value as Python source."""
     if isinstance(value, Piece):
-        if value.kind in FUNCTIONS:
+        if value.kind in FUNCTIONS or value.kind in FIELDS:
             inner = ", ".join(text(part) for part in parameters_of(value))
-            return f"from_function({FUNCTIONS[value.kind].__name__}, {text(oracle.minimum(value))}, ({inner}))"
+            maker, made = ("from_drift", FIELDS) if value.kind in FIELDS else ("from_function", FUNCTIONS)
+            return f"{maker}({made[value.kind].__name__}, {text(oracle.minimum(value))}, ({inner}))"
         if value.kind == "StateDependent":
             return f"StateDependent({text(value.parts['driver'])}, constant_dispersion, (), {value.parts['sense']!r})"
         return f"{value.kind}({', '.join(f'{name}={text(part)}' for name, part in value.parts.items())})"

@@ -13,6 +13,8 @@ KAPPAS = (0.3, 1e4)
 METHODS_ALPHA = (1.2, 1.9)  # jump_adapted and quasi_stationary state their errors for these
 ALPHAS = (0.6, 1.95)
 STEEP = ("FlatBottom", "RadialWell", "CurvedValley")  # steeper further out, or aside, than at the minimum
+DRIFTS = ("LinearDrift", "TurningField")  # without a potential
+BENT = (*STEEP, "TurningField")  # whose slopes on the way out are others than at the minimum
 STARTS = ("anywhere", "wall")
 _RAYS = 200
 
@@ -35,11 +37,12 @@ class Structure(NamedTuple):
 
 
 def structure(rng: Any, **fixed: Any) -> Structure:
-    """A random structure; `fixed` names what is not left to chance, and landscape="steep" is any of `STEEP`."""
+    """A random structure; `fixed` names what is not left to chance, and "steep" and "drift" are any of those."""
     d = int(rng.choice(np.atleast_1d(fixed.get("dimension", DIMENSIONS))))
     view = fixed.get("view") or str(rng.choice(["sde", "sde", "sde", "iteration"]))
     landscape = fixed.get("landscape") or str(rng.choice(landscapes_for(d)))
     landscape = str(rng.choice(STEEP if d > 1 else STEEP[:1])) if landscape == "steep" else landscape
+    landscape = str(rng.choice(DRIFTS)) if landscape == "drift" else landscape
     basin = fixed.get("basin") or str(rng.choice(basins_for(landscape)))
     noise = fixed.get("noise") or str(rng.choice(noises_for(view)))
     dynamics = fixed.get("dynamics") or str(rng.choice(dynamics_for(view)))
@@ -66,6 +69,8 @@ def landscapes_for(d: int) -> list[str]:
 def basins_for(landscape: str) -> list[str]:
     """Kinds of basin around a landscape's minimum."""
     kinds = ["Box", "Box", "HalfSpace", "Ball", "Ellipsoid", "Sublevel"]
+    if landscape in DRIFTS:
+        return kinds[:-1]
     if landscape == "Flat":
         return ["Box", "Ball"]
     return [*kinds, "Attraction"] if landscape == "DoubleWell" else kinds
@@ -103,7 +108,7 @@ def problem(rng: Any, kind: Structure) -> Description:
     landscape = draw_landscape(rng, kind)
     basin = draw_basin(rng, kind, landscape)
     noise = draw_noise(rng, kind)
-    fastest, slowest = slopes(landscape, basin) if landscape.kind in STEEP else curvatures(landscape)
+    fastest, slowest = slopes(landscape, basin) if landscape.kind in BENT else curvatures(landscape)
     dynamics = draw_dynamics(rng, kind, fastest, noise)
     level = noise_level(rng, kind, landscape, basin, noise, dynamics, slowest)
     if kind.start == "wall":
@@ -134,6 +139,8 @@ def draw_landscape(rng: Any, kind: Structure) -> Piece:
         return double_well(rng, rates)
     if name in STEEP:
         return steep(rng, name, rates, center)
+    if name in DRIFTS:
+        return drift(rng, name, rates, center)
     if name == "MultiWell":
         places, barrier = spread(rng, 0.5, 2, 2), spread(rng, 0.5, 2)
         low = 4 * barrier / places**2
@@ -172,6 +179,19 @@ def steep(rng: Any, name: str, rates: np.ndarray, center: np.ndarray) -> Piece:
     return Piece(name, {"curvature": curvature, "quartic": quartic, "wall": wall, "edge": edge, "center": center})
 
 
+def drift(rng: Any, name: str, rates: np.ndarray, center: np.ndarray) -> Piece:
+    """A drift that turns, or whose modes are far from orthogonal; of a turning field one that grows further out."""
+    d = len(rates)
+    turn, whirl = rotation(rng, d), float(spread(rng, 0.1, 5)) * rates.min() * rng.normal(size=(d, d))
+    if name == "TurningField" or rng.random() < 0.5:
+        matrix = -(turn * rates) @ turn.T + whirl - whirl.T
+    else:
+        matrix = turn @ (np.triu(whirl, 1) - np.diag(rates)) @ turn.T
+    if name == "LinearDrift":
+        return Piece(name, {"matrix": matrix, "center": center})
+    return Piece(name, {"matrix": matrix, "cubic": float(rates.min() * spread(rng, 0.1, 3)), "center": center})
+
+
 def quadratic(rates: np.ndarray, center: np.ndarray) -> Piece:
     """Of a diagonal Hessian."""
     return Piece("Quadratic", {"curvature": rates, "center": center})
@@ -191,6 +211,11 @@ def curvatures(landscape: Piece) -> tuple[float, float]:
     if landscape.kind == "MultiWell":
         rate = float(landscape.parts["curvatures"][landscape.parts["well"]])
         return rate, rate
+    if landscape.kind in DRIFTS:
+        matrix = np.asarray(landscape.parts["matrix"])
+        values = -np.linalg.eigvals(matrix)
+        fastest = max(np.linalg.norm(matrix, 2), float((np.abs(values) ** 2 / values.real).max()))  # for Euler's steps
+        return float(fastest), float(values.real.min())
     centre, step = oracle.minimum(landscape), 1e-5
     moved = step * np.eye(len(centre))
     slopes = [oracle.landscape(landscape, centre[:, None] + side * moved)[1] for side in (1, -1)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import oracle
 from .describe import Description, Piece
-from .draw import rotation, spread
+from .draw import DRIFTS, rotation, spread
 
 
 class Image(NamedTuple):
@@ -46,6 +46,10 @@ def moved_landscape(piece: Piece, matrix: np.ndarray, shift: np.ndarray, factor:
         return piece.but(curvature=congruent(parts["curvature"], inverse) * factor, center=center)
     if piece.kind == "Flat":
         return piece.but(center=center)
+    if piece.kind in DRIFTS:  # the matrix is a multiple of an orthogonal one
+        size = abs(np.linalg.det(matrix)) ** (1 / len(matrix))
+        cubic = {"cubic": parts["cubic"] * factor / size**4} if "cubic" in parts else {}
+        return piece.but(matrix=factor * inverse.T @ parts["matrix"] @ inverse, center=center, **cubic)
     if piece.kind == "AsymmetricValley" and is_monomial(matrix):
         order, size = np.argmax(np.abs(matrix), axis=1), np.abs(matrix).sum(axis=1)
         left, right = (parts[f"curvature_{side}"][order] * factor / size**2 for side in ("left", "right"))
@@ -320,6 +324,10 @@ def wider_landscape(piece: Piece, rate: np.ndarray) -> Piece:
         wide = np.zeros((len(curvature) + 1,) * 2)
         wide[:-1, :-1], wide[-1, -1] = curvature, rate[0]
         return piece.but(curvature=wide, center=np.append(piece.parts["center"], 0.0))
+    if piece.kind == "LinearDrift":
+        wide = np.pad(piece.parts["matrix"], ((0, 1), (0, 1)))
+        wide[-1, -1] = -rate[0]
+        return piece.but(matrix=wide, center=np.append(piece.parts["center"], 0.0))
     return Piece("Separable", {"parts": (piece, Piece("Quadratic", {"curvature": rate, "center": np.zeros(1)}))})
 
 
@@ -419,14 +427,24 @@ def box_of_one_wall(problem: Description, rng: Any) -> Image | None:
 
 
 def other_landscape(problem: Description, rng: Any) -> Image | None:
-    """A parabola as a function, a valley of equal sides, or side by side."""
+    """A parabola as a function, a valley of equal sides, a drift or side by side; a linear drift as a function."""
     piece, parts = problem.landscape, problem.landscape.parts
+    if piece.kind == "LinearDrift":
+        return _replaced(problem, "linear_drift_as_field", Piece("TurningField", {**parts, "cubic": 0.0}))
     if piece.kind == "QuadraticFunction":
         return _replaced(problem, "function_as_quadratic", Piece("Quadratic", parts))
     if piece.kind != "Quadratic":
         return None
     ways = ["function"] + (["valley", "separable"] if parts["curvature"].ndim == 1 else [])
+    jumps = problem.noise.kind != "Gaussian" and problem.alpha < 2
+    if jumps and "landscape" not in problem.basin.parts:
+        ways.append("drift")
     way = str(rng.choice(ways))
+    if way == "drift":
+        matrix = -np.diag(parts["curvature"]) if parts["curvature"].ndim == 1 else -parts["curvature"]
+        return _replaced(
+            problem, "quadratic_as_drift", Piece("LinearDrift", {"matrix": matrix, "center": parts["center"]})
+        )
     if way == "function":
         return _replaced(problem, "quadratic_as_function", Piece("QuadraticFunction", parts))
     if way == "valley":

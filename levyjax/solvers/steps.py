@@ -18,7 +18,8 @@ from levyjax.noise.base import noise_at, require_process
 from levyjax.random import Counter
 
 _UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow
-_GROWS = 1.05  # a factor of a step's drift, where it turns
+# a factor of a step's drift, where it turns; the second order beside it, up to which that says how much it does
+_GROWS, _TELLS = 1.02, 0.1
 _WILD = 4.0  # at this product of a step's response and the curvature no averages keep it stable
 
 
@@ -258,9 +259,10 @@ def limited(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Float[
 
 
 def spirals(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Bool[Array, " lanes"]:
-    """Whether an explicit step makes a drift grow that, to the next order in dt, does not: one that turns too fast.
+    """Whether an explicit step makes a drift grow by more than the drift itself does: one that turns too fast for it.
 
-    With J the Jacobian and g the drift, by 5% where g + dt Jg is longer than both g and g + dt Jg + dt^2 JJg/2.
+    With J the Jacobian and g the drift, g + dt Jg is 2% longer than g, and than g + dt Jg + dt^2 JJg/2 where the last
+    part is small enough to tell.
     """
     gradient = landscape.gradient(x)
     largest = jnp.abs(gradient).max(axis=0)
@@ -268,8 +270,9 @@ def spirals(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Bool[A
     first = jax.jvp(landscape.gradient, (x,), (unit,))[1]
     second = jax.jvp(landscape.gradient, (x,), (first,))[1]
     stepped = unit - dt * first
-    exact = total((stepped + dt**2 / 2 * second) ** 2)
-    return total(stepped**2) > _GROWS**2 * jnp.maximum(total(unit**2), exact)
+    size, beyond = total(unit**2), dt**2 / 2 * second
+    exact = jnp.where(total(beyond**2) < _TELLS**2 * size, total((stepped + beyond) ** 2), 0)
+    return total(stepped**2) > _GROWS**2 * jnp.maximum(size, exact)
 
 
 def watched(forces: Forces, state: Any, driving: DrivingNoise) -> Any:
