@@ -1,6 +1,7 @@
 """How a point moves between large jumps: the noise-free flow and, with it, the small jumps as Brownian motion."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -202,7 +203,7 @@ class SteppedFlow(NamedTuple):
                 further = state._replace(x=state.x + corner * jnp.sqrt(part * longest))
                 least = rate if part == 1 else _DRIFT_PART / (part * longest)
                 looks.append(jnp.maximum(least, _AHEAD * self._rate(problem, further)[1]))
-            rate = jnp.maximum(rate, jnp.nanmin(jnp.stack(looks), axis=0))  # a look that overflows is one too far out
+            rate = jnp.maximum(rate, reduce(jnp.fmin, looks))  # a look that overflows is one too far out
         ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         calm = self.spread <= SKIP_SPREAD**2 * depth.power

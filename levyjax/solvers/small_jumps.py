@@ -18,23 +18,32 @@ _UNROLL = 8  # up to so many columns a root is one compiled expression
 
 
 class Groups(NamedTuple):
-    """Modes in groups of equal size that have no covariance with each other, the rest of a group filled with mode 0."""
+    """Modes in groups of equal size that have no covariance with each other, the rest of a group filled with mode 0.
 
-    members: Any  # (size, groups) integers
-    place: Any  # (modes,): of each mode in the flattened members
+    Where the groups are the modes in their order, there is nothing to look up: no members, no places.
+    """
+
     real: Any  # (size, groups): 1, or 0 where a group is filled up
+    members: Any  # (size, groups) integers, or None
+    place: Any  # (modes,): of each mode in the flattened members, or None
 
-    def gather(self, rows: Float[Array, "modes lanes"]) -> Float[Array, "size groups lanes"]:
-        """Rows of modes, by groups."""
-        return rows[self.members]
+    def gather(self, rows: Any) -> Any:
+        """Rows of modes (modes, *lanes), by groups: (size, groups, *lanes)."""
+        if self.members is not None:
+            return rows[self.members]
+        size, groups = self.real.shape
+        return rows.reshape(groups, size, *rows.shape[1:]).swapaxes(0, 1)
 
     def scatter(self, rows: Float[Array, "size groups lanes"]) -> Float[Array, "modes lanes"]:
         """Rows by groups, by modes."""
-        return rows.reshape(-1, rows.shape[-1])[self.place]
+        if self.place is not None:
+            return rows.reshape(-1, rows.shape[-1])[self.place]
+        return rows.swapaxes(0, 1).reshape(-1, rows.shape[-1])
 
     def blocks(self, matrices: Float[np.ndarray, "modes modes *rest"]) -> Float[np.ndarray, "size size groups *rest"]:
         """The matrices' part within each group, 0 where a group is filled up."""
-        inside = matrices[self.members[:, None], self.members[None, :]]
+        members = self.gather(np.arange(len(matrices)))
+        inside = matrices[members[:, None], members[None, :]]
         real = self.real[:, None] * self.real[None, :]
         return inside * real.reshape(real.shape + (1,) * (inside.ndim - 3))
 
@@ -54,7 +63,8 @@ def grouped(linked: np.ndarray) -> Groups:
     for index, group in enumerate(groups):
         members[: len(group), index], real[: len(group), index] = group, 1
         place[group] = np.arange(len(group)) * len(groups) + index
-    return Groups(members, place, real)
+    in_order = np.array_equal(members.T.ravel(), np.arange(len(labels)))
+    return Groups(real, None, None) if in_order else Groups(real, members, place)
 
 
 def axis_covariances(columns: np.ndarray, variances: np.ndarray, alike: bool) -> Float[np.ndarray, "d d axes"]:
@@ -85,8 +95,30 @@ def correlated(
 
     The covariance may be singular: a column of which rounding alone is left is 0.
     """
-    size, diagonal = draws.shape[0], jnp.einsum("iigl->igl", covariance)
-    least = 4 * jnp.finfo(draws.dtype).eps * diagonal
+    size, eps = draws.shape[0], 4 * jnp.finfo(draws.dtype).eps
+    if size > _UNROLL:
+        return _correlated_by_columns(covariance, draws)
+    covariance, draws = materialized((covariance, draws))
+    left = [[covariance[i, j] for j in range(i + 1)] for i in range(size)]
+    made, least = [jnp.zeros_like(draw) for draw in draws], [eps * left[j][j] for j in range(size)]
+    for j in range(size):
+        kept = left[j][j] > least[j]
+        # once: a division by a root may be compiled as a product with its inverse, in one program and not in the next
+        divisor = materialized(jnp.sqrt(jnp.where(kept, left[j][j], 1)))
+        root = [jnp.where(kept, left[i][j] / divisor, 0) for i in range(j, size)]
+        for i in range(j, size):
+            made[i] = made[i] + root[i - j] * draws[j]
+            for k in range(j + 1, i + 1):
+                left[i][k] = left[i][k] - root[i - j] * root[k - j]
+        left, made = materialized((left, made))
+    return jnp.stack(made)
+
+
+def _correlated_by_columns(
+    covariance: Float[Array, "size size groups lanes"], draws: Float[Array, "size groups lanes"]
+) -> Float[Array, "size groups lanes"]:
+    """The same as a loop, where there are many columns."""
+    least = 4 * jnp.finfo(draws.dtype).eps * jnp.einsum("iigl->igl", covariance)
 
     def take(j: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         left, made = carry
@@ -95,12 +127,7 @@ def correlated(
         root = jnp.where(kept, left[:, j] / jnp.sqrt(jnp.where(kept, pivot, 1)), 0)
         return materialized((left - root[:, None] * root[None, :], made + root * draws[j]))
 
-    carry = materialized((covariance, jnp.zeros_like(draws)))
-    if size > _UNROLL:
-        return jax.lax.fori_loop(0, size, take, carry)[1]
-    for j in range(size):
-        carry = take(j, carry)
-    return carry[1]
+    return jax.lax.fori_loop(0, draws.shape[0], take, materialized((covariance, jnp.zeros_like(draws))))[1]
 
 
 def relaxed(decay: Float[Numbers, " modes"], time: Float[Array, " lanes"], groups: Groups) -> Array:
@@ -108,8 +135,8 @@ def relaxed(decay: Float[Numbers, " modes"], time: Float[Array, " lanes"], group
 
     From each mode's own 1 - exp(-k t), which loses no digits where k t is small.
     """
-    gone = groups.gather(-jnp.expm1(-column(decay, time[None]) * time))
-    rates = decay[groups.members]
+    gone = materialized(groups.gather(-jnp.expm1(-column(decay, time[None]) * time)))
+    rates = groups.gather(jnp.asarray(decay))
     rates = (rates[:, None] + rates[None, :])[..., None]
     pairs = gone[:, None] + gone[None, :] - gone[:, None] * gone[None, :]
     return jnp.where(rates > 0, pairs / jnp.where(rates > 0, rates, 1), time)

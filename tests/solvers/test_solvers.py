@@ -178,8 +178,10 @@ class TestSmallJumpsOfSeveralModes:
         assert_same_mean(*times)
 
     @pytest.mark.parametrize("options", [{"chunk_size": 64}, {"devices": 4}])
-    def test_bits_do_not_depend_on_lanes(self, options):
+    @pytest.mark.parametrize("dynamics", [SGD(), Momentum(0.05, 0.8)], ids=["sgd", "momentum"])
+    def test_bits_do_not_depend_on_lanes(self, options, dynamics):
         problem = in_ball([[3.0, 1.0], [1.0, 2.0]], Rotational(1.9, ALONG), 0.3)
+        problem = dataclasses.replace(problem, dynamics=dynamics)
         devices = {"devices": jax.devices()[: options.get("devices", 1)]}
         first, other = exits(problem, 500, devices=jax.devices()[:1]), exits(problem, 500, **{**options, **devices})
         np.testing.assert_array_equal(first.exit_position, other.exit_position)
