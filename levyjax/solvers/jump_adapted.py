@@ -14,7 +14,7 @@ from levyjax.arrays import Numbers, add_to, apply, column, concrete, freeze, mat
 from levyjax.noise.base import require_process
 from levyjax.random import Counter, Stream
 from levyjax.solvers.flows import Depth, LinearFlow, SteppedFlow, displacement_gauge
-from levyjax.solvers.limits import LEAST_DEPTH
+from levyjax.solvers.limits import LEAST_DEPTH, LEAST_ROOM, START_PART
 from levyjax.solvers.linear_motion import flow_reach
 from levyjax.solvers.make_flow import make_flow, nearest_saddle
 from levyjax.solvers.motion import gauge_along, growth_at_rest, jump_maps, jump_slopes, kept_by_descent
@@ -26,7 +26,7 @@ _FLOW_RAYS = 2048
 _LOG2_E = 1 / math.log(2)
 # The jump threshold follows the point no closer to the boundary than this: where jumps move it at once, and where they
 # push a momentum, which takes it there in time.
-_LEAST_DEPTH, _LEAST_DEPTH_OF_A_PUSH = LEAST_DEPTH, 0.1
+_LEAST_DEPTH_OF_A_PUSH = 0.1
 # This solver has no radial factors and no mini-batches: their streams time and size its jumps, and aim them.
 _EVENT, _AIM = Stream.RADIUS, Stream.GRADIENT
 
@@ -69,6 +69,7 @@ class Layout(NamedTuple):
     """
 
     least_depth: float
+    least_room: float
     reaches: Float[Numbers, " axes"]  # of a jump of length 1 on each axis
     rates: Float[Numbers, " axes"]  # of long jumps
     shares: Float[Numbers, " axes"]  # of the axes in them, summed up
@@ -146,8 +147,10 @@ class JumpAdapted:
         if problem.dimension == 1:
             ends = gauge_along(problem.basin, problem.landscape.minimum, np.array([[-1.0, 1.0]]))
         flow = make_flow(problem, split.variances)
+        room = _least_room(problem)
         layout = Layout(
-            _least_depth(problem),
+            _least_depth(problem, room),
+            room,
             split.reaches,
             split.rates,
             shares,
@@ -166,7 +169,8 @@ class JumpAdapted:
 
     def depth(self, problem: ExitProblem, x: Float[Array, "d lanes"]) -> Depth:
         """How deep points are inside."""
-        room = jnp.clip(1 - self._reach(problem, x - column(problem.landscape.minimum, x)), _LEAST_DEPTH, 1)
+        reach = self._reach(problem, x - column(problem.landscape.minimum, x))
+        room = jnp.clip(1 - reach, jnp.asarray(self.layout.least_room, x.dtype), 1)
         depth = jnp.maximum(room, jnp.asarray(self.layout.least_depth, x.dtype))
         if self.layout.deepest is not None:
             depth = jnp.minimum(depth, jnp.asarray(self.layout.deepest, x.dtype))
@@ -271,7 +275,16 @@ def _reach_of_jumps(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> 
     return straight * np.maximum(flowing.max() / straight[some].max(), 1)
 
 
-def _least_depth(problem: ExitProblem) -> float:
+def _least_room(problem: ExitProblem) -> float:
+    """How close to the boundary points are followed: less than usual for a start beside it."""
+    if problem.start is None:
+        return LEAST_DEPTH
+    minimum, start = (np.asarray(one, np.float64) for one in (problem.landscape.minimum, problem.start))
+    room = 1 - float(gauge_along(problem.basin, minimum, (start - minimum)[:, None])[0])
+    return min(LEAST_DEPTH, max(START_PART * room, LEAST_ROOM))
+
+
+def _least_depth(problem: ExitProblem, room: float) -> float:
     """By whether a jump moves the point itself."""
     moved = jump_slopes(problem, np.asarray(problem.landscape.minimum))[: problem.dimension]
-    return _LEAST_DEPTH if moved.any() else _LEAST_DEPTH_OF_A_PUSH
+    return room if moved.any() else _LEAST_DEPTH_OF_A_PUSH

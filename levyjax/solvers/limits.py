@@ -18,8 +18,10 @@ from levyjax.stable import tail_constant
 # Rounding puts a mean off by 1% where it is a coarser part of the way to the boundary, or where it swallows the drift
 # of a step closer to the minimum than this part, if the drift acts for so much of a mean exit time.
 _FINEST, _DEAD, _FREE = 5e-3, 0.01, 0.01
-LEAST_DEPTH = 1e-3  # of the way to the boundary: `JumpAdapted` follows the point no closer than this
+LEAST_DEPTH = 1e-3  # of the way to the boundary: `JumpAdapted` follows the point no closer than this,
+LEAST_ROOM, START_PART = 1e-5, 0.05  # but from a start beside it as close as this, or this part of the start's own way
 _BESIDE, _SMALL_JUMPS, _LOST = 0.1, 0.4, 0.02  # see `lost_beside_wall`
+_NO_DRIFT = 0.999  # the chance where nothing drives the point away from the boundary
 _WAYS, _SCAN = (1e-9, 1e2), 256  # over the way from the minimum to a sublevel set's boundary
 
 
@@ -125,7 +127,7 @@ def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
         state = at_rest(problem, start[:, None])
         velocity = np.asarray(dynamics.drift(state, problem.landscape.gradient(state.x), noise).x)
         if not velocity.any():
-            return room, 0.0
+            return room, _NO_DRIFT
         # a short way along the flow, by its reach to either side: it may lead away from the only wall
         back = 1e-4 * room / max(float(reach(minimum[:, None] + sign * velocity)[0]) for sign in (1, -1))
         gained = here - float(reach(start[:, None] + back * velocity)[0])
@@ -135,7 +137,7 @@ def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
         sides = _gauge_from(problem, start, np.concatenate([size, -size], axis=1)).reshape(2, -1).max(axis=0)
     weight = np.asarray(tail_constant(alpha)) / alpha
     factor = np.where(alpha > 1, np.maximum(_SMALL_JUMPS, weight / np.maximum(alpha - 1, 1e-3)), 0)
-    return room, float(min((factor * np.maximum(sides, 0) ** alpha).sum() * room * back / gained, 0.999))
+    return room, float(min((factor * np.maximum(sides, 0) ** alpha).sum() * room * back / gained, _NO_DRIFT))
 
 
 def _gauge_from(problem: ExitProblem, start: np.ndarray, rays: np.ndarray) -> np.ndarray:
@@ -157,7 +159,7 @@ def require_start(problem: ExitProblem) -> None:
         ValueError: where that would put the mean exit time off by 2% or more.
     """
     room, part = lost_beside_wall(problem)
-    if room < LEAST_DEPTH and part > _LOST:
+    if room < LEAST_ROOM / START_PART and part > _LOST:
         raise ValueError(
             f"The start is within {room:.2g} of the way to the boundary, where small jumps decide in about "
             f"{100 * part:.2g}% of the trajectories: JumpAdapted does not resolve them. Take Euler, with steps that "
