@@ -12,7 +12,7 @@ _PUBLIC = {
 }  # fmt: skip
 _MODULES = (
     "basins", "claims", "config", "dynamics", "engine", "escape", "landscapes", "noise", "plots",
-    "random", "records", "solvers", "stable", "tails", "training",
+    "random", "records", "schedules", "solvers", "stable", "tails", "training",
 )  # fmt: skip
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]

@@ -13,6 +13,7 @@ from levyjax.config.schema import RunConfig
 from levyjax.config.sweeps import Cell
 from levyjax.config.tables import Section
 from levyjax.escape import EscapeProblem, Plan
+from levyjax.schedules.named import NAMED
 
 _KEPT = 64  # objects of the last tables: a sweep has many runs of the same ones
 
@@ -66,13 +67,16 @@ def build_problem(config: RunConfig, cell: Cell) -> EscapeProblem:
     Raises:
         ValueError: the tables do not fit together in a way that only the objects can tell.
     """
-    start = config.run.start
+    start, changes = config.run.start, config.run.noise_schedule
+    level: Any = cell.noise_level
+    if changes is not None:
+        level = level * NAMED[changes["schedule"]](1.0, changes["time"], changes["end"])
     return EscapeProblem(
         make_landscape(config.landscape, start),
         make_basin(config.basin, config.landscape, start),
         make_noise(config.noise, cell.alpha, config.dimension),
         make_dynamics(config.dynamics, cell.learning_rate, config.dimension),
-        cell.noise_level,
+        level,
         config.start,
     )
 

@@ -13,8 +13,12 @@ from levyjax.checks import (
     choice,
     finite,
     integer,
+    nearest,
+    not_negative,
     positive,
     real,
+    refuse,
+    show,
     sweep,
     vector,
 )
@@ -35,6 +39,29 @@ METHODS = {  # method -> the key that says how long a step is; None where a step
     "quasi_stationary": None,
 }
 
+SCHEDULES = ("cosine", "exponential", "linear")  # the functions of levyjax.schedules
+
+
+def _noise_schedule(value: Any, where: str) -> dict[str, Any]:
+    """A table such as {schedule = "exponential", time = 100.0, end = 0.0}."""
+    if not isinstance(value, Mapping):
+        raise refuse(value, where, 'a table, such as {schedule = "exponential", time = 100.0, end = 0.1}')
+    for name in value:
+        if name not in ("schedule", "time", "end"):
+            raise ConfigError(
+                f"{where}: {show(name)} is unknown: {nearest(name, ('schedule', 'time', 'end'))}The keys here are "
+                "schedule, time and end."
+            )
+    for name in ("schedule", "time"):
+        if name not in value:
+            raise ConfigError(f"{where}: {name} is missing. Its keys are schedule, time and end; add it.")
+    return {
+        "schedule": choice(SCHEDULES)(value["schedule"], f"{where}.schedule"),
+        "time": positive(value["time"], f"{where}.time"),
+        "end": not_negative(value.get("end", 0.0), f"{where}.end"),
+    }
+
+
 _fraction = real("a number above 0 and below 1", lambda x: (x > 0.0) & (x < 1.0))
 _duration = real("a number above 0, or inf", lambda x: x > 0.0)
 
@@ -45,6 +72,9 @@ class RunSettings:
 
     Args:
         noise_level: the factor epsilon of dL.
+        noise_schedule: a table {schedule = "exponential" | "linear" | "cosine", time, end} of a factor of the noise
+            level that goes from 1 to `end` (0 by default) over `time`, in the SDE's time; for "euler", "tamed" and
+            "iteration", with a max_time.
         method: "euler" (steps of `dt`), "tamed" (the same with the gradient g/(1 + dt |g|), which cannot blow up),
             "jump_adapted" (from large jump to large jump, at a cost that hardly depends on the noise level),
             "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or "iteration" (the optimizer
@@ -62,6 +92,7 @@ class RunSettings:
     """
 
     noise_level: Sweep = key(positive, swept=sweep(positive))
+    noise_schedule: Any = key(_noise_schedule, default=None)
     method: str = key(choice(METHODS), default="euler")
     dt: float | None = key(positive, default=None)
     project: Point | tuple[Point, ...] | None = key(box, default=None)
@@ -74,6 +105,15 @@ class RunSettings:
     zip: bool = key(boolean, default=False)
 
     def check(self) -> None:
+        if self.noise_schedule is not None and METHODS[self.method] is None:
+            raise ConfigError(
+                f'[run] noise_schedule is refused: method = "{self.method}" is for a noise level that stays. '
+                'Take method = "euler", "tamed" or "iteration", or leave noise_schedule out.'
+            )
+        if self.noise_schedule is not None and math.isinf(self.max_time):
+            raise ConfigError(
+                "[run] noise_schedule needs a max_time: paths may never leave. Add for example max_time = 100.0."
+            )
         if METHODS[self.method] == "dt" and self.dt is None:
             raise ConfigError(
                 f'[run] method = "{self.method}" needs dt, its step in time. '

@@ -2,6 +2,7 @@
 
 from levyjax.deprecation import renamed
 from levyjax.engine import ExitCode
+from levyjax.escape.annealing import AnnealedSurvival, annealed_survival
 from levyjax.escape.chains import (
     draw_transition_rates,
     expected_occupancy,
@@ -27,12 +28,14 @@ from levyjax.escape.transitions import simulate_visits
 from levyjax.escape.validity import bias_constant
 
 __all__ = [
+    "AnnealedSurvival",
     "Complement",
     "EscapeProblem",
     "ExitCode",
     "ExitSamples",
     "Plan",
     "Prediction",
+    "annealed_survival",
     "bias_constant",
     "draw_transition_rates",
     "exit_profile",

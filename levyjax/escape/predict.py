@@ -26,6 +26,8 @@ from levyjax.landscapes.base import has_potential
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, sde_noise_level
 from levyjax.noise.base import has_jumps
 from levyjax.noise.spectral import sum_error
+from levyjax.schedules import Schedule
+from levyjax.schedules.base import FIXED
 from levyjax.solvers import Iteration, Solver
 from levyjax.solvers.limits import require_solver
 from levyjax.solvers.linear_motion import linear_motion
@@ -257,6 +259,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     require_kind(problem, EscapeProblem, "problem")
     if solver is not None:
         require_solver(solver)
+    if isinstance(problem.noise_level, Schedule):
+        return refused(f"{FIXED}.")
     with jax.enable_x64(True):
         minimum = np.asarray(problem.landscape.minimum)
         if (reason := problem.dynamics.why_no_rate(isinstance(solver, Iteration), minimum)) is not None:

@@ -15,6 +15,8 @@ from levyjax.engine import ExitCode
 from levyjax.escape.landscape_check import check_landscape, require_methods
 from levyjax.interpret import interpreted
 from levyjax.random import Counter
+from levyjax.schedules import Schedule
+from levyjax.schedules.base import as_schedule
 from levyjax.solvers.motion import at_rest, displaced_at_once
 
 
@@ -33,6 +35,7 @@ class EscapeProblem:
         noise: A L.
         dynamics: the optimizer.
         noise_level: epsilon, which multiplies A dL (and A u in an iteration); positive, never derived silently.
+            One that changes is any function of time, or a `schedules.Schedule`.
         start: (d,); default the minimum.
 
     Raises:
@@ -60,7 +63,9 @@ class EscapeProblem:
     def __post_init__(self) -> None:
         if not concrete(self.noise_level):
             return  # inside a transformation: the parts were checked when the problem was made
-        noise_level = positive(parameter(self.noise_level, "noise_level", ndim=(0,)), "noise_level")
+        noise_level = as_schedule(self.noise_level)
+        if not isinstance(noise_level, Schedule):
+            noise_level = positive(parameter(noise_level, "noise_level", ndim=(0,)), "noise_level")
         start = None if self.start is None else parameter(self.start, "start", ndim=(1,))
         freeze(self, noise_level=noise_level, start=start)
         if all(concrete(leaf) for leaf in jax.tree.leaves(self)):

@@ -15,6 +15,7 @@ from levyjax.checks import require_dtype, require_kind, require_whole
 from levyjax.datasets import Result, along
 from levyjax.engine import Ends, ExitCode, run_chunks
 from levyjax.escape.problem import EscapeProblem, ExitProcess, faces
+from levyjax.schedules import Schedule
 from levyjax.solvers import Iteration, JumpAdapted, Solver
 from levyjax.solvers.limits import require_resolution, require_solver, require_stable, require_start
 
@@ -153,8 +154,9 @@ def simulate(
         Step, time, code, point and face of every exit.
 
     Raises:
-        ValueError: the solver needs what the problem has not got, max_time is shorter than a step, steps of an SDE are
-            too long for the curvature at the minimum, or the dtype rounds the coordinates too coarsely.
+        ValueError: the solver needs what the problem has not got, a noise level that changes comes without max_time,
+            max_time is shorter than a step, steps of an SDE are too long for the curvature at the minimum, or the dtype
+            rounds the coordinates too coarsely.
         KeyboardInterrupt: interrupted without `keep_partial`, or before the first step.
 
     Example:
@@ -185,6 +187,11 @@ def simulate_chunks(
     require_kind(plan, Plan, "plan")
     require_whole(first_id, "first_id", 0)
     step_time = _check_solver(problem, plan.solver)
+    if isinstance(problem.noise_level, Schedule) and math.isinf(plan.max_time):
+        raise ValueError(
+            "Under a noise level that changes a trajectory may never leave, so that its simulation would not end: give "
+            "a max_time."
+        )
     max_steps = _max_steps(plan.max_time, step_time)
     require_stable(problem, plan.solver)
     require_resolution(problem, plan.solver, plan.dtype)

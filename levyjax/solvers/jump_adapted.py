@@ -128,6 +128,7 @@ class JumpAdapted:
                 to, or an optimizer that is unstable at a drift's attractor.
         """
         require_process(problem.noise, everywhere_alike=True)
+        float(problem.noise_level)  # a schedule has none, and says so
         if not getattr(problem.basin, "star_shaped", True):
             raise ValueError(
                 "The jump-adapted solver needs a basin that rays leave once and for all; take Euler's steps."

@@ -11,6 +11,7 @@ from levyjax.basins import Sublevel
 from levyjax.landscapes.drift import is_symmetric
 from levyjax.noise import LevyNoise, PointNoise
 from levyjax.noise.base import has_jumps
+from levyjax.schedules import Schedule
 from levyjax.solvers.motion import at_rest, gauge_along, hessian_of, jump_maps, linearised
 from levyjax.solvers.steps import Euler, ExitProblem, Iteration, Solver, Tamed
 from levyjax.stable import tail_constant
@@ -85,7 +86,9 @@ def _steps(problem: ExitProblem, dt: float, width: np.ndarray) -> tuple[np.ndarr
         slow = dynamics.why_no_sde() is not None or dynamics.gradient_noise != "frozen"
         factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
     alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
-    amount = float(problem.noise_level) * np.abs(matrix_of(noise.scale)) * factor[:, None]
+    level: Any = problem.noise_level
+    level = float(level(0)) if isinstance(level, Schedule) else float(level)
+    amount = level * np.abs(matrix_of(noise.scale)) * factor[:, None]
     typical = (amount * dt ** (1 / alpha)).max(axis=1)
     if dynamics.noise_in_momentum:
         typical = typical * np.minimum(dt * float(dynamics.momentum_rate()), 1) ** (1 - np.minimum(1 / alpha, 1)).min()

@@ -16,6 +16,7 @@ from levyjax.landscapes.drift import LINEAR
 from levyjax.noise import LevyNoise, Noise, PointNoise
 from levyjax.noise.base import noise_at, require_process
 from levyjax.random import Counter
+from levyjax.schedules import Schedule
 
 _UNSTABLE = 2.0  # dt times the curvature along the gradient above which explicit steps grow
 # a factor of a step's drift, where it turns; the second order beside it, up to which that says how much it does
@@ -140,8 +141,8 @@ class Euler:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        noise = noise_at(forces.noise, state.x, forces.noise_level)
-        driving = DrivingNoise(noise, forces.noise_level, counter, self.dt)
+        level = level_of(forces, counter, self.dt)
+        driving = DrivingNoise(noise_at(forces.noise, state.x, level), level, counter, self.dt)
         if isinstance(forces.landscape, LINEAR):
             moved = forces.dynamics.sde_step(state, forces.landscape.gradient(state.x), driving)
         elif forces.dynamics.is_gradient_flow:
@@ -197,8 +198,8 @@ class Tamed:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        noise = noise_at(forces.noise, state.x, forces.noise_level)
-        driving = DrivingNoise(noise, forces.noise_level, counter, self.dt)
+        level = level_of(forces, counter, self.dt)
+        driving = DrivingNoise(noise_at(forces.noise, state.x, level), level, counter, self.dt)
         gradient = tamed(forces.landscape.gradient(state.x), self.dt)
         return projected(forces.dynamics.sde_step(state, gradient, driving), self.project)
 
@@ -237,12 +238,18 @@ class Iteration:
         return jnp.bool_(False)
 
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
-        noise = noise_at(forces.noise, state.x, forces.noise_level)
-        driving = DrivingNoise(noise, forces.noise_level, counter, 1.0)
+        level = level_of(forces, counter, forces.dynamics.learning_rate)
+        driving = DrivingNoise(noise_at(forces.noise, state.x, level), level, counter, 1.0)
         return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), driving), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return forces.dynamics.learning_rate
+
+
+def level_of(forces: Forces, counter: Counter, dt: Any) -> Any:
+    """The noise level of a step: the problem's, or what its schedule gives at the step's beginning."""
+    level = forces.noise_level
+    return level.at(counter, dt) if isinstance(level, Schedule) else level
 
 
 def limited(landscape: Landscape, x: Float[Array, "d lanes"], dt: Any) -> Float[Array, "d lanes"]:

@@ -101,5 +101,5 @@ def _row(store: ChunkStore, index: int, seconds: float, build: Build) -> dict[st
         return store.record["cells"][index]
     place, ends = store.config.cells[index], store.ends(index, seconds)
     lost = np.flatnonzero(ends.exit_code == ExitCode.NONFINITE).tolist() if isinstance(ends, ExitSamples) else []
-    found = row(ends, cell_problem(place, build).prediction)
+    found = row(ends, cell_problem(place, build))
     return {**place.coordinates, **found, "nonfinite_ids": lost[:_IDS_SHOWN]}

@@ -20,6 +20,7 @@ from levyjax.escape import (
     predict,
 )
 from levyjax.escape.quasi_stationary import QuasiStationaryRate
+from levyjax.schedules import Schedule
 
 _MAX_INCREMENTS = 1e14  # days of computing: more than that is a mistake in the run file, not a wish
 
@@ -45,6 +46,7 @@ DESCRIPTIONS = {
 """What the entries of a row are."""
 
 
+_STEADY = ("mean_exit_time", "mean_exit_time_ci95", "mean_exit_steps", "rate", "rate_ci95", "ratio", "ks_pvalue")
 Build = Callable[[RunConfig, Cell], EscapeProblem]
 
 
@@ -87,9 +89,13 @@ def checked_problem(place: SweepCell, build: Build = build_problem) -> CellProbl
     return found
 
 
-def row(ends: ExitSamples | QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:
+def row(ends: ExitSamples | QuasiStationaryRate, cell: CellProblem) -> dict[str, Any]:
     """What is said of a cell, beside its coordinates: the same entries for exits and for a rate without times."""
-    return exits_row(ends, prediction) if isinstance(ends, ExitSamples) else rate_row(ends, prediction)
+    if not isinstance(ends, ExitSamples):
+        return rate_row(ends, cell.prediction)
+    found = exits_row(ends, cell.prediction)
+    # under a noise level that changes exit times are not exponential, and have no one rate
+    return found | dict.fromkeys(_STEADY) if isinstance(cell.problem.noise_level, Schedule) else found
 
 
 def rate_row(result: QuasiStationaryRate, prediction: Prediction) -> dict[str, Any]:

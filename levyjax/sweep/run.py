@@ -147,7 +147,7 @@ def run_cells(
         if ends is None:
             assert store is not None
             ends = store.ends(index, seconds[index])
-        found = row(ends, made[index].prediction)
+        found = row(ends, made[index])
         if stored or isinstance(ends, QuasiStationaryRate):
             on_progress(found["exited"])
         partial = isinstance(ends, ExitSamples) and ends.partial
