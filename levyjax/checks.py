@@ -323,10 +323,10 @@ def why_unstable(jacobian: Any) -> str | None:
 
 
 def scale_matrix(value: Any, where: str) -> Any:
-    """A checker of the noise's matrix A: a number (times the identity), a diagonal >= 0 or any square matrix, not 0."""
+    """A checker of A, the noise's matrix, not 0: a number (times the identity), a diagonal >= 0, or equal rows."""
     if not (isinstance(value, (list, tuple)) or getattr(value, "ndim", 0)):
         return positive(value, where)
-    kept = _square(value, where) if _is_matrix(value) else vector(not_negative)(value, where)
+    kept = _rows(value, where) if _is_matrix(value) else vector(not_negative)(value, where)
     rows = kept if _is_matrix(kept) else [kept]
     if not (kept.any() if hasattr(kept, "any") else any(map(any, rows))):
         raise refuse(
@@ -354,13 +354,20 @@ def _is_matrix(value: Any) -> bool:
 
 
 def _square(value: Any, where: str) -> Any:
-    if _is_array(value, 2) and value.size and value.shape[0] == value.shape[1] and all_allowed(finite, value):
+    return _rows(value, where, square=True)
+
+
+def _rows(value: Any, where: str, square: bool = False) -> Any:
+    """A matrix, as its array or its rows."""
+    fits = _is_array(value, 2) and value.size and (value.shape[0] == value.shape[1] or not square)
+    if fits and all_allowed(finite, value):
         return value
     row_check, value = vector(finite), [plain(row) for row in plain(value)]
+    columns = len(value) if square or not isinstance(value[0], (list, tuple)) else max(len(value[0]), 1)
     for index, row in enumerate(value):
-        if not isinstance(row, (list, tuple)) or len(row) != len(value):
+        if not isinstance(row, (list, tuple)) or len(row) != columns:
             size = f"has {len(row)} entries" if isinstance(row, (list, tuple)) else "is no list"
-            raise ConfigError(
-                f"{where}: row {index} {size}, but there are {len(value)} rows. Give a square matrix as a list of rows."
-            )
+            wanted = f"there are {len(value)} rows" if square else f"row 0 has {columns}"
+            give = "a square matrix as a list of rows" if square else "a list of rows of one length, one a coordinate"
+            raise ConfigError(f"{where}: row {index} {size}, but {wanted}. Give {give}.")
     return tuple(row_check(row, f"{where}[{index}]") for index, row in enumerate(value))

@@ -64,7 +64,7 @@ def key(
     *,
     default: Any = dataclasses.MISSING,
     name: str | None = None,
-    coordinates: int | None = None,
+    coordinates: Any = None,
     swept: Check | None = None,
     given: str | None = None,
     static: bool = False,
@@ -76,7 +76,8 @@ def key(
             file has no such key.
         default: the value when it is not given; without one it is required.
         name: the file's key, where it is not the field's name.
-        coordinates: set for a list or matrix with an entry for each coordinate: 0, or how many entries it lacks.
+        coordinates: set for a list or matrix with an entry for each coordinate: 0, or how many entries it lacks;
+            "channels" for one with an entry for each column of the noise's scale.
         swept: the check in the file, where a list sweeps: `checks.sweep(check)`.
         given: what the run gives where the file has no value: "identity" (a vector of ones) or "dimension"; to a
             landscape "start", and to a basin "landscape" or its "minimum".
@@ -184,10 +185,17 @@ def sizes(owner: Any, values: Mapping[str, Any]) -> list[tuple[str, int]]:
     found = []
     for one in owner.keys:
         value, where_from = values[one.name], f"[{owner.table}] {one.name}"
+        if one.coordinates == "channels" and _is_matrix(values.get("scale")):
+            continue  # its columns need not be as many as the coordinates: the class looks at them
         if one.coordinates is not None and isinstance(value, tuple):
+            lack = 0 if one.coordinates == "channels" else one.coordinates
             lists = [(f"{where_from}[{i}]", row) for i, row in enumerate(value)] if one.swept else [(where_from, value)]
-            found += [(where, len(row) + one.coordinates) for where, row in lists]
+            found += [(where, len(row) + lack) for where, row in lists]
     return found
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, tuple) and isinstance(value[0], tuple)
 
 
 def check_sizes(found: Iterable[tuple[str, int]]) -> None:

@@ -449,8 +449,8 @@ BAD = {
     "per coordinate sizes": (lambda: PerCoordinate([1.2], [1.0] * 2), "alphas has 1 entries but scale has 2 columns."),
     "rotational alpha": (lambda: Rotational(0.0, [1.0]), "alpha = 0.0 is refused"),
     "rotational scale": (
-        lambda: Rotational(1.5, [[1.0, 0.0]]),
-        "scale: row 0 has 2 entries, but there are 1 rows. Give a squ",
+        lambda: Rotational(1.5, [[1.0, 0.0], [1.0]]),
+        "scale: row 1 has 1 entries, but row 0 has 2. Give a list of rows of one length, one a coordinate.",
     ),
     "gaussian scale": (lambda: Gaussian([math.inf]), "scale[0] = inf is refused: give a finite number, 0 or above."),
     "gaussian words": (lambda: Gaussian("wide"), 'scale = "wide" is refused'),

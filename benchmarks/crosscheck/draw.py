@@ -8,7 +8,7 @@ from . import oracle
 from .describe import Description, Piece, tail_index
 
 DIMENSIONS = (1, 1, 2, 2, 2, 3, 4, 5, 6, 7, 8, 30)
-SCALES = ("diagonal", "diagonal", "full", "rotated", "rank", "nearly_singular")
+SCALES = ("diagonal", "diagonal", "full", "rotated", "rank", "nearly_singular")  # and "rectangular", where asked for
 KAPPAS = (0.3, 1e4)
 METHODS_ALPHA = (1.2, 1.9)  # jump_adapted and quasi_stationary state their errors for these
 ALPHAS = (0.6, 1.95)
@@ -307,7 +307,10 @@ def landscape_depth(landscape: Piece) -> float:
 
 
 def draw_scale(rng: Any, d: int, form: str) -> np.ndarray:
-    """A dispersion: a diagonal, or a matrix that is full, a rotation, of less than full rank, or nearly so."""
+    """A diagonal, or a matrix that is full, a rotation, of less than full rank or nearly so, or not square."""
+    if form == "rectangular":
+        columns = int(rng.choice([m for m in range(1, d + 3) if m != d]))
+        return rng.normal(size=(d, columns)) * spread(rng, 0.3, 3, columns)
     sizes = spread(rng, 0.3, 3, d)
     if form == "diagonal":
         return sizes
@@ -329,7 +332,7 @@ def draw_noise(rng: Any, kind: Structure) -> Piece:
     low, high = METHODS_ALPHA if rng.random() < 0.75 else ALPHAS
     alpha = round(float(rng.uniform(low, high)), 2)
     if kind.noise == "PerCoordinate":
-        return Piece(kind.noise, {"alphas": rng.uniform(low, high, kind.dimension).round(2), "scale": scale})
+        return Piece(kind.noise, {"alphas": rng.uniform(low, high, scale.shape[-1]).round(2), "scale": scale})
     if kind.noise == "Gaussian":
         return Piece(kind.noise, {"scale": scale})
     if kind.noise in ("Pareto", "StudentT"):
@@ -390,7 +393,7 @@ def rays_of(noise: Piece, dynamics: Piece) -> np.ndarray:
     columns = np.diag(scale) if scale.ndim == 1 else scale
     d = len(columns)
     if noise.kind == "Rotational":
-        rays = np.random.default_rng(0).normal(size=(d, _RAYS))
+        rays = np.random.default_rng(0).normal(size=(columns.shape[1], _RAYS))
         columns = columns @ (rays / np.linalg.norm(rays, axis=0))
     return jump_map(dynamics, noise, d)[:, None] * np.concatenate([columns, -columns], axis=1)
 

@@ -255,11 +255,12 @@ def same(name: str, problem: Description, image: Description, strict: bool = Tru
 
 def same_law(problem: Description, rng: Any) -> Image | None:
     """Another dispersion A' with the same law of A L."""
-    piece, d = problem.noise, problem.dimension
-    if piece.kind == "StateDependent" or d == 1:
+    piece = problem.noise
+    if piece.kind == "StateDependent" or piece.parts["scale"].size == 1:
         return None
     scale = piece.parts["scale"]
     scale = np.diag(scale) if scale.ndim == 1 else scale
+    d = scale.shape[1]
     if piece.kind in ("Rotational", "Gaussian"):
         return same("same_law", problem, problem.but(noise=piece.but(scale=scale @ rotation(rng, d))))
     order, signs = rng.permutation(d), rng.choice([-1.0, 1.0], d)
@@ -464,7 +465,11 @@ def other_noise(problem: Description, rng: Any) -> Image | None:
     """Equal alphas, one dimension, alpha = 2, a constant dispersion, Student's t of nu = 1: by their other names."""
     piece, parts, d = problem.noise, problem.noise.parts, problem.dimension
     if piece.kind == "Independent":
-        ways = [Piece("PerCoordinate", {"alphas": np.full(d, parts["alpha"]), "scale": parts["scale"]})]
+        ways = [
+            Piece(
+                "PerCoordinate", {"alphas": np.full(parts["scale"].shape[-1], parts["alpha"]), "scale": parts["scale"]}
+            )
+        ]
         if d == 1 and parts["scale"].ndim == 1:
             ways.append(Piece("Rotational", parts))
         if problem.dynamics.kind == "SGD" and problem.view == "sde":
@@ -478,7 +483,7 @@ def other_noise(problem: Description, rng: Any) -> Image | None:
         return same(f"gaussian_as_{chosen.kind}", problem, problem.but(noise=chosen))
     if piece.kind == "StateDependent":
         return same("constant_dispersion_as_independent", problem, problem.but(noise=parts["driver"]), strict=False)
-    if piece.kind == "Rotational" and d == 1:
+    if piece.kind == "Rotational" and parts["scale"].size == 1:
         return same("rotational_as_independent", problem, problem.but(noise=Piece("Independent", parts)))
     return None
 

@@ -33,7 +33,7 @@ def one_sided(rng: Any, index: float, shape: tuple[int, ...]) -> np.ndarray:
 def increment(rng: Any, noise: Any, dt: float, count: int) -> np.ndarray:
     """A (L(t + dt) - L(t)), or one draw A Z of a noise that is no process."""
     parts, scale = noise.parts, np.asarray(noise.parts["scale"])
-    shape = (scale.shape[0], count)
+    shape = (scale.shape[-1], count)
     if noise.kind == "Rotational":
         alpha = float(parts["alpha"])
         spread = np.sqrt(2 * one_sided(rng, alpha / 2, (count,)))

@@ -48,7 +48,8 @@ def candidates(problem: Description) -> Iterator[Description]:
         yield problem.but(noise=Piece("Independent", {"alpha": alpha, "scale": np.ones(d)}))
     if problem.noise.parts.get("scale") is not None and problem.noise.parts["scale"].ndim == 2:
         yield problem.but(noise=problem.noise.but(scale=np.ones(d)))
-        yield problem.but(noise=problem.noise.but(scale=np.diag(problem.noise.parts["scale"])))
+        if len(set(problem.noise.parts["scale"].shape)) == 1:
+            yield problem.but(noise=problem.noise.but(scale=np.diag(problem.noise.parts["scale"])))
     if problem.landscape.kind != "Quadratic" and "landscape" not in problem.basin.parts:
         yield problem.but(landscape=Piece("Quadratic", {"curvature": np.ones(d), "center": problem.minimum}))
     if np.ndim(problem.landscape.parts.get("curvature")) == 2 and "landscape" not in problem.basin.parts:
@@ -113,7 +114,8 @@ def _without(piece: Piece, kept: list[int]) -> Piece | None:
         elif name in _BY_AXIS:
             parts[name] = value[kept]
         elif name in _BOTH:
-            parts[name] = value[kept] if value.ndim == 1 else value[np.ix_(kept, kept)]
+            square = value.ndim == 2 and value.shape[0] == value.shape[1]
+            parts[name] = value[np.ix_(kept, kept)] if square else value[kept]
         else:
             parts[name] = value
     whole = piece.kind not in ("Separable", "Moved", "MultiWell", "CurvedValley")

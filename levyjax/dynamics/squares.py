@@ -87,7 +87,7 @@ def _long_average(noise: Noise, gradient_noise: str, memory: float) -> Float[np.
         spread = 2 * covariance**2 * math.tanh(memory / 2)
         draws = generator.multivariate_normal(np.diag(covariance), spread, size=_NUM_SAMPLES)
         return np.maximum(draws.T, 0.0)
-    if isinstance(noise, Rotational) and len(scale) > 1:
+    if isinstance(noise, Rotational) and scale.shape[1] > 1:
         raise ValueError(
             f"v remembers {1 / memory:.3g} draws of noise whose coordinates jump together, and no law of such an "
             "average is worked out here; take a shorter memory (a smaller beta2), or simulate."

@@ -11,6 +11,7 @@ from levyjax.basins import Ball
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes import Flat
 from levyjax.noise import Rotational
+from levyjax.noise.base import line_scale
 from levyjax.solvers.motion import hessian_of
 
 _NODES = 200_001
@@ -145,7 +146,7 @@ def driftless_ball(problem: EscapeProblem, noise_level: float, beyond: float = 0
     if alpha == 2:
         variance = 2 * float(scale[0] @ scale[0]) * noise_level**2
         return float((radius_squared - (offset**2).sum()) / (dimension * variance))
-    size = noise_level * np.sqrt(scale[0] @ scale[0])
+    size = noise_level * (line_scale(problem.noise) if dimension == 1 else np.sqrt(scale[0] @ scale[0]))
     constant = (
         scipy.special.gammaln(dimension / 2)
         - scipy.special.gammaln(1 + alpha / 2)

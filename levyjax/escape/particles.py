@@ -80,7 +80,7 @@ class System:
 
     basin: where rays from any point have a formula: the basin, or the interval that it is; None where there is none.
     limit: the exit measure at the minimum, of which a random ray's is an estimate; None where rays are not random.
-    overshoots: lengths (2 ends, 2 signs, d) of the jumps of L from rest at the minimum after which the noise-free flow
+    overshoots: lengths (2 ends, 2 signs, m) of the jumps of L from rest at the minimum after which the noise-free flow
         leaves, those that leave by themselves apart where they are measured; None where there are none.
     """
 
@@ -102,7 +102,7 @@ def _chords(problem: EscapeProblem, solver: JumpAdapted) -> Any:
         return Box(center - 1 / np.array([below]), center + 1 / np.array([above]))
 
 
-def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends signs d"] | None:
+def _overshoots(problem: EscapeProblem, measured: bool) -> Float[Array, "ends signs m"] | None:
     """Lengths of jumps that leave by the linearised flow; those of other flows are about the same."""
     if kept_by_descent(problem) or not isinstance(problem.noise, Independent | PerCoordinate):
         return None
@@ -123,7 +123,9 @@ def make_system(problem: EscapeProblem, solver: JumpAdapted) -> System:
     with jax.enable_x64(True):
         solver = solver.prepare(problem)
         basin, limit = _chords(problem, solver), None
-        if basin is not None and (isinstance(problem.noise, Rotational) or problem.dimension > ALL_RAYS):
+        if basin is not None and (
+            isinstance(problem.noise, Rotational) or np.shape(problem.noise.scale)[-1] > ALL_RAYS
+        ):
             rays = found_rays(problem, jump_maps(problem))
             limit = float(rays.contributions(float(problem.noise_level)).sum())
         return System(problem, solver, basin, limit, _overshoots(problem, basin is not None))
@@ -140,7 +142,7 @@ def overshoot_rate(system: System) -> float:
 def _is_overshoot(system: System, interval: Interval) -> Bool[Array, " lanes"]:
     if system.overshoots is None:
         return jnp.zeros_like(interval.jumps)
-    least, most = (column(end.T, interval.jump) for end in system.overshoots)  # (d, signs, 1)
+    least, most = (column(end.T, interval.jump) for end in system.overshoots)  # (m, signs, 1)
     lengths = jnp.stack([interval.jump, -interval.jump], axis=1)
     return interval.jumps & ((lengths > least) & (lengths < most)).any(axis=(0, 1))
 

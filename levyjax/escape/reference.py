@@ -14,7 +14,7 @@ from levyjax.datasets import Result
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, TooLarge, galerkin, green_function
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise.base import require_process
+from levyjax.noise.base import line_scale, require_process
 
 _DEGREES = (8, 12, 16, 20, 24)
 _LEAST_KNOWN = 0.5  # error above which no number is given
@@ -120,7 +120,7 @@ def _check(problem: EscapeProblem) -> None:
 
 
 def _drifted(problem: EscapeProblem, ends: tuple[float, float], noise_level: float) -> Drifted:
-    alpha, half_width = np.asarray(problem.noise.alpha).item(), (ends[1] - ends[0]) / 2
+    alpha, half_width = float(np.max(problem.noise.alpha)), (ends[1] - ends[0]) / 2
     unit = (half_width / noise_level) ** alpha
     minimum = float(np.asarray(problem.landscape.minimum)[0])
 
@@ -195,7 +195,7 @@ def interval_reference(
         ends = interval(problem)
         if not np.isfinite(ends).all():
             raise ValueError(f"The basin must be a bounded interval, got {ends}.")
-        noise_level = float(problem.noise_level) * abs(float(np.ravel(problem.noise.scale)[0]))
+        noise_level = float(problem.noise_level) * line_scale(problem.noise)
         drifted, start = _drifted(problem, ends, noise_level), float(start_point(problem)[0])
         solve = green_function if drifted.alpha == 2 else galerkin
         fine, error, half_width = solve(drifted, degrees[0]), math.inf, (ends[1] - ends[0]) / 2

@@ -38,12 +38,12 @@ class JumpSplit(NamedTuple):
 
     reaches: (axes,), how far a jump of length 1 on the axis reaches at most.
     rates: (axes,), long jumps per unit of time on each axis.
-    variances: (d,), variance per unit of time of each coordinate of the rest.
+    variances: (m,), variance per unit of time of each coordinate of L in the rest.
     """
 
     reaches: Float[np.ndarray, " axes"]
     rates: Float[np.ndarray, " axes"]
-    variances: Float[np.ndarray, " d"]
+    variances: Float[np.ndarray, " m"]
 
 
 @runtime_checkable
@@ -52,7 +52,7 @@ class Noise(Protocol):
 
     @property
     def scale(self) -> Any:
-        """The dispersion A: its diagonal (d,) or the matrix (d, d)."""
+        """The dispersion A: its diagonal (d,) or the matrix (d, m), where L has m coordinates."""
         ...
 
     def increment(self, counter: Counter, dt: Any, stream: int = ...) -> Float[Array, "d *batch"]:
@@ -98,7 +98,7 @@ class LevyNoise(Noise, Protocol):
 
     @property
     def alpha(self) -> Any:
-        """Tail index, 2 for Gaussian noise; (d,) where each column of A has its own."""
+        """Tail index, 2 for Gaussian noise; (m,) where each column of A has its own."""
         ...
 
     def spectral_measure(self) -> SpectralMeasure | None:
@@ -118,7 +118,7 @@ class LevyNoise(Noise, Protocol):
         """
         ...
 
-    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "m *batch"]:
         """The direction of a jump of L, a unit vector, on the axis that was drawn for it."""
         ...
 
@@ -139,6 +139,25 @@ def second_moment(noise: Noise) -> Float[Array, " d"]:
     """diag(A A'): the dispersion of each coordinate, squared and summed."""
     scale = jnp.asarray(noise.scale)
     return scale**2 if scale.ndim == 1 else (scale**2).sum(axis=1)
+
+
+def line_scale(noise: LevyNoise) -> float:
+    """The scale of A L where it has one coordinate and one tail index: it is a stable process on the line.
+
+    Raises:
+        ValueError: coordinates of L with tail indices of their own.
+    """
+    if np.size(noise.scale) == 1:
+        return abs(float(np.ravel(noise.scale)[0]))
+    measure = noise.spectral_measure() if has_jumps(noise) else None
+    if measure is None:
+        return float(np.sqrt(np.square(np.asarray(noise.scale)).sum()))
+    alphas = np.unique(np.asarray(noise.alpha))
+    if alphas.size > 1:
+        raise ValueError(f"The noise on this line has several tail indices, {alphas.tolist()}; this is for one.")
+    alpha = float(alphas[0])
+    total = (np.asarray(measure.weights) * np.abs(np.asarray(measure.directions[0])) ** alpha).sum()
+    return float((total * alpha / (2 * tail_constant(alpha))) ** (1 / alpha))
 
 
 def require_process(noise: Noise, everywhere_alike: bool = False) -> None:

@@ -65,10 +65,10 @@ class Pareto:
 
     Args:
         index: tail index, positive; below 2 the variance is infinite.
-        scale: A, its diagonal (d,) or the matrix (d, d).
+        scale: A, its diagonal (d,) or the matrix (d, m).
 
     Raises:
-        ValueError: an index that is not positive; a scale that is negative, zero, not finite or not square.
+        ValueError: an index that is not positive; a scale that is negative, zero, not finite or not rectangular.
 
     Source:
         Wang, Oh and Rhee 2022 drive their clipped SGD by it (index 1.2, scale 0.1).
@@ -104,10 +104,10 @@ class StudentT:
 
     Args:
         nu: degrees of freedom, positive; the tail index. At 1 it is the Cauchy law.
-        scale: A, its diagonal (d,) or the matrix (d, d).
+        scale: A, its diagonal (d,) or the matrix (d, m).
 
     Raises:
-        ValueError: nu that is not positive; a scale that is negative, zero, not finite or not square.
+        ValueError: nu that is not positive; a scale that is negative, zero, not finite or not rectangular.
 
     Example:
         >>> import numpy as np

@@ -27,10 +27,10 @@ class Gaussian:
     time give a scale with 2 A A' = C, that is a Cholesky factor of C/2.
 
     Args:
-        scale: the dispersion A, its diagonal (d,) or the matrix (d, d).
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, m).
 
     Raises:
-        ValueError: a scale that is negative, zero, not finite or not square.
+        ValueError: a scale that is negative, zero, not finite or not rectangular.
 
     Example:
         >>> Gaussian([0.5, 0.05]).alpha
@@ -60,5 +60,5 @@ class Gaussian:
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
         return JumpRays(as_matrix(self.scale)[:, :, None], 0.0, self.alpha)
 
-    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
-        return jnp.zeros((self.scale.shape[0], *axis.shape), self.scale.dtype)  # there are no jumps
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "m *batch"]:
+        return jnp.zeros((self.scale.shape[-1], *axis.shape), self.scale.dtype)  # there are no jumps

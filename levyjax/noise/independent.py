@@ -20,16 +20,16 @@ ALL_RAYS = 8  # up to this many columns every one is a ray of `jump_rays`, above
 @piece("noise", "independent")
 @pytree
 class Independent:
-    """A L with independent coordinates, each SaS(1) at time 1: E exp(i w L_1) = exp(-|w|^alpha).
+    """A L, L with independent coordinates, each SaS(1) at time 1: E exp(i w L_1) = exp(-|w|^alpha).
 
     Its large jumps point along single columns of A. At alpha = 2 it is sqrt(2) times a Brownian motion: N(0, 2t).
 
     Args:
         alpha: tail index in (0, 2].
-        scale: the dispersion A, its diagonal (d,) or the matrix (d, d).
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, m) for m independent coordinates of L.
 
     Raises:
-        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not square.
+        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not rectangular.
 
     Example:
         >>> Independent(1.5, [0.5, 0.05]).scale.shape
@@ -63,11 +63,11 @@ class Independent:
         axis = (place * columns.shape[1]).astype(jnp.int32)[None]
         return JumpRays(columns[:, axis], weight * columns.shape[1], self.alpha, axis)
 
-    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "m *batch"]:
         return signed_axis(counter, axis, stream, self.scale)
 
 
-def signed_axis(counter: Counter, axis: Int[Array, "*batch"], stream: int, scale: Any) -> Float[Array, "d *batch"]:
+def signed_axis(counter: Counter, axis: Int[Array, "*batch"], stream: int, scale: Any) -> Float[Array, "m *batch"]:
     """The unit vector along an axis, to either side with equal probability."""
     sign = jnp.where(words(counter, 1, stream)[0][0] >> jnp.uint32(31) == 0, 1.0, -1.0).astype(scale.dtype)
     index = jnp.arange(scale.shape[-1], dtype=axis.dtype).reshape((-1,) + (1,) * axis.ndim)

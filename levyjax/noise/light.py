@@ -106,10 +106,10 @@ class Truncated:
     Args:
         alpha: tail index in [0.3, 2].
         bound: largest |Z_j|, positive.
-        scale: A, its diagonal (d,) or the matrix (d, d).
+        scale: A, its diagonal (d,) or the matrix (d, m).
 
     Raises:
-        ValueError: alpha or bound out of range or traced; a scale that is negative, zero, not finite or not square.
+        ValueError: alpha or bound out of range or traced; a scale that is negative, zero, not finite or no matrix.
 
     Example:
         >>> import numpy as np
@@ -154,11 +154,11 @@ class Tempered:
     Args:
         alpha: tail index in [0.3, 2).
         tempering: m, positive.
-        scale: A, its diagonal (d,) or the matrix (d, d).
+        scale: A, its diagonal (d,) or the matrix (d, m).
 
     Raises:
         ValueError: alpha or tempering out of range or traced, or a law too close to a Gaussian one; a scale that is
-            negative, zero, not finite or not square.
+            negative, zero, not finite or not rectangular.
 
     Source:
         The relativistic law of `stable.sample_relativistic` (Ryznar 2002), by its subordinator.

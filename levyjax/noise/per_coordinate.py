@@ -25,18 +25,18 @@ class PerCoordinate:
     the noise level falls, the coordinate of the smallest index makes the exits.
 
     Args:
-        alphas: tail indices (d,), each in (0, 2].
-        scale: the dispersion A, its diagonal (d,) or the matrix (d, d), whose column j has the index alphas[j].
+        alphas: tail indices (m,), each in (0, 2]; m is d where A is a diagonal.
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, m), whose column j has the index alphas[j].
 
     Raises:
-        ValueError: an index outside (0, 2]; a scale that is negative, zero, not finite, not square or not of length d.
+        ValueError: an index outside (0, 2]; a scale that is negative, zero, not finite, no matrix or not of m columns.
 
     Example:
         >>> PerCoordinate([1.2, 1.8], [1.0, 1.0]).alpha.tolist()
         [1.2, 1.8]
     """
 
-    alphas: Any = key(vector(STABLE_INDEX), coordinates=0, swept=sweep_of_lists(STABLE_INDEX))
+    alphas: Any = key(vector(STABLE_INDEX), coordinates="channels", swept=sweep_of_lists(STABLE_INDEX))
     scale: Any = key(scale_matrix, coordinates=0, given="identity")
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class PerCoordinate:
 
     @property
     def alpha(self) -> Any:
-        """The tail indices (d,)."""
+        """The tail indices (m,)."""
         return self.alphas
 
     def increment(self, counter: Counter, dt: Any, stream: int = Stream.NOISE) -> Float[Array, "d *batch"]:
@@ -69,5 +69,5 @@ class PerCoordinate:
         alphas = jnp.asarray(self.alphas)[:, None]
         return JumpRays(as_matrix(self.scale)[:, :, None], tail_constant(alphas) / alphas, alphas)
 
-    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "m *batch"]:
         return signed_axis(counter, axis, stream, self.scale)

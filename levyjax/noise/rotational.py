@@ -26,11 +26,11 @@ class Rotational:
 
     Args:
         alpha: tail index in (0, 2].
-        scale: the dispersion A, its diagonal (d,) or the matrix (d, d); A L is elliptical where A is not a multiple
-            of a rotation.
+        scale: the dispersion A, its diagonal (d,) or the matrix (d, m) for L in R^m; A L is elliptical where A A' is
+            not a multiple of the identity, and its law depends on A A' alone.
 
     Raises:
-        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not square.
+        ValueError: alpha outside (0, 2]; a scale that is negative, zero, not finite or not rectangular.
 
     Example:
         >>> Rotational(1.5, [1.0, 1.0]).spectral_measure().directions.shape[0]
@@ -52,7 +52,7 @@ class Rotational:
         return 2 * as_matrix(self.scale) @ as_matrix(self.scale).T if float(self.alpha) == 2 else None
 
     def split(self, rays: Reach, part: Any) -> JumpSplit:
-        dimension = self.scale.shape[0]
+        dimension = self.scale.shape[-1]
         reach = rays(measure_of(self).directions).max(keepdims=True)
         threshold = part / reach
         rate = radial_tail_constant(self.alpha, dimension) * threshold**-self.alpha
@@ -61,9 +61,9 @@ class Rotational:
 
     def jump_rays(self, counter: Counter, stream: int) -> JumpRays:
         direction = self.jump_direction(counter, jnp.zeros(counter.low.shape, jnp.int32), stream)
-        weight = radial_tail_constant(self.alpha, self.scale.shape[0]) / 2
+        weight = radial_tail_constant(self.alpha, self.scale.shape[-1]) / 2
         return JumpRays(apply(self.scale, direction)[:, None], weight, self.alpha)
 
-    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "d *batch"]:
-        vector = normal(draw_words(counter, self.scale.shape[0], stream, self.scale.dtype))
+    def jump_direction(self, counter: Counter, axis: Int[Array, "*batch"], stream: int) -> Float[Array, "m *batch"]:
+        vector = normal(draw_words(counter, self.scale.shape[-1], stream, self.scale.dtype))
         return vector / jnp.sqrt((vector**2).sum(axis=0))

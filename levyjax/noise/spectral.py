@@ -132,13 +132,13 @@ def _sphere(dimension: int, most: int | None = None) -> tuple[np.ndarray, np.nda
 
 
 def isotropic_measure(alpha: Any, scale: Any, most: int | None = None) -> SpectralMeasure:
-    """Rays of a rotation-invariant law seen through the map A: exact for d = 1, quadrature to d = 3, else Sobol.
+    """Rays of a rotation-invariant law seen through the map A: exact for m = 1 column, quadrature to 3, else Sobol.
 
     Fewer of them, about `most`, are the first points of each of Sobol's sequences: every n-th point would be no sample.
     """
     scale = jnp.asarray(scale)
-    nodes, weights, replicates, circles = _sphere(scale.shape[0], most)
-    constant = radial_tail_constant(alpha, scale.shape[0])
+    nodes, weights, replicates, circles = _sphere(scale.shape[-1], most)
+    constant = radial_tail_constant(alpha, scale.shape[-1])
     directions = apply(scale, jnp.asarray(nodes, scale.dtype))
     return SpectralMeasure(directions, constant * jnp.asarray(weights, scale.dtype), alpha, replicates, circles)
 

@@ -34,7 +34,7 @@ class StateDependent:
     Exits at small noise see A at the minimum alone (Itô) or along the flow (Marcus).
 
     Args:
-        driver: L, such as `Independent(1.5, [1.0])`.
+        driver: L in R^d, such as `Independent(1.5, [1.0])`; of fewer or more coordinates by a scale (d, m) of its own.
         function: A(x) or A(x, parameters) for one point x (d,): the diagonal (d,) or the matrix (d, d).
         parameters: an optional pytree of arrays handed to the function, so that changing them does not recompile.
         kind: "ito" or "marcus".

@@ -76,7 +76,7 @@ class Apart(NamedTuple):
 
     def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
-        return jnp.sqrt(apply(self.mixing, variances) * shrunk) * draws
+        return jnp.sqrt(apply(self.mixing, variances) * shrunk) * draws[: shrunk.shape[0]]
 
 
 class Alike(NamedTuple):
@@ -86,7 +86,7 @@ class Alike(NamedTuple):
 
     def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
-        return jnp.sqrt(shrunk) * apply(self.columns, jnp.sqrt(variances) * draws)
+        return jnp.sqrt(shrunk) * apply(self.columns, jnp.sqrt(variances) * draws[: variances.shape[0]])
 
 
 class Together(NamedTuple):
@@ -130,7 +130,7 @@ class LinearFlow(NamedTuple):
     def move(
         self, problem: ExitProblem, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Any
     ) -> Any:
-        """The state after `time`, small jumps of the given variances (d, lanes) per unit of time included."""
+        """The state after `time`, small jumps of the given variances (m, lanes) per unit of time included."""
         center = column(problem.landscape.minimum, state.x)
         offset = state.x - center
         modes = offset if self.basis is None else apply(self.basis.T, offset)

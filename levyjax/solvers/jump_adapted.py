@@ -55,7 +55,7 @@ class Interval(NamedTuple):
     skips: Bool[Array, " lanes"]  # whether the way may be longer than the flow's own time
     moved: Any  # the state before the jump
     stays: Bool[Array, " lanes"]  # whether that is inside
-    jump: Float[Array, "d lanes"]  # of L
+    jump: Float[Array, "m lanes"]  # of L
     jumped: Any  # the state after it
     jumps: Bool[Array, " lanes"]  # whether there is one
     reach: Float[Array, " lanes"]  # how far it reaches at most, as a part of the way to the boundary
@@ -74,7 +74,7 @@ class Layout(NamedTuple):
     rates: Float[Numbers, " axes"]  # of long jumps
     shares: Float[Numbers, " axes"]  # of the axes in them, summed up
     rate: Any  # of all of them
-    variances: Float[Numbers, " d"]
+    variances: Float[Numbers, " m"]
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
     max_time: Any
@@ -241,7 +241,8 @@ class JumpAdapted:
 
     def _move(self, problem: ExitProblem, inner: Any, counter: Counter, time: Array, depth: Depth, skips: Array) -> Any:
         flow = self.layout.flow
-        bits = draw_words(counter, flow.width(), Stream.NOISE, inner.x.dtype)
+        width = max(flow.width(), self.layout.variances.shape[0])
+        bits = draw_words(counter, width, Stream.NOISE, inner.x.dtype)
         powers = depth.power if depth.powers is None else depth.powers
         variances = column(self.layout.variances, inner.x) * depth.depth**2 / powers
         return flow.move(problem, inner, time, depth, variances, bits, skips)

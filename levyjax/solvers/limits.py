@@ -85,10 +85,10 @@ def _steps(problem: ExitProblem, dt: float, width: np.ndarray) -> tuple[np.ndarr
         curvature = np.diag(hessian) if is_symmetric(problem.landscape) else np.linalg.norm(hessian, axis=1)
         slow = dynamics.why_no_sde() is not None or dynamics.gradient_noise != "frozen"
         factor = np.ones(1) if slow else np.median(np.asarray(jump_maps(problem)), axis=0)
-    alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), curvature.shape)
     level: Any = problem.noise_level
     level = float(level(0)) if isinstance(level, Schedule) else float(level)
     amount = level * np.abs(matrix_of(noise.scale)) * factor[:, None]
+    alpha = np.broadcast_to(np.asarray(getattr(noise, "alpha", 2.0), float), amount.shape[1:])
     typical = (amount * dt ** (1 / alpha)).max(axis=1)
     if dynamics.noise_in_momentum:
         typical = typical * np.minimum(dt * float(dynamics.momentum_rate()), 1) ** (1 - np.minimum(1 / alpha, 1)).min()
@@ -114,7 +114,7 @@ def lost_beside_wall(problem: ExitProblem) -> tuple[float, float]:
     process = isinstance(noise, LevyNoise) and not isinstance(noise, PointNoise)
     if problem.start is None or not process or not has_jumps(noise) or dynamics.why_no_sde() is not None:
         return 1.0, 0.0
-    alpha = np.broadcast_to(np.asarray(noise.alpha, float), np.shape(problem.start))
+    alpha = np.broadcast_to(np.asarray(noise.alpha, float), matrix_of(noise.scale).shape[1:])
     if dynamics.noise_in_momentum or alpha.max() <= 1 or dynamics.gradient_noise != "frozen":
         return 1.0, 0.0
     with jax.enable_x64(True):

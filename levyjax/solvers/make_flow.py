@@ -85,12 +85,12 @@ def _widest(problem: ExitProblem, covariance: Float[np.ndarray, "d d"]) -> float
 
 
 def _columns(problem: ExitProblem) -> np.ndarray:
-    """What one unit of each coordinate of L does to a point at rest, (d, d)."""
+    """What one unit of each coordinate of L does to a point at rest, (d, m)."""
     maps = np.asarray(jump_maps(problem))[0]
     return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
 
 
-def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " d"]) -> LinearFlow | SteppedFlow:
+def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " m"]) -> LinearFlow | SteppedFlow:
     """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
     columns, amounts = _columns(problem), np.asarray(variances)
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
@@ -137,7 +137,8 @@ def _mode_noise(
     linked = related(parts)
     if not (linked & ~np.eye(len(decay), dtype=bool)).any():
         mixing = columns**2
-        diagonal = np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
+        square = mixing.shape[0] == mixing.shape[1]
+        diagonal = square and np.count_nonzero(mixing - np.diag(np.diag(mixing))) == 0
         return Apart(np.diag(mixing) if diagonal else mixing)
     moved = decay[np.diag(linked)]
     if np.ptp(moved) <= _EQUAL * np.abs(moved).max():

@@ -96,7 +96,7 @@ EDITS = [
     ("alpha = 1.5", "alpha == 1.5", "not valid TOML"),
     ("alpha = 1.5", "alpha = 1.5\ndt = 0.05", '[noise] dt is unknown (kind = "independent"): It belongs under [run].'),
     ("alpha = 1.5", f'alpha = 1.5\n"{"k" * 3000}" = 1', "is unknown"),
-    ("alpha = 1.5", "alpha = 1.5\nscale = [[1.0, 2.0]]", "[noise] scale: row 0 has 2 entries"),
+    ("alpha = 1.5", "alpha = 1.5\nscale = [[1.0, 2.0]]", "[noise] scale has 1"),
     ("alpha = 1.5", "alpha = 1.5\nscale = [1.0, 1.0, 1.0]", "[noise] scale has 3"),
     ('"quadratic"', '"quartic"', "[landscape] kind"),
     ('"quadratic"', "[]", "[landscape] kind = [] is unknown"),
