@@ -98,7 +98,7 @@ class Together(NamedTuple):
     def amount(self, decay: Numbers, time: Array, shrunk: Array, variances: Array, draws: Array) -> Array:
         """What they add to the modes in `time`."""
         covariance = summed(self.parts, variances) * relaxed(decay, time, self.groups)
-        return self.groups.scatter(correlated(covariance, self.groups.gather(draws)))
+        return self.groups.scatter(correlated(covariance, self.groups.gather(draws[: decay.shape[0]])))
 
 
 class LinearFlow(NamedTuple):
@@ -263,7 +263,7 @@ class SteppedFlow(NamedTuple):
         real, imaginary = materialized((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
         powers = depth.power[None] if depth.powers is None else depth.powers
-        offset = offset + self.noise.amount(time, depth.depth**2 / powers, draws)
+        offset = offset + self.noise.amount(time, depth.depth**2 / powers, draws[: self.width()])
         drifted = jnp.expm1(-self.slowest * time) ** 2 * depth.depth**2 / depth.power
         offset = offset + drifted * column(self.shift, offset)
         rest = _rest(problem, state)
