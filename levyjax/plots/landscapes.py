@@ -9,7 +9,7 @@ from jaxtyping import ArrayLike, Float
 from matplotlib.axes import Axes
 
 from levyjax.basins import Basin
-from levyjax.landscapes.base import require_potential
+from levyjax.landscapes.base import has_potential, require_potential
 from levyjax.plots.exits import basin_with_paths
 from levyjax.plots.style import BLUE, GREY, INK, panel
 
@@ -27,6 +27,8 @@ def landscape(
     ax: Axes | None = None,
 ) -> Axes:
     """A landscape of one or two dimensions: its graph, or its contour lines; the minimum, the basin and paths.
+
+    Of a drift without a potential, in the plane, the stream lines.
 
     Args:
         function: the landscape.
@@ -58,12 +60,16 @@ def landscape(
         raise ValueError(f"lower must be below upper in each coordinate, got {lower.tolist()} and {upper.tolist()}.")
     if len(paths) and (basin is None or minimum.size == 1):
         raise ValueError("paths are drawn in a basin of the plane; give both, or none.")
-    grid, values = heights(function, lower, upper)
-    values = np.where(values <= (np.inf if height is None else height), values, np.nan)
+    streams = minimum.size == 2 and not has_potential(function)
+    grid, values = (_drift if streams else heights)(function, lower, upper)
+    values = values if streams else np.where(values <= (np.inf if height is None else height), values, np.nan)
     if minimum.size == 1:
         return _graph(grid[0], values, minimum, basin, ax)
     with panel(ax) as axes:
-        axes.contour(*grid, values, levels=12, colors=GREY, linewidths=0.5, alpha=0.8)
+        if streams:
+            axes.streamplot(*grid, *values, color=GREY, linewidth=0.5, arrowsize=0.6, density=0.8)
+        else:
+            axes.contour(*grid, values, levels=12, colors=GREY, linewidths=0.5, alpha=0.8)
         if basin is not None:
             basin_with_paths(paths, outline(basin, minimum, 2 * float(np.abs(upper - lower).sum())), ax=axes)
         axes.plot(*minimum, "+", color=INK, markersize=7)
@@ -80,6 +86,14 @@ def heights(
     points = np.stack(np.meshgrid(*grid))
     base = function.value(jnp.asarray(function.minimum)[:, None])[0]
     return grid, np.asarray(function.value(jnp.asarray(points)) - base, dtype=float)
+
+
+def _drift(
+    function: Any, lower: Float[np.ndarray, " d"], upper: Float[np.ndarray, " d"]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The axes of a grid of the plane, and the drift on it, (2, q, p)."""
+    grid = [np.linspace(low, high, _POINTS) for low, high in zip(lower, upper, strict=True)]
+    return grid, -np.asarray(function.gradient(jnp.asarray(np.stack(np.meshgrid(*grid)))), dtype=float)
 
 
 def outline(basin: Basin, minimum: Float[np.ndarray, " d"], far: float) -> Float[np.ndarray, "d rays"]:

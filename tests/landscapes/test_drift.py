@@ -181,7 +181,7 @@ def refusals():
         "a sublevel set": (lambda: Sublevel(drift, 1.0), "A sublevel set needs a potential F"),
         "of parts": (lambda: Sublevel(Separable([drift, Quadratic([1.0])]), 1.0), "A sublevel set needs a potential F"),
         "attraction": (lambda: Attraction(drift), "Attraction needs a potential F"),
-        "a picture": (lambda: plots.landscape(drift, [-1, -1], [1, 1]), "A picture of heights needs a potential F"),
+        "a picture": (lambda: plots.landscape(LinearDrift([[-1.0]]), [-1], [1]), "of heights needs a potential"),
         "a centre": (lambda: LinearDrift([[0.0, 1.0], [-1.0, 0.0]]), "eigenvalue of the Jacobian is 0 [+]- 1i"),
         "no square": (lambda: LinearDrift([[-1.0, 0.0]]), "there are 1 rows"),
         "other lengths": (lambda: LinearDrift([[-1.0]], [0.0, 0.0]), "center has 2 coordinates but matrix has 1"),
@@ -272,6 +272,11 @@ class TestRefusals:
         """from_function of the same gradient has values, and refuses nothing."""
         bowl = from_function(lambda x: (x**2).sum() / 2, [0.0, 0.0])
         assert Sublevel(bowl, 1.0).height == 1.0
+
+
+def test_in_the_plane_its_stream_lines_are_drawn():
+    axes = plots.landscape(LinearDrift(TURNING), [-2, -2], [2, 2], basin=Box([-1.0, -0.5], [2.0, 1.0]))
+    assert any(type(line).__name__ == "LineCollection" for line in axes.collections)
 
 
 class TestSteps:

@@ -255,7 +255,8 @@ class TestRunFile:
             tables += [f"[{name}]", *rows]
         path = tmp_path / "run.toml"
         path.write_text("\n".join(tables))
-        main(["escape", str(path), "--json"])
+        main(["escape", str(path), "--json", "--out", str(tmp_path / "results")])
+        assert (tmp_path / "results" / "survival.png").exists()
         cell = json.loads(capsys.readouterr().out)["cells"][0]
         assert 0.3 < cell["exited"] / 256 < 0.65
         assert all(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from levyjax.config.build import build_plan, build_problem
 from levyjax.dynamics import SGD, Adam
 from levyjax.escape import EscapeProblem, ExitCode, ExitSamples, simulate_paths
+from levyjax.landscapes.base import has_potential
 from levyjax.plots.comparisons import Interval, exit_time_scaling, ratio_forest
 from levyjax.plots.escape_sets import escape_sets
 from levyjax.plots.exits import exponential_qq, survival
@@ -131,16 +132,19 @@ def scaling(result: ExitResult) -> Axes:
 
 
 def survivals(result: ExitResult, choice: Choice) -> Axes:
-    """Survival curves of some cells, each in units of its mean exit time."""
+    """Survival curves of some cells, each in units of its mean exit time where all have one."""
     assert result.exits is not None
     axes = None
+    chosen = _chosen(result, choice, [i for i in result.timed() if result.rows[i]["exited"]], _MOST_CURVES)
+    scales = [result.rows[index]["mean_exit_time"] for index in chosen]
+    steady = None not in scales
     with style():
-        for index in _chosen(result, choice, [i for i in result.timed() if result.rows[i]["exited"]], _MOST_CURVES):
+        for index, scale in zip(chosen, scales, strict=True):
             row, exits = result.rows[index], result.exits(index)
             finite = exits.exit_code != ExitCode.NONFINITE
-            scaled = exits.exit_time[finite] / row["mean_exit_time"]
-            label = cell_label(row, result.varying)
-            axes = survival(scaled, exits.exited[finite], label=label, unit="mean exit times", ax=axes)
+            times = exits.exit_time[finite] / (scale if steady else 1.0)
+            label, unit = cell_label(row, result.varying), "mean exit times" if steady else "SDE time"
+            axes = survival(times, exits.exited[finite], label=label, unit=unit, ax=axes)
     assert axes is not None
     return axes
 
@@ -286,7 +290,7 @@ def _escape_sets(result: ExitResult, choice: Choice) -> Axes:
     with style(figure_figsize=(3.6, 3.6)):
         return escape_sets(
             problem.basin, problem.landscape.minimum, optimizer_maps(problem), directions=_jumps(problem),
-            landscape=problem.landscape,
+            landscape=problem.landscape if has_potential(problem.landscape) else None,
         )  # fmt: skip
 
 
