@@ -19,6 +19,7 @@ from levyjax.checks import choice
 from levyjax.dynamics.base import DrivingNoise
 from levyjax.noise import Noise, Rotational
 from levyjax.noise.base import second_moment
+from levyjax.noise.skewness import skewness
 from levyjax.random import Counter, Stream
 from levyjax.stable import draw_words, normal, sf
 
@@ -92,15 +93,21 @@ def _long_average(noise: Noise, gradient_noise: str, memory: float) -> Float[np.
             f"v remembers {1 / memory:.3g} draws of noise whose coordinates jump together, and no law of such an "
             "average is worked out here; take a shorter memory (a smaller beta2), or simulate."
         )
-    return scale**2 @ np.stack([_average_of_one(alpha, memory, generator) for alpha in alphas])
+    betas = [0.0] * len(alphas) if (beta := skewness(noise)) is None else np.asarray(beta).tolist()
+    pairs = zip(alphas, betas, strict=True)
+    return scale**2 @ np.stack([_average_of_one(alpha, beta, memory, generator) for alpha, beta in pairs])
 
 
-def _average_of_one(alpha: float, memory: float, generator: np.random.Generator) -> Float[np.ndarray, " samples"]:
+def _average_of_one(
+    alpha: float, beta: float, memory: float, generator: np.random.Generator
+) -> Float[np.ndarray, " samples"]:
     """Samples of the average of squares of one stable variate."""
     with jax.enable_x64(True):
         log_size = np.linspace(math.log(1e-3), math.log(1e-3) + 40, 4001)
         size = np.exp(log_size)
-        beyond = 2 * np.asarray(sf(jnp.asarray(size), alpha))
+        sides = (beta, -beta) if beta else (0.0,)
+        ways = [np.asarray(sf(jnp.asarray(size), alpha, beta=side, parametrization="S1")) for side in sides]
+        beyond = 2 * np.mean(ways, axis=0)
     # E[u^2; |u| < c], by parts from the tail
     inner = np.concatenate([[0.0], np.cumsum((2 * size**2 * beyond)[:-1] * np.diff(log_size))])
     inner = inner + size[0] ** 2 - size**2 * beyond

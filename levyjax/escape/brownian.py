@@ -11,7 +11,8 @@ from levyjax.basins import Ball
 from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes import Flat
 from levyjax.noise import Rotational
-from levyjax.noise.base import line_scale
+from levyjax.noise.base import has_jumps, line_scale
+from levyjax.noise.skewness import skewness
 from levyjax.solvers.motion import hessian_of
 
 _NODES = 200_001
@@ -120,7 +121,7 @@ def driftless_ball(problem: EscapeProblem, noise_level: float, beyond: float = 0
         (r^2 - |x|^2)^(alpha/2) Gamma(d/2)/(2^alpha Gamma(1 + alpha/2) Gamma((d + alpha)/2)) on average, which in one
         dimension is (r^2 - x^2)^(alpha/2)/Gamma(1 + alpha). At alpha = 2 that is (r^2 - |x|^2)/(2d): N(0, 2t).
     """
-    if not isinstance(problem.landscape, Flat):
+    if not isinstance(problem.landscape, Flat) or (skewness(problem.noise) is not None and has_jumps(problem.noise)):
         return None
     dimension, alphas = problem.dimension, np.unique(np.asarray(problem.noise.alpha))
     if alphas.size > 1:

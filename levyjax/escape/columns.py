@@ -13,6 +13,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.landscapes.base import hessian_products
 from levyjax.noise import Independent
 from levyjax.noise.base import has_jumps
+from levyjax.noise.skewness import skewness
 from levyjax.stable import tail_constant
 
 _TOGETHER = 256  # columns whose rays are in memory at once
@@ -92,6 +93,8 @@ def _check(problem: EscapeProblem, num_columns: int | None) -> None:
             f"column_rate is for SGD under Independent noise of alpha below 2 in a Sublevel, got {', '.join(made)}; "
             "use predict."
         )
+    if skewness(problem.noise) is not None:
+        raise ValueError("column_rate is for symmetric noise, whose jumps come alike to both sides; use predict.")
     if num_columns is not None and num_columns < 2:
         raise ValueError(f"num_columns must be at least 2, for a standard error, got {num_columns}.")
 

@@ -9,10 +9,11 @@ from jaxtyping import Float
 
 from levyjax.escape.bias import expected_changes, on_the_line, rate_changes
 from levyjax.escape.fate import JumpFates, Sample, Well
-from levyjax.escape.first_jumps import usual_jumps
+from levyjax.escape.first_jumps import mean_of_shorter, usual_jumps
 from levyjax.escape.problem import face_of
 from levyjax.escape.tracer import MOST_WELLS
 from levyjax.escape.validity import bias_constant, next_order
+from levyjax.noise.skewness import skewness
 from levyjax.noise.spectral import share_error, sum_error
 from levyjax.solvers.limits import lost_beside_wall
 from levyjax.solvers.linear_motion import LinearMotion
@@ -189,7 +190,7 @@ class Ends:
     def bias(self) -> tuple[float, float]:
         """By what part exits come sooner than in the limit, to first order, and the error of that."""
         bound = self._bound()
-        if bound < _CLEAR or _FAR < bound < math.inf:
+        if (bound < _CLEAR and not self._skewed) or _FAR < bound < math.inf:
             return bound, 0.0
         if self.jump_fates.sample is not None:  # the ways back are not followed
             return bound, _ROUGH * bound
@@ -211,11 +212,30 @@ class Ends:
         # parts of either sign may cancel at first order, and do not at the next
         usual = self._usual_bias()
         second = _SECOND_ORDER * usual * max(usual - abs(sooner), 0.0)
-        alpha = self.jump_fates.rays.alpha[self.jump_fates.rays.weights > 0].max()
-        beyond = next_order(float(alpha)) * abs(sooner)
+        alpha = float(self.jump_fates.rays.alpha[self.jump_fates.rays.weights > 0].max())
+        beyond = next_order(alpha) * abs(sooner)
         if self._kinked:
-            beyond = (next_order(float(alpha)) + _KINK) * max(abs(sooner), usual)
-        return sooner, float(np.sqrt(np.sum(np.square(errors))) + max(second, beyond))
+            beyond = (next_order(alpha) + _KINK) * max(abs(sooner), usual)
+        second = max(second, beyond) + alpha * (alpha + 1) * self._moved() ** 2
+        return sooner, float(np.sqrt(np.sum(np.square(errors))) + second)
+
+    @property
+    def _skewed(self) -> bool:
+        """Whether jumps to opposite sides come at rates of their own."""
+        return skewness(self.problem.noise) is not None
+
+    def _moved(self) -> float:
+        """How far small jumps that do not cancel move the point of rest, as a part of the way out."""
+        if not self._skewed:
+            return 0.0
+        well, rays = self.jump_fates.wells[0], self.jump_fates.rays
+        way, slowest, total = well.shortest(rays), well.motion.modes.slowest(), 0.0
+        up, down = np.split(np.arange(len(way)), 2)  # columns of A and their opposites
+        for one, other in zip(up.tolist(), down.tolist(), strict=True):
+            alpha, level, length = float(rays.alpha[one]), float(self.level[one]), float(min(way[one], way[other]))
+            density = float(rays.weights[one] - rays.weights[other]) * level**alpha
+            total += abs(mean_of_shorter(density, alpha, length, level)) / (slowest * length)
+        return total
 
     def _bound(self) -> float:
         """About the bias, from that of an interval, good enough where it is small; inf for a chain or another start."""
@@ -289,7 +309,8 @@ class Ends:
         moved = np.concatenate([points, points + starts, points - starts], axis=1)
         found = face_of(problem.basin, self.jump_fates.points[0], moved)
         at_rest, *shares = (np.bincount(some, minlength=len(names)) / count for some in np.split(found, 3))
-        shift = _OTHERS * float(np.abs(sum(shares) / 2 - at_rest).max())
+        apart = [sum(shares) / 2, *(shares if self._skewed else [])]
+        shift = _OTHERS * max(float(np.abs(one - at_rest).max()) for one in apart)
         return shift if shift > _SHIFT else 0.0
 
     def _about_rest(self, generator: np.random.Generator, count: int) -> Float[np.ndarray, "d n"]:

@@ -18,6 +18,7 @@ from levyjax.escape.fate import Well
 from levyjax.escape.jumps import Rays
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Landscape
+from levyjax.noise.skewness import EULER
 from levyjax.solvers.linear_motion import LinearMotion
 from levyjax.solvers.motion import Fate
 
@@ -39,13 +40,21 @@ class FirstJumps(NamedTuple):
 
 
 def first_jumps(
-    well: Well, rays: Rays, level: Any, usual: np.ndarray, generator: np.random.Generator, in_pairs: bool
+    well: Well,
+    rays: Rays,
+    level: Any,
+    usual: np.ndarray,
+    generator: np.random.Generator,
+    in_pairs: bool,
+    skewed: bool = False,
 ) -> FirstJumps:
     """Jumps from rest that are on their way for a time: those that come back, and those that lead on by the flow.
 
     usual: `usual_jumps` of all rays.
     in_pairs: whether opposite rays are looked at together, at the same lengths, so that what small jumps do like their
     length cancels. That takes shorter lengths, for which what comes of them has to be exact: a sample is too rough.
+    skewed: whether jumps to both sides come at rates of their own, so that what shorter jumps do like their length,
+    less what centres the noise, does not cancel.
     """
     level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)
     chosen, opposite, counts = _chosen_rays(well, rays, level, generator, in_pairs)
@@ -69,8 +78,20 @@ def first_jumps(
             moved = np.where(nodes < _SMALLEST * min([*edges, last]), rate / _OVERLAP, rate) @ nodes
             moved += density * math.sqrt(variance * well.motion.modes.slowest() / (math.pi * often))
             square = square + _linear_part(nodes) * (moved - square @ nodes)
+        if skewed:
+            square = square + _linear_part(nodes) * mean_of_shorter(density, alpha, bounds[0], level[ray])
         parts.append((np.full(len(nodes), ray), nodes, square))
     return FirstJumps(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def mean_of_shorter(density: float, alpha: float, length: float, level: float) -> float:
+    """What jumps along a ray shorter than `length`, and its part in what centres the noise, move per unit of time.
+
+    As in `skewness.centring_drift`, for one side.
+    """
+    if alpha == 1:
+        return density * (math.log(length / level) + EULER - 1)
+    return density * alpha * length ** (1 - alpha) / (1 - alpha)
 
 
 def _linear_part(nodes: np.ndarray) -> np.ndarray:

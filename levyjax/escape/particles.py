@@ -32,6 +32,7 @@ from levyjax.escape.problem import EscapeProblem
 from levyjax.noise import Independent, PerCoordinate, Rotational
 from levyjax.noise.base import JumpRays, has_jumps
 from levyjax.noise.independent import ALL_RAYS
+from levyjax.noise.skewness import side_weights, skewness
 from levyjax.random import Counter, Stream, first_counter, words
 from levyjax.solvers.jump_adapted import Interval, JumpAdapted
 from levyjax.solvers.linear_motion import flow_reach
@@ -136,7 +137,8 @@ def overshoot_rate(system: System) -> float:
     if system.overshoots is None:
         return 0.0
     alpha, ends = np.asarray(system.problem.noise.alpha, np.float64), np.asarray(system.overshoots, np.float64)
-    return float((tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha)).sum())
+    rates, beta = tail_constant(alpha) / alpha * (ends[0] ** -alpha - ends[1] ** -alpha), skewness(system.problem.noise)
+    return float(rates.sum() if beta is None else (rates.ravel() * np.asarray(side_weights(beta))).sum())
 
 
 def _is_overshoot(system: System, interval: Interval) -> Bool[Array, " lanes"]:
@@ -157,6 +159,8 @@ def _exit_measure(system: System, state: Any, longest: Array, rays: JumpRays) ->
 
     def both(origin: Array) -> Array:
         sides = [jnp.clip(basin.gauge(origin, sign * vectors), 0, 1 / longest) ** rays.alpha for sign in (1.0, -1.0)]
+        if rays.beta is not None:
+            sides = [(1 + rays.beta) * sides[0], (1 - rays.beta) * sides[1]]
         return (rays.weight * (sides[0] + sides[1])).sum(axis=0)
 
     least = both(jnp.asarray(problem.landscape.minimum))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from levyjax.arrays import column
 from levyjax.checks import require_kind
+from levyjax.escape.bias import why_unknown_if_skewed
 from levyjax.escape.brownian import brownian_interval, driftless_ball, noise_of_steps, of_steps
 from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
@@ -25,6 +26,7 @@ from levyjax.landscapes import Flat
 from levyjax.landscapes.base import has_potential
 from levyjax.noise import LevyNoise, StateDependent, StepNoise, sde_noise_level
 from levyjax.noise.base import has_jumps
+from levyjax.noise.skewness import mirrored, skewness
 from levyjax.noise.spectral import sum_error
 from levyjax.schedules import Schedule
 from levyjax.schedules.base import FIXED
@@ -37,6 +39,12 @@ _RANGE = (1e-250, 1e250)  # of noise_level^alpha, with room for what multiplies 
 _STATE_DEPENDENT = (
     "The dispersion depends on the point: away from the minimum it changes mean exit times by a further part of the "
     "order of 1/kappa, which is not in this measure of validity."
+)
+
+
+_SKEWED_AT_ONE = (
+    "At alpha = 1 skewed draws have a drift that goes with the logarithm of the learning rate, for which no rate is "
+    "worked out: simulate the iteration, or take the SDE."
 )
 
 
@@ -160,6 +168,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     slowest = well.motion.modes.slowest()
     rate, error, shares, kappa = ends.rate(), ends.error(), (ends.shares(), ends.share_error()), ends.kappa()
     rays = found_rays(problem, jump_maps(problem)) if jump_fates.plain else None
+    unknown = why_unknown_if_skewed(jump_fates, level)
     if rays is not None:
         rate, error, shares, kappa = _gauge_formula(problem, solver, rays, ends)
     elif not ends.chain:
@@ -170,7 +179,7 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
         lost = 100 * ends.undecided()
         end = f"{lost:.3g}% of those that do not come back could not be followed to their end" if lost else ""
         return refused(f"No jump leaves this basin: {end or 'no ray along the noise reaches its boundary'}.")
-    limits = _limits(problem, solver, ends, rays, kappa, rate)
+    limits = [unknown] if unknown else _limits(problem, solver, ends, rays, kappa, rate)
     if error > MAX_ERROR * rate:
         limits.append(f"The rate is sampled, with a standard error of {100 * error / rate:.2g}%.")
     limits += ends.doubts()
@@ -180,7 +189,8 @@ def _with_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
             "alpha < 1: the paper's noise level learning_rate^((alpha-1)/alpha) is above 1 and grows as the learning "
             "rate falls, so its small-noise theory does not describe small learning rates (D7)."
         )
-    no_drift = slowest == 0 and np.ptp(level) == 0 and problem.dynamics.is_gradient_flow
+    symmetric = skewness(problem.noise) is None
+    no_drift = symmetric and slowest == 0 and np.ptp(level) == 0 and problem.dynamics.is_gradient_flow
     mean = driftless_ball(problem, float(level[0])) if no_drift else None
     if mean is not None:
         limits = [
@@ -267,6 +277,10 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
             return refused(reason)
         if isinstance(solver, Iteration) and problem.dynamics.learning_rate is None:
             raise ValueError("The iteration needs a learning_rate.")
+        if isinstance(solver, Iteration) and (beta := skewness(problem.noise)) is not None:
+            if ((np.broadcast_to(problem.noise.alpha, np.shape(beta)) == 1) & (np.asarray(beta) != 0)).any():
+                return refused(_SKEWED_AT_ONE)
+            problem = dataclasses.replace(problem, noise=mirrored(problem.noise))  # the noise of a gradient
         if isinstance(problem.noise, StateDependent):
             if not has_jumps(problem.noise.driver) or isinstance(problem.landscape, Flat):
                 return refused("With a dispersion A(x) a rate is known for jumps against a drift only.")

@@ -14,7 +14,8 @@ from levyjax.datasets import Result
 from levyjax.escape.brownian import interval, start_point
 from levyjax.escape.interval_solver import Drifted, Solution, TooLarge, galerkin, green_function
 from levyjax.escape.problem import EscapeProblem
-from levyjax.noise.base import line_scale, require_process
+from levyjax.noise.base import has_jumps, line_scale, require_process
+from levyjax.noise.skewness import skewness
 
 _DEGREES = (8, 12, 16, 20, 24)
 _LEAST_KNOWN = 0.5  # error above which no number is given
@@ -113,6 +114,8 @@ class IntervalReference(Result):
 
 def _check(problem: EscapeProblem) -> None:
     require_process(problem.noise, everywhere_alike=True)
+    if skewness(problem.noise) is not None and has_jumps(problem.noise):
+        raise ValueError("The reference is for symmetric noise: take quasi_stationary_rate, or simulate skewed noise.")
     if problem.dimension != 1:
         raise ValueError(f"The reference is for one dimension; this problem has {problem.dimension}.")
     if not problem.dynamics.is_gradient_flow:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from levyjax.arrays import matrix_of
 from levyjax.checks import real
+from levyjax.noise.skewness import centring_drift, skewness
 from levyjax.noise.spectral import SpectralMeasure
 from levyjax.random import Counter
 from levyjax.stable import tail_constant
@@ -18,16 +19,20 @@ from levyjax.stable.constants import small_jump_variance
 class JumpRays(NamedTuple):
     """Rays +-v that share the jumps of A L: jumps beyond t v come at rate weight t^-alpha, to either side.
 
+    With beta at 1 + beta times that along v, and 1 - beta times that along -v.
+
     vectors: (d, rays, 1), or (d, rays, *batch) where they are drawn at random.
     weight: of each, a number or (rays, 1).
     alpha: tail index of each, a number or (rays, 1).
     axis: (rays, *batch), the axis of `Noise.split` that each is on; None where there is one for each axis, in order.
+    beta: skewness of each, as `weight`; None where the noise is symmetric.
     """
 
     vectors: Array
     weight: Any
     alpha: Any
     axis: Any = None
+    beta: Any = None
 
 
 Reach = Callable[[Float[np.ndarray, "d rays"]], Float[np.ndarray, " rays"]]  # of displacements, 1 for one that crosses
@@ -39,11 +44,13 @@ class JumpSplit(NamedTuple):
     reaches: (axes,), how far a jump of length 1 on the axis reaches at most.
     rates: (axes,), long jumps per unit of time on each axis.
     variances: (m,), variance per unit of time of each coordinate of L in the rest.
+    drift: (2, m), the mean of the rest per unit of time as in `skewness.centring_drift`; None where it is 0.
     """
 
     reaches: Float[np.ndarray, " axes"]
     rates: Float[np.ndarray, " axes"]
     variances: Float[np.ndarray, " m"]
+    drift: Any = None
 
 
 @runtime_checkable
@@ -195,4 +202,6 @@ def split_by_columns(noise: LevyNoise, rays: Reach, part: Any) -> JumpSplit:
     threshold = part / reach
     alpha = np.asarray(noise.alpha, threshold.dtype)
     rates = 2 * tail_constant(alpha) / alpha * threshold**-alpha
-    return JumpSplit(reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha))
+    beta = skewness(noise)
+    drift = None if beta is None else np.stack(centring_drift(alpha, beta, threshold))
+    return JumpSplit(reach, rates, small_jump_variance(alpha) * threshold ** (2 - alpha), drift)

@@ -110,6 +110,7 @@ class LinearFlow(NamedTuple):
     diffusion: Any  # squared reach per unit of time of the small jumps, at depth 1
     least_power: Any  # depth^alpha from which on a step may last until the next large jump
     slowest: Any
+    columns: Any = None  # (d, m) of V' epsilon A, where the small jumps have a drift
 
     def width(self) -> int:
         """How many normal variates a step takes."""
@@ -128,15 +129,26 @@ class LinearFlow(NamedTuple):
         return jnp.where(depth.power >= self.least_power, jnp.inf, short)
 
     def move(
-        self, problem: ExitProblem, state: Any, time: Array, depth: Depth, variances: Array, bits: Any, skips: Any
+        self,
+        problem: ExitProblem,
+        state: Any,
+        time: Array,
+        depth: Depth,
+        variances: Array,
+        bits: Any,
+        skips: Any,
+        drift: Any = None,
     ) -> Any:
-        """The state after `time`, small jumps of the given variances (m, lanes) per unit of time included."""
+        """The state after `time`, small jumps of the given variances and drift (m, lanes) per unit of time included."""
         center = column(problem.landscape.minimum, state.x)
         offset = state.x - center
         modes = offset if self.basis is None else apply(self.basis.T, offset)
         decay = column(self.decay, state.x)
         shrunk = jnp.where(decay > 0, -jnp.expm1(-2 * decay * time) / (2 * jnp.where(decay > 0, decay, 1)), time)
         modes = jnp.exp(-decay * time) * modes + self.noise.amount(self.decay, time, shrunk, variances, normal(bits))
+        if drift is not None:
+            passed = jnp.where(decay > 0, -jnp.expm1(-decay * time) / jnp.where(decay > 0, decay, 1), time)
+            modes = modes + passed * apply(self.columns, drift)
         return state._replace(x=center + (modes if self.basis is None else apply(self.basis, modes)))
 
 
@@ -169,6 +181,8 @@ class SteppedFlow(NamedTuple):
     slowest: Any
     fastest: Any
     look_ahead: Any  # how far small jumps carry, on whose corner stiffness is looked for; None: nowhere
+    drive: Any = None  # (2, n, m) real and imaginary part: what a unit of L adds to the modes, if small jumps drift
+    drift_power: Any = None  # depth^alpha from which on their drift hardly moves the point of rest
 
     def width(self) -> int:
         return self.decay.shape[0]
@@ -207,6 +221,8 @@ class SteppedFlow(NamedTuple):
         ahead = offset + velocity.x * (0.01 / rate)
         outward = jnp.maximum(reach(ahead) - (1 - depth.room), tiny) * rate / 0.01
         calm = self.spread <= SKIP_SPREAD**2 * depth.power
+        if self.drift_power is not None:
+            calm = calm & (depth.power >= self.drift_power)
         careful = jnp.minimum(step_part**2 * depth.power / self.diffusion, _DRIFT_PART / rate)
         lively = _SPREAD_PART * jnp.sqrt(depth.power / self.spread)
         short = jnp.maximum(_OUTWARD_PART * depth.room / outward, _SHORTEST_PART / rate)
@@ -239,28 +255,44 @@ class SteppedFlow(NamedTuple):
         return now, jax.jvp(velocity, (state,), (now,))[1]
 
     def move(
-        self, problem: ExitProblem, state: Any, time: Any, depth: Depth, variances: Any, bits: Any, skips: Any
+        self,
+        problem: ExitProblem,
+        state: Any,
+        time: Any,
+        depth: Depth,
+        variances: Any,
+        bits: Any,
+        skips: Any,
+        drift: Any = None,
     ) -> Any:
         draws = materialized(normal(bits))
         short = jnp.where(skips, 0, time)
         gradient, dynamics, noise = problem.landscape.gradient, problem.dynamics, problem.noise
-        amount = problem.noise_level * apply(noise.scale, jnp.sqrt(variances * short) * draws[: variances.shape[0]])
+        moved = jnp.sqrt(variances * short) * draws[: variances.shape[0]]
+        amount = problem.noise_level * apply(noise.scale, moved if drift is None else moved + drift * short)
 
         def half(index: Array, state: Any) -> Any:
             flowed = flow(dynamics, gradient, noise, state, short / 2)
             return dynamics.displace(flowed, jnp.where(index == 0, amount, 0))
 
         stepped = jax.lax.fori_loop(0, 2, half, state)  # two copies in a row would be compiled into one another
-        skipped = self._skip(problem, state, time, depth, draws)
+        skipped = self._skip(problem, state, time, depth, draws, drift)
         return jax.tree.map(lambda far, near: jnp.where(skips, far, near), skipped, stepped)
 
-    def _skip(self, problem: ExitProblem, state: Any, time: Array, depth: Depth, draws: Array) -> Any:
+    def _skip(self, problem: ExitProblem, state: Any, time: Array, depth: Depth, draws: Array, drift: Any) -> Any:
         """The linearised motion over any time."""
         real, imaginary = self._modes(problem, state)
         decay, turn = column(self.decay, real), column(self.turn, real)
         size, angle = jnp.exp(-decay * time), turn * jnp.minimum(time, 40 / jnp.maximum(decay, 1e-30))
         cosine, sine = size * jnp.cos(angle), size * jnp.sin(angle)
         real, imaginary = materialized((cosine * real + sine * imaginary, cosine * imaginary - sine * real))
+        if drift is not None:  # (1 - exp(-(k + i w) t))/(k + i w) times what drives the modes
+            gone, norm = -jnp.expm1(-decay * time) + 2 * size * jnp.sin(angle / 2) ** 2, decay**2 + turn**2
+            norm = jnp.where(norm > 0, norm, 1)
+            passed = jnp.where(decay > 0, (gone * decay + sine * turn) / norm, time)
+            turned = jnp.where(decay > 0, (sine * decay - gone * turn) / norm, 0)
+            push, pull = apply(self.drive[0], drift), apply(self.drive[1], drift)
+            real, imaginary = real + passed * push - turned * pull, imaginary + passed * pull + turned * push
         offset = apply(self.from_modes[0], real) - apply(self.from_modes[1], imaginary)
         powers = depth.power[None] if depth.powers is None else depth.powers
         offset = offset + self.noise.amount(time, depth.depth**2 / powers, draws[: self.width()])

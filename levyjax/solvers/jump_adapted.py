@@ -78,6 +78,7 @@ class Layout(NamedTuple):
     ends: Any  # in one dimension: 1/distance from the minimum down and up to the boundary; else None
     flow: LinearFlow | SteppedFlow
     max_time: Any
+    drift: Any = None  # (2, m) of the small jumps of skewed noise, as in `JumpSplit`
     deepest: Any = None  # the depth that counts at most, where a shorter jump leads to another well; None: 1
 
 
@@ -147,8 +148,8 @@ class JumpAdapted:
         ends = None
         if problem.dimension == 1:
             ends = gauge_along(problem.basin, problem.landscape.minimum, np.array([[-1.0, 1.0]]))
-        flow = make_flow(problem, split.variances)
         room = _least_room(problem)
+        flow = make_flow(problem, split.variances, _largest_drift(split.drift, _least_depth(problem, room)))
         layout = Layout(
             _least_depth(problem, room),
             room,
@@ -160,6 +161,7 @@ class JumpAdapted:
             ends,
             flow,
             np.asarray(max_time, float),
+            split.drift,
             nearest_saddle(problem),
         )
         return JumpAdapted(self.jump_part, self.step_part, layout)
@@ -245,12 +247,24 @@ class JumpAdapted:
         bits = draw_words(counter, width, Stream.NOISE, inner.x.dtype)
         powers = depth.power if depth.powers is None else depth.powers
         variances = column(self.layout.variances, inner.x) * depth.depth**2 / powers
-        return flow.move(problem, inner, time, depth, variances, bits, skips)
+        return flow.move(problem, inner, time, depth, variances, bits, skips, self._drift(depth, powers))
+
+    def _drift(self, depth: Depth, powers: Array) -> Any:
+        """Of the small jumps of L, (m, lanes); None where they have none."""
+        if self.layout.drift is None:
+            return None
+        whole, logarithmic = (column(part, depth.depth[None]) for part in self.layout.drift)
+        return whole * jnp.where(logarithmic == 0, depth.depth / powers, 1) + logarithmic * jnp.log(depth.depth)
 
     def _axis(self, shares: Float[Array, "axes _"], event: Any) -> Int32[Array, " lanes"]:
         """The axis of a long jump, by its share in them."""
         uniform = (event[0][0] >> jnp.uint32(8)).astype(shares.dtype) * 2.0**-24
         return (uniform >= shares[:-1]).sum(axis=0, dtype=jnp.int32)
+
+
+def _largest_drift(drift: Any, least_depth: float) -> Any:
+    """The largest drift of each axis over depths s, over s^(1 - alpha); None where there is none."""
+    return None if drift is None else np.maximum(np.abs(drift[0]), np.abs(drift[0] + drift[1] * math.log(least_depth)))
 
 
 def _pick(values: Float[Array, " axes"], axis: Int32[Array, " lanes"]) -> Float[Array, " lanes"]:

@@ -17,6 +17,7 @@ from levyjax.landscapes import Landscape
 from levyjax.landscapes.base import has_potential
 from levyjax.landscapes.drift import LINEAR, is_symmetric
 from levyjax.noise.base import has_jumps
+from levyjax.noise.skewness import skewness
 from levyjax.solvers.flows import (
     SKIP_SPREAD,
     Alike,
@@ -90,22 +91,26 @@ def _columns(problem: ExitProblem) -> np.ndarray:
     return float(problem.noise_level) * maps[:, None] * matrix_of(problem.noise.scale)
 
 
-def make_flow(problem: ExitProblem, variances: Float[np.ndarray, " m"]) -> LinearFlow | SteppedFlow:
-    """The flow of a problem whose small jumps have these variances per unit of time at the minimum."""
+def make_flow(
+    problem: ExitProblem, variances: Float[np.ndarray, " m"], drift: Float[np.ndarray, " m"] | None = None
+) -> LinearFlow | SteppedFlow:
+    """The flow of a problem whose small jumps have these variances, and a drift of at most that, per unit of time."""
     columns, amounts = _columns(problem), np.asarray(variances)
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
         diffusion = _widest(problem, columns * amounts @ columns.T)
     else:
         diffusion = _size(farthest(problem, columns) ** 2 * variances)
+    carried = 0.0 if drift is None else float(farthest(problem, columns) @ drift)
+    diffusion = max(diffusion, carried)
     linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, LINEAR)
     if linear and is_symmetric(problem.landscape):
-        made = _linear_flow(problem, np.asarray(variances), diffusion)
+        made = _linear_flow(problem, np.asarray(variances), diffusion, carried)
         if _keeps_basin(problem, made):
             return made
-    return _stepped_flow(problem, np.asarray(variances), diffusion)
+    return _stepped_flow(problem, np.asarray(variances), diffusion, carried)
 
 
-def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> LinearFlow:
+def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any, carried: float) -> LinearFlow:
     hessian = hessian_of(problem.landscape)
     on_axes = np.count_nonzero(hessian - np.diag(np.diag(hessian))) == 0
     decay, basis = np.linalg.eigh(hessian)
@@ -124,8 +129,9 @@ def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) ->
         decay,
         noise,
         diffusion,
-        _least_power(problem, spread, decay.min(), SKIP_SPREAD),
+        max(_least_power(problem, spread, decay.min(), SKIP_SPREAD), _settled(carried, decay.min(), SKIP_SPREAD)),
         decay.min(),
+        columns if skewness(problem.noise) is not None else None,
     )
 
 
@@ -152,6 +158,11 @@ def _least_power(problem: ExitProblem, spread: Any, slowest: float, most: float)
     if slowest <= 0 or not has_jumps(problem.noise):
         return math.inf
     return float(spread) / most**2
+
+
+def _settled(carried: float, slowest: float, most: float) -> float:
+    """depth^alpha from which the small jumps' drift moves the point of rest by a small part of the depth."""
+    return carried / (slowest * most) if carried and slowest > 0 else 0.0
 
 
 def _keeps_basin(problem: ExitProblem, made: LinearFlow) -> bool:
@@ -218,7 +229,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return axes * np.sqrt(np.maximum(sizes, 0))
 
 
-def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -> SteppedFlow:
+def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any, carried: float) -> SteppedFlow:
     minimum = np.asarray(problem.landscape.minimum)
     system = linearised(problem, None, minimum)
     spreads = jump_slopes(problem, minimum) @ (float(problem.noise_level) * matrix_of(problem.noise.scale))
@@ -251,13 +262,19 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any) -
         zone or _NONLINEAR_ZONE,
         diffusion,
         spread,
-        spread / most**2,
+        max(spread / most**2, _settled(carried, slowest, most)),
         slowest,
         fastest,
         None
         if steepest <= _STIFFER * np.linalg.norm(hessian_of(problem.landscape), 2)
         else LookAhead(axes, _LOOK_AHEAD * np.sqrt((axes.T @ _columns(problem)) ** 2 @ variances)),
+        *_driven(problem, inverse @ spreads, _settled(carried, slowest, SKIP_SPREAD)),
     )
+
+
+def _driven(problem: ExitProblem, modes: np.ndarray, power: float) -> tuple[Any, Any]:
+    """What the drift of skewed noise drives, and from which depth^alpha on it hardly does."""
+    return (None, None) if skewness(problem.noise) is None else (np.stack([np.real(modes), np.imag(modes)]), power)
 
 
 def _steepest(problem: ExitProblem, rays: Float[np.ndarray, "d rays"]) -> tuple[float, Float[np.ndarray, "d d"]]:
