@@ -2,9 +2,9 @@
 
 from levyjax.stable.constants import tail_constant
 from levyjax.stable.fit import fit
-from levyjax.stable.law import cdf, characteristic_function, logpdf, logsf, pdf, score, sf
+from levyjax.stable.law import cdf, characteristic_function, logcdf, logpdf, logsf, pdf, score, sf
 from levyjax.stable.moments import entropy, fractional_moment, log_moment
-from levyjax.stable.quantiles import isf, ppf
+from levyjax.stable.quantiles import isf, median, mode, ppf
 from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
@@ -30,8 +30,11 @@ __all__ = [
     "isotropic_logpdf",
     "isotropic_pdf",
     "log_moment",
+    "logcdf",
     "logpdf",
     "logsf",
+    "median",
+    "mode",
     "normal",
     "pdf",
     "positive",

@@ -57,9 +57,10 @@ class TestReference:
         logs = (
             at(stable.logpdf, x, alpha, beta),
             at(stable.logsf, x, alpha, beta),
+            at(stable.logcdf, x, alpha, beta),
             at(stable.logsf, -x, alpha, -beta),
         )
-        for found, exact in zip(logs, (density, upper, lower), strict=True):
+        for found, exact in zip(logs, (density, upper, lower, lower), strict=True):
             np.testing.assert_allclose(found, exact, rtol=error, atol=error)
 
     @pytest.mark.slow
@@ -100,6 +101,16 @@ class TestClosedForms:
         np.testing.assert_allclose(at(stable.pdf, SIGNED, 1.0), 1 / (np.pi * (1 + SIGNED**2)), rtol=1e-10)
         np.testing.assert_allclose(at(stable.sf, X, 1.0), np.arctan2(1, X) / np.pi, rtol=1e-10)
         np.testing.assert_allclose(at(stable.cdf, -X, 1.0), np.arctan2(1, X) / np.pi, rtol=1e-10)
+
+    def test_far_left_tail(self):
+        """log P(X <= x) down to 1e-300 and beyond."""
+        x = np.array([-1e300, -1e30, -2.0, 3.0, 1e9])
+        np.testing.assert_allclose(at(stable.logcdf, x[:3], 1.0), np.log(np.arctan2(1, -x[:3]) / np.pi), rtol=1e-12)
+        np.testing.assert_allclose(at(stable.logcdf, x[3:], 1.0), np.log1p(-np.arctan(1 / x[3:]) / np.pi), rtol=1e-10)
+        z = np.array([-40.0, -50.0, -2000.0])
+        np.testing.assert_allclose(at(stable.logcdf, z, 2.0), stats.norm.logcdf(z, scale=2**0.5), rtol=1e-10)
+        slope = jax.grad(lambda x: stable.logcdf(x, 1.0))(-3.0)
+        np.testing.assert_allclose(slope, stats.cauchy.pdf(-3) / stats.cauchy.cdf(-3), rtol=1e-8)
 
     def test_levy(self):
         x = np.array([1e-3, 0.01, 0.1, 0.5, 1.0, 3.0, 100.0, 1e6])
@@ -205,7 +216,7 @@ class TestIdentities:
         np.testing.assert_allclose(found, differences, rtol=1e-6)
 
 
-NAMES = ["pdf", "logpdf", "cdf", "sf", "logsf", "characteristic_function", "score"]
+NAMES = ["pdf", "logpdf", "cdf", "sf", "logsf", "logcdf", "characteristic_function", "score"]
 LATER = ("logpdf", "sf", "logsf", "score")  # of the same programs' making as those that are not slow
 
 

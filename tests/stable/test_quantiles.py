@@ -138,3 +138,40 @@ class TestEntropy:
             # A skewed law takes 11 kB of memory a point: in parts.
             values = -np.concatenate([stable.logpdf(part, alpha, beta) for part in np.split(np.asarray(draws), many)])
             assert abs(values.mean() - stable.entropy(alpha, beta)) < 5 * values.std() / np.sqrt(values.size)
+
+
+class TestCentre:
+    def test_levy(self):
+        exact = {stable.mode: 1 / 3, stable.median: 1 / (2 * special.erfcinv(0.5) ** 2)}
+        for function, value in exact.items():
+            for sign in (1, -1):
+                found = function(0.5, sign, loc=3.0, scale=2.0, parametrization="S1")
+                np.testing.assert_allclose(found, 3 + 2 * sign * value, rtol=1e-9)
+
+    def test_mode_of_landau(self):
+        """-0.22278298 in Landau's own variable, pi/2 times this one and log(pi/2) on."""
+        found = stable.mode(1.0, 1.0)
+        np.testing.assert_allclose(np.pi / 2 * found + np.log(np.pi / 2), -0.22278298, atol=1e-8)
+        moved = stable.mode(1.0, 1.0, loc=1.0, scale=3.0, parametrization="S1")
+        np.testing.assert_allclose(moved, 1 + 3 * found + 6 / np.pi * np.log(3.0), rtol=1e-9)
+
+    @pytest.mark.parametrize("beta", [0.3, -0.9, 1.0])
+    def test_halves_and_summits(self, beta):
+        """Half lies below the median, and the density falls on both sides of the mode, by the square of the way."""
+        alpha = np.array([0.3, 0.5, 0.9, 1 - 1e-9, 1.0, 1.01, 1.5, 1.99])
+        np.testing.assert_allclose(stable.cdf(stable.median(alpha, beta), alpha, beta), 0.5, rtol=1e-9)
+        mode = np.asarray(stable.mode(alpha, beta))
+        top = np.asarray(stable.logpdf(mode, alpha, beta))
+        for way in (1e-4, 1e-2, 1.0):
+            for side in (mode - way, mode + way):
+                assert (stable.logpdf(side, alpha, beta) < top - 0.1 * way**2 / (1 + 9 * way**2)).all()
+
+    def test_symmetric_and_gaussian(self):
+        options = {"loc": 1e20, "scale": 1e-20}
+        for function in (stable.mode, stable.median):
+            assert (np.asarray(function(np.array([0.5, 1.0, 1.7, 2.0]), 0.0, **options)) == 1e20).all()
+        assert stable.mode(2.0, 1.0, loc=3.0) == 3
+
+    def test_traced(self):
+        with pytest.raises(ValueError, match="known numbers"):
+            jax.jit(stable.mode)(1.5, 0.5)
