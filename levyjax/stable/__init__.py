@@ -2,9 +2,11 @@
 
 from levyjax.stable.constants import tail_constant
 from levyjax.stable.fit import fit
+from levyjax.stable.frozen import Stable
 from levyjax.stable.law import cdf, characteristic_function, logcdf, logpdf, logsf, pdf, score, sf
+from levyjax.stable.mode import mode
 from levyjax.stable.moments import entropy, fractional_moment, log_moment
-from levyjax.stable.quantiles import isf, median, mode, ppf
+from levyjax.stable.quantiles import isf, median, ppf
 from levyjax.stable.radial import isotropic_logpdf, isotropic_pdf, radial_pdf
 from levyjax.stable.sampling import sample, sample_elliptical, sample_isotropic, sample_positive
 from levyjax.stable.skewed import skewed
@@ -18,6 +20,7 @@ from levyjax.stable.truncated import sample_truncated
 from levyjax.stable.variates import draw_words, exponential, isotropic, normal, positive, symmetric
 
 __all__ = [
+    "Stable",
     "cdf",
     "characteristic_function",
     "draw_words",

@@ -51,6 +51,11 @@ def common(*values: Any, on_device: bool = True) -> list[Any]:
     ]
 
 
+def unit_shift(alpha: Array, beta: Array, scale: Array) -> Array:
+    """How far the standard law in S1 is to the right of that in S0, for a location and scale of it."""
+    return jnp.where(alpha == 1, 2 / _PI * beta * jnp.log(scale), beta * contour.tangent(alpha))
+
+
 def _standard(
     z: Array, log_scale: Array, alpha: Array, beta: Array, parametrization: str
 ) -> tuple[Array, Array]:  # the point in S0 and in S1

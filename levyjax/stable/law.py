@@ -120,6 +120,35 @@ def cdf(
     return evaluate("cdf", x, alpha, beta, loc, scale, parametrization)
 
 
+def logcdf(
+    x: Any, alpha: Any, beta: Any = 0.0, *, loc: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0"
+) -> Float[Array, "..."]:
+    """log P(X <= x), right also where the probability underflows.
+
+    Args:
+        x: points, any shape.
+        alpha: tail index in (0, 2].
+        beta: skewness in [-1, 1].
+        loc: location.
+        scale: sigma > 0 in exp(-|sigma u|^alpha).
+        parametrization: "S0" or "S1".
+
+    Returns:
+        Logarithms of the broadcast shape; -inf below the support.
+
+    Raises:
+        ValueError: alpha, beta or scale is out of range.
+
+    Source:
+        As `pdf`.
+
+    Example:
+        >>> bool(abs(logcdf(-1e6, 1.0) + math.log(math.pi * 1e6)) < 1e-5)
+        True
+    """
+    return evaluate("logcdf", x, alpha, beta, loc, scale, parametrization)
+
+
 def sf(
     x: Any, alpha: Any, beta: Any = 0.0, *, loc: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0"
 ) -> Float[Array, "..."]:
@@ -147,35 +176,6 @@ def sf(
         True
     """
     return evaluate("sf", x, alpha, beta, loc, scale, parametrization)
-
-
-def logcdf(
-    x: Any, alpha: Any, beta: Any = 0.0, *, loc: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0"
-) -> Float[Array, "..."]:
-    """log P(X <= x), right also where the probability underflows.
-
-    Args:
-        x: points, any shape.
-        alpha: tail index in (0, 2].
-        beta: skewness in [-1, 1].
-        loc: location.
-        scale: sigma > 0 in exp(-|sigma u|^alpha).
-        parametrization: "S0" or "S1".
-
-    Returns:
-        Logarithms of the broadcast shape.
-
-    Raises:
-        ValueError: alpha, beta or scale is out of range.
-
-    Source:
-        As `pdf`.
-
-    Example:
-        >>> round(float(logcdf(-200.0, 2.0)), 1)  # a probability of 1e-4346
-        -10005.9
-    """
-    return evaluate("logcdf", x, alpha, beta, loc, scale, parametrization)
 
 
 def logsf(

@@ -1,10 +1,10 @@
-"""Quantiles, median and mode of the alpha-stable law.
+"""Quantiles of the alpha-stable law.
 
 Safeguarded Newton steps on log(-log P(X > x)) in asinh x, which is nearly a straight line for every tail.
 
 Either tail is solved as an upper tail of at most 1/2 (the left one after reflection), so that probabilities down to the
 smallest number keep their relative precision. A step that leaves the bracket or fails to halve the residual is replaced
-by a bisection. Derivatives are the implicit function's. The mode is bisected: every stable law has one (Yamazato 1978).
+by a bisection. Derivatives are the implicit function's.
 """
 
 import functools
@@ -13,18 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from levyjax.arrays import concrete
 from levyjax.stable import contour
 from levyjax.stable.constants import tail_constant
-from levyjax.stable.kernel import check_parameters, common, in_bucket, kernel, valid
+from levyjax.stable.kernel import check_parameters, common, in_bucket, kernel, unit_shift, valid
 
-_PI = math.pi
 _MOST_STEPS = 100
-_HALVINGS = 54
 
 
 def _logsf(x: Array, alpha: Array, beta: Array) -> Array:
@@ -97,8 +93,7 @@ def _quantile(
     edge = jnp.where((alpha < 1) & (beta == -bound), -shift, bound * jnp.inf)
     z = jnp.where(inside, z, jnp.where((p == 0) | (p == 1), edge, jnp.nan))
     z = jnp.where(valid(alpha, beta, scale), z, jnp.nan)
-    z = jnp.where(in_s1, z + jnp.where(alpha == 1, 2 / _PI * beta * jnp.log(scale), shift), z)
-    return loc + scale * z
+    return loc + scale * jnp.where(in_s1, z + unit_shift(alpha, beta, scale), z)
 
 
 def ppf(
@@ -166,7 +161,7 @@ def isf(
 def median(
     alpha: Any, beta: Any = 0.0, *, loc: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0"
 ) -> Float[Array, "..."]:
-    """The x with P(X <= x) = 1/2; loc where beta is 0.
+    """The x with P(X <= x) = 1/2.
 
     Args:
         alpha: tail index in (0, 2].
@@ -176,74 +171,13 @@ def median(
         parametrization: "S0" or "S1".
 
     Returns:
-        Medians of the broadcast shape, as exact as `ppf`.
+        Medians of the broadcast shape.
 
     Raises:
         ValueError: alpha, beta or scale is out of range.
 
-    Source:
-        The inverse of `cdf`.
-
     Example:
-        >>> round(float(median(0.5, 1.0, parametrization="S1")), 4)  # Levy's law
+        >>> round(float(median(0.5, 1.0, parametrization="S1")), 4)  # Levy's law: 1/(2 erfcinv(1/2)^2)
         2.1981
     """
     return ppf(0.5, alpha, beta, loc=loc, scale=scale, parametrization=parametrization)
-
-
-@jax.jit
-def _slope(x: Array, alpha: Array, beta: Array) -> Array:
-    """Of the log density in S0."""
-    log = functools.partial(kernel, "logpdf", "S0")
-    return jax.jvp(lambda x: log(x, jnp.zeros_like(x), alpha, beta), (x,), (jnp.ones_like(x),))[1]
-
-
-def _standard_mode(alpha: np.ndarray, skewness: np.ndarray) -> np.ndarray:
-    """In S0 for skewness in [0, 1]: between -1, or an end of the support, and 0."""
-    end = np.tan(np.pi / 2 * np.minimum(alpha, 0.5))
-    low, high = np.where((alpha < 0.5) & (skewness == 1), -end, -1.0), np.zeros(alpha.shape)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        slope = np.asarray(in_bucket(_slope, middle, alpha, skewness))
-        rises = (slope > 0) | ~np.isfinite(slope)  # no slope: below the end of the support
-        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
-    return np.where((skewness == 0) | (alpha == 2), 0, (low + high) / 2)
-
-
-def mode(
-    alpha: Any, beta: Any = 0.0, *, loc: Any = 0.0, scale: Any = 1.0, parametrization: str = "S0"
-) -> Float[Array, "..."]:
-    """The x at which the density is largest; loc where beta is 0.
-
-    Args:
-        alpha: tail index in (0, 2]; numbers that are known, not traced ones: the mode has no derivative here.
-        beta: skewness in [-1, 1]; known as well.
-        loc: location.
-        scale: sigma > 0 in exp(-|sigma u|^alpha).
-        parametrization: "S0" or "S1".
-
-    Returns:
-        Modes of the broadcast shape, to 1e-9 scale and the rounding of the number itself; computed in double precision.
-
-    Raises:
-        ValueError: alpha, beta or scale is out of range, or traced.
-
-    Source:
-        Yamazato 1978, "Unimodality of infinitely divisible distribution functions of class L".
-
-    Example:
-        >>> round(float(mode(0.5, 1.0, parametrization="S1")), 4)  # Levy's law
-        0.3333
-    """
-    check_parameters(alpha, beta, scale, parametrization)
-    values = common(alpha, beta, loc, scale, on_device=False)
-    if not all(map(concrete, values)):
-        raise ValueError("mode takes known numbers, got traced ones. Call it outside jit, grad and vmap.")
-    dtype = values[0].dtype
-    alpha, beta, loc, scale = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in values))
-    with jax.enable_x64(True), np.errstate(invalid="ignore"):
-        z = np.sign(beta) * _standard_mode(alpha, np.abs(beta))
-        shift = np.asarray(beta * contour.tangent(jnp.asarray(alpha)))
-    if parametrization == "S1":
-        z = z + np.where(alpha == 1, 2 / _PI * beta * np.log(scale), shift)
-    return jnp.asarray(loc + scale * z, dtype)

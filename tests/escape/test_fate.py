@@ -162,7 +162,7 @@ class TestLinearFlow:
 
     def test_an_iteration_relaxes_as_its_steps_do(self):
         """SGD at 1.99 over the curvature turns round at every step and hardly relaxes: 134 steps, not 316."""
-        problem = EscapeProblem(Quadratic([1.0]), Box([-2.0], [2.0]), Independent(1.5, [1.0]), SGD(1.99), 0.02)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(1.99), 0.02)
         prediction = predict(problem, Iteration())
         assert not prediction.valid
         assert prediction.kappa == pytest.approx(-math.log(0.99) / 1.99 * (0.02 * 1.99 ** (0.5 / 1.5)) ** -1.5)
@@ -218,7 +218,7 @@ class TestTracedFlow:
     @pytest.mark.parametrize(
         ("function", "minimum", "basin", "alpha", "level", "right"),
         [
-            (lambda x: 0.0025 * jnp.log(jnp.cosh(x[0] / 0.05)), 0.0, Box([-2.0], [2.0]), 1.5, 0.03, 442.3),
+            (lambda x: 0.0025 * jnp.log(jnp.cosh(x[0] / 0.05)), 0.0, Box([-1.0], [1.0]), 1.5, 0.03, 442.3),
             (cubic, 1.0, HalfSpace([-1.0], 1.1), 1.2, 0.05, 296.0),
         ],
         ids=["a drift that is weaker far out", "a saddle next to the wall"],
@@ -301,7 +301,7 @@ class TestGaugeFormula:
             (double_well, -1.0, HalfSpace([1.0], 2.0), "come to rest in another well"),  # 2330, right is 1050
             (cubic, 1.0, Box([-100.0], [2.0]), "carries jumps across the boundary"),  # 448, right is 330
             (cubic, 1.0, HalfSpace([1.0], 2.0), "to infinity"),  # 448: a part of the paths never leaves
-            (lambda x: 0.0 * x[0], 0.0, Box([-2.0], [2.0]), "no restoring drift"),
+            (lambda x: 0.0 * x[0], 0.0, Box([-1.0], [1.0]), "no restoring drift"),
         ],
         ids=["a row of wells", "two wells", "beyond a saddle", "blows up", "flat"],
     )
@@ -413,7 +413,7 @@ class TestReasonsOfRefusal:
 
     @pytest.mark.parametrize("level", [1e-300, 1e300])
     def test_a_noise_level_beyond_all_numbers(self, level):
-        problem = EscapeProblem(Quadratic([1.0]), Box([-2.0], [2.0]), Independent(1.5, [1.0]), SGD(), level)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(), level)
         found = predict(problem)
         assert found.rate is None
         assert "beyond the numbers of double precision" in found.reasons[0]
@@ -444,7 +444,7 @@ class TestReasonsOfRefusal:
     )
     def test_a_dispersion_that_starts_no_jumps(self, kind, dispersion, reason):
         noise = StateDependent(Independent(1.5, [1.0]), dispersion, kind=kind)
-        problem = EscapeProblem(Quadratic([1.0]), Box([-2.0], [2.0]), noise, SGD(), 0.02)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), noise, SGD(), 0.02)
         found = predict(problem)
         assert found.rate is None
         assert reason in found.reasons[0]
@@ -499,7 +499,7 @@ class TestBias:
 
     @pytest.mark.parametrize("alpha", [1.2, 1.5, 1.8])
     def test_of_an_interval(self, alpha):
-        problem = EscapeProblem(Quadratic([1.0]), Box([-2.0], [2.0]), Independent(alpha, [1.0]), SGD(), 0.01)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(alpha, [1.0]), SGD(), 0.01)
         with jax.enable_x64(True):
             jump_fates = follow_jumps(problem, None)
             well = jump_fates.wells[0]
@@ -536,7 +536,7 @@ class TestBias:
         assert found[1] == pytest.approx(found[0], rel=1e-4)
 
     def test_steps_of_a_whole_relaxation_have_none(self):
-        problem = EscapeProblem(Quadratic([1.0]), Box([-2.0], [2.0]), Independent(1.5, [1.0]), SGD(1.0), 0.1)
+        problem = EscapeProblem(Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(1.0), 0.1)
         assert predict(problem, Iteration()).valid
 
     def test_a_path_that_lingers_at_the_wall_is_not_called_valid(self):

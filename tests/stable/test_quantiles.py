@@ -171,7 +171,3 @@ class TestCentre:
         for function in (stable.mode, stable.median):
             assert (np.asarray(function(np.array([0.5, 1.0, 1.7, 2.0]), 0.0, **options)) == 1e20).all()
         assert stable.mode(2.0, 1.0, loc=3.0) == 3
-
-    def test_traced(self):
-        with pytest.raises(ValueError, match="known numbers"):
-            jax.jit(stable.mode)(1.5, 0.5)
