@@ -13,6 +13,7 @@ from levyjax.arrays import column, concrete, matrix_of
 from levyjax.basins import Attraction, Ball, HalfSpace
 from levyjax.checks import require_kind
 from levyjax.escape.fate import follow_jumps, slowest_at_rest
+from levyjax.escape.landscape_check import why_undefined
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.validity import NO_DRIFT
 from levyjax.interpret import interpreted
@@ -161,6 +162,8 @@ def _why_no_formula(problem: EscapeProblem) -> str | None:
         problem = dataclasses.replace(problem, noise=problem.noise.frozen(jnp.asarray(problem.landscape.minimum)))
     if problem.dimension == 1 and isinstance(problem.basin, Attraction) and kept_by_descent(problem):
         return None  # by its definition
+    if (reason := why_undefined(problem.landscape, problem.basin)) is not None:
+        return reason
     if slowest_at_rest(problem, None) == 0:
         return NO_DRIFT
     if not isinstance(problem.noise, StateDependent) and linear_motion(problem) is not None:

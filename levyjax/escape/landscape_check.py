@@ -38,7 +38,7 @@ _SURE = (  # what these are made of cannot break them, and tests look at each as
     AsymmetricValley, DoubleWell, Flat, LinearDrift, LinearRegression, LogisticRegression, MultiWell, Quadratic,
     WangOhRhee,
 )  # fmt: skip
-_checked: dict[tuple[int, int], tuple[Any, Any]] = {}
+_checked: dict[tuple[int, int], tuple[Any, Any, int]] = {}
 
 
 class _Probe(NamedTuple):
@@ -68,26 +68,45 @@ def check_landscape(landscape: Any, basin: Any) -> None:
     The gradient is compared with differences of the value at 16 points around the minimum, as far away as the basin's
     boundary at most; fewer than 4 that do not agree may be kinks. At the minimum it may be what a minimum 0.3% of that
     distance away would make it. Up to 512 coordinates the Hessian has to be symmetric and, along 16 directions, the
-    gradient's derivative: to one side, or in between, where that has a jump. Where the value is not a number inside the
-    basin, no problem is stated. Landscapes with formulas in this package are right however they are made, so that they,
-    and separable ones of such parts, are not looked at. A drift without a potential has no value, and its Hessian,
+    gradient's derivative: to one side, or in between, where that has a jump. Points where the value is not a number are
+    counted: see `why_undefined`. Landscapes with formulas in this package are right however they are made: they and
+    separable ones of such parts, are not looked at. A drift without a potential has no value, and its Hessian,
     minus its Jacobian, need not be symmetric: the eigenvalues have to have positive real parts.
 
     Raises:
         ValueError: results of the wrong shape, or what does not belong together.
     """
+    _undefined(landscape, basin)
+
+
+def why_undefined(landscape: Landscape, basin: Basin) -> str | None:
+    """Why exits from a basin cannot be foretold: a landscape without a value somewhere inside; else None."""
+    count = _undefined(landscape, basin)
+    if not count:
+        return None
+    return (
+        f"The landscape's value is not a number at {count} of {_POINTS} points inside the basin: give a basin in which "
+        "it has a value everywhere."
+    )
+
+
+def _undefined(landscape: Landscape, basin: Basin) -> int:
+    """At how many points inside the value is not a number; once for each pair, with the checks of `check_landscape`."""
     if _is_sure(landscape):
-        return
+        return 0
     pair = id(landscape), id(basin)
     known = _checked.get(pair)
     if known is not None and known[0]() is landscape and known[1]() is basin:
-        return
-    _judge(_probed(landscape, basin), has_potential(landscape))
+        return known[2]
+    found = _probed(landscape, basin)
+    _judge(found, has_potential(landscape))
+    count = int(found.undefined)
     try:
         first, second = (weakref.ref(one, lambda _: _checked.pop(pair, None)) for one in (landscape, basin))
-        _checked[pair] = first, second
+        _checked[pair] = first, second, count
     except TypeError:  # a tuple has no weak references: it is looked at each time
-        return
+        pass
+    return count
 
 
 def _is_sure(landscape: Landscape) -> bool:
@@ -106,11 +125,6 @@ def _probed(landscape: Landscape, basin: Basin) -> _Probe:
 def _judge(found: _Probe, potential: bool = True) -> None:
     seen = np.isfinite(found.slopes) & np.isfinite(found.along)
     wrong = int(np.sum(~(np.abs(found.slopes - found.along) <= found.off)[seen]))
-    if found.undefined:
-        raise ValueError(
-            f"The {'landscape' if potential else 'drift'}'s value is not a number at {found.undefined} of {_POINTS} "
-            "points inside the basin: give a basin in which it has a value everywhere."
-        )
     if wrong >= _WRONG or not seen.any():
         raise ValueError(
             f"The landscape's gradient is not that of its value at {wrong + np.sum(~seen)} of {_POINTS} points around "

@@ -17,6 +17,7 @@ from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import follow_jumps, slowest_at_rest
 from levyjax.escape.gauge import ExitRays, closed_form, found_rays, why_no_noise_at_rest
+from levyjax.escape.landscape_check import why_undefined
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
@@ -274,6 +275,8 @@ def predict(problem: EscapeProblem, solver: Solver | None = None) -> Prediction:
     with jax.enable_x64(True):
         minimum = np.asarray(problem.landscape.minimum)
         if (reason := problem.dynamics.why_no_rate(isinstance(solver, Iteration), minimum)) is not None:
+            return refused(reason)
+        if (reason := why_undefined(problem.landscape, problem.basin)) is not None:
             return refused(reason)
         if isinstance(solver, Iteration) and problem.dynamics.learning_rate is None:
             raise ValueError("The iteration needs a learning_rate.")

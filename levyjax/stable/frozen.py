@@ -64,7 +64,8 @@ class Stable:
             raise ValueError(f"data must be one sample (n,), got shape {np.shape(data)}.")
         if not found.converged:
             raise ValueError("The likelihood has no maximum that was found: look at stable.fit(data).")
-        return cls(*(float(part) for part in (found.alpha, found.beta, found.loc, found.scale)))
+        alpha, beta, loc, scale = (float(part) for part in (found.alpha, found.beta, found.loc, found.scale))
+        return cls(alpha, beta, loc, scale)
 
     def _of(self, function: Callable[..., Any], x: Any) -> Any:
         with jax.enable_x64(True):

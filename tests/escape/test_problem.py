@@ -1,5 +1,7 @@
 """What a problem is made of, and what is no problem."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,9 +116,13 @@ def test_a_rate_is_differentiated_in_a_wall_within_a_list():
     ids=["logarithm", "root", "nan"],
 )
 def test_a_landscape_without_a_value_inside_the_basin_is_refused(value, noise, basin):
-    landscape = from_function(value, [0.0] * noise.scale.shape[0])
-    with pytest.raises(ValueError, match=r"value is not a number at \d+ of 16 points inside the basin"):
-        problem(landscape=landscape, noise=noise, basin=basin)
+    """Its exits are simulated, and trajectories that become no numbers are counted; none are foretold."""
+    given = problem(landscape=from_function(value, [0.0] * noise.scale.shape[0]), noise=noise, basin=basin)
+    found = predict(given)
+    assert found.rate is None
+    assert re.match(r"The landscape's value is not a number at \d+ of 16 points inside the basin", found.reasons[0])
+    with pytest.raises(ValueError, match="value is not a number"):
+        exit_rate(given)
 
 
 def test_a_landscape_needs_no_value_outside_the_basin():
