@@ -17,6 +17,7 @@ from levyjax.tails.moments import (
     stable_scale,
 )
 from levyjax.tails.pooling import pool
+from levyjax.tails.power_law import power_law
 from levyjax.tails.streaming import accumulate, combine, finish, start_stream
 from levyjax.tails.sweep import block_length_sweep, extrapolate_alpha, shuffle_test
 from levyjax.tails.values import TailEstimate
@@ -50,6 +51,7 @@ __all__ = [
     "moment",
     "per_coordinate",
     "pool",
+    "power_law",
     "shuffle_test",
     "stable_scale",
     "start_stream",

@@ -167,6 +167,8 @@ def _estimates(pooled: Pooled, data: np.ndarray, center: bool) -> dict[str, Tail
     with contextlib.suppress(ValueError):  # of many equal values
         estimates["block_log_moment_storage_order"] = block_log_moment(data, center=center)
     for method, function in METHODS.items():
+        if method == "power_law":  # pooled values are spread and have no smallest one of their own
+            continue
         takes_center = "center" in inspect.signature(function).parameters
         with contextlib.suppress(ValueError):  # of a prime number of values, or many equal ones
             given = data if method == "block_log_moment_as_published" else values

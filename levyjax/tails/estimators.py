@@ -14,6 +14,7 @@ from levyjax.tails.jackknife import FEWEST_ROWS, by_groups, of_columns
 from levyjax.tails.likelihood import maximum_likelihood
 from levyjax.tails.moments import characteristic_function, fractional_moment, koutrouvelis, log_moment, mcculloch
 from levyjax.tails.order import table_warning, without_order, written_out
+from levyjax.tails.power_law import power_law
 from levyjax.tails.values import TailEstimate, centred, check_shape, check_values
 
 METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be asked for
@@ -27,6 +28,7 @@ METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be as
     "maximum_likelihood": maximum_likelihood,
     "hill": hill,
     "moment": moment,
+    "power_law": power_law,
 }
 _BY_COLUMN = {  # method -> its formula over columns
     "log_moment": "log_moment",
@@ -55,7 +57,7 @@ def estimate(
         method: one of `METHODS`.
         weights: how often each of the values (n,) occurs, whole numbers: for tables of values and counts.
         unit: for data (n,), the length of a stretch that may be dependent in itself; the stretches are then the rows.
-        settings: of the method: block_length, power, num_tail, center.
+        settings: of the method: block_length, power, num_tail, center, x_min, discrete.
 
     Returns:
         The estimate. With rows, the interval is from leaving out one of up to 50 groups of rows in turn (the
@@ -90,7 +92,12 @@ def estimate(
     if values.ndim == 2 and len(values) < FEWEST_ROWS:
         note = f"Only {len(values)} rows: the interval is that of independent values."
         return dataclasses.replace(whole, warnings=(*whole.warnings, note))
-    return by_groups(values, whole, function, settings)
+    if method != "power_law" or "x_min" in settings:
+        return by_groups(values, whole, function, settings)
+    chosen = {name: whole.settings[name] for name in ("x_min", "discrete")}
+    found = by_groups(values, whole, function, chosen)  # whose groups keep x_min
+    ends = sorted((*whole.interval, *found.interval))
+    return dataclasses.replace(found, interval=(ends[0], ends[-1]))
 
 
 def estimate_columns(data: Any, method: str = "log_moment", **settings: Any) -> TailEstimate:
