@@ -53,19 +53,29 @@ class Stable:
         check_parameters(self.alpha, self.beta, self.scale, self.parametrization)
 
     @classmethod
-    def fit(cls, data: Any, *, beta: float | None = None) -> "Stable":
-        """The law of the largest likelihood, in S0; `stable.fit` has its intervals and says whether it converged.
+    def fit(
+        cls,
+        data: Any,
+        *,
+        alpha: Any = None,
+        beta: Any = None,
+        loc: Any = None,
+        scale: Any = None,
+        parametrization: str = "S0",
+    ) -> "Stable":
+        """The law of the largest likelihood, numbers that are given held; `stable.fit` has its intervals.
 
         Raises:
             ValueError: as `stable.fit`, or it did not converge.
         """
-        found = fit(np.asarray(data, np.float64), beta=beta)
+        held = {"alpha": alpha, "beta": beta, "loc": loc, "scale": scale}
+        found = fit(np.asarray(data, np.float64), **held, parametrization=parametrization)
         if np.ndim(found.alpha):
             raise ValueError(f"data must be one sample (n,), got shape {np.shape(data)}.")
         if not found.converged:
             raise ValueError("The likelihood has no maximum that was found: look at stable.fit(data).")
         alpha, beta, loc, scale = (float(part) for part in (found.alpha, found.beta, found.loc, found.scale))
-        return cls(alpha, beta, loc, scale)
+        return cls(alpha, beta, loc, scale, parametrization)
 
     def _of(self, function: Callable[..., Any], x: Any) -> Any:
         with jax.enable_x64(True):

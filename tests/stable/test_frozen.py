@@ -80,6 +80,15 @@ def test_the_fitted_law_is_the_fits():
     assert (law.alpha, law.beta, law.loc, law.scale) == (found.alpha, found.beta, found.loc, found.scale)
 
 
+def test_the_fit_of_a_law_with_numbers_held():
+    data = Stable(1.6, 0.4, 5.0, 1e-3, "S1").rvs(500, random_state=1)
+    held = {"loc": 5.0, "parametrization": "S1"}
+    law, found = Stable.fit(data, **held), stable.fit(data, beta=None, **held)
+    assert (law.alpha, law.beta, law.loc, law.scale) == (found.alpha, found.beta, 5.0, found.scale)
+    assert law.parametrization == "S1"
+    np.testing.assert_allclose(law.logpdf(data).sum(), found.log_likelihood, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
