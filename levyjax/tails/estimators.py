@@ -92,12 +92,7 @@ def estimate(
     if values.ndim == 2 and len(values) < FEWEST_ROWS:
         note = f"Only {len(values)} rows: the interval is that of independent values."
         return dataclasses.replace(whole, warnings=(*whole.warnings, note))
-    if method != "power_law" or "x_min" in settings:
-        return by_groups(values, whole, function, settings)
-    chosen = {name: whole.settings[name] for name in ("x_min", "discrete")}
-    found = by_groups(values, whole, function, chosen)  # whose groups keep x_min
-    ends = sorted((*whole.interval, *found.interval))
-    return dataclasses.replace(found, interval=(ends[0], ends[-1]))
+    return by_groups(values, whole, function, settings)
 
 
 def estimate_columns(data: Any, method: str = "log_moment", **settings: Any) -> TailEstimate:

@@ -94,7 +94,7 @@ def _clustered(values: np.ndarray, settings: dict[str, Any]) -> list[str]:
 
     Such rows count for (sum n)^2/(sum n^2) rows (Kish 1965).
     """
-    sizes = np.abs(centred(values.ravel(), settings["center"])).reshape(values.shape)
+    sizes = np.abs(centred(values.ravel(), settings.get("center", False))).reshape(values.shape)
     count = settings["num_tail"]
     held = (sizes >= np.partition(sizes.ravel(), -count)[-count]).sum(axis=1)
     rows = float(held.sum() ** 2 / (held**2).sum())
@@ -122,8 +122,11 @@ def _jackknifed(
         return whole
     half, own = float(scipy.stats.t.ppf(0.975, groups - 1)) * error, float(there(np.float64(whole.alpha)))
     what = "rows" if values.ndim == 2 else "values"
+    low, high = back(own - half), back(own + half)
+    if "x_min" in whole.settings and "x_min" not in settings:  # the error of choosing it is in the method's own
+        low, high = min(low, whole.interval[0]), max(high, whole.interval[1])
     settings = whole.settings | {"interval": f"jackknife over {groups} groups of {what}"}
-    return dataclasses.replace(whole, interval=(back(own - half), back(own + half)), settings=settings)
+    return dataclasses.replace(whole, interval=(low, high), settings=settings)
 
 
 def _scale(method: str, largest: float) -> tuple[Callable[[Any], Any], Callable[[float], float]]:
@@ -151,4 +154,5 @@ def _units(
         inverse_of = INVERSE_BY_BLOCKS[whole.method]
         blocks = values.ravel()[: length * count].reshape(count, length)
         return blocks, lambda part: float(reciprocal(inverse_of(part)))
+    settings = settings | {name: whole.settings[name] for name in ("x_min", "discrete") if name in whole.settings}
     return values, lambda part: function(part, **settings).alpha

@@ -92,6 +92,16 @@ def equal_values(values: np.ndarray, tie: float) -> str:
     )
 
 
+def tied_threshold(tied: int, num_tail: int) -> list[str]:
+    """A warning if so many of the values equal the threshold that the index moves by more than a 20th of its error."""
+    if tied <= max(1.0, 0.1 * num_tail**0.5):
+        return []
+    return [
+        f"{tied} values equal the threshold of the {num_tail} largest: they are discrete or rounded, and the index is "
+        "off by a part of a step. Use method power_law on whole numbers (rounded values divided by their unit)."
+    ]
+
+
 def middle(values: np.ndarray) -> np.ndarray:
     """The mean of the middle half of each column, the location taken away everywhere here.
 
