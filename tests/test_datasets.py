@@ -21,6 +21,7 @@ from levyjax.cli import main
 from levyjax.datasets import Result, dataset, describe
 from levyjax.dynamics import SGD
 from levyjax.engine import ExitCode
+from levyjax.escape.annealing import AnnealedSurvival
 from levyjax.escape.columns import ColumnRate
 from levyjax.escape.profile import ExitProfile
 from levyjax.escape.quasi_stationary import QuasiStationaryRate
@@ -69,6 +70,7 @@ def _study():
 
 
 RESULTS = {
+    "AnnealedSurvival": lambda: AnnealedSurvival(np.arange(3.0), np.ones(3), np.ones(3), True, ("Slow.",)),
     "AdamQuantities": _adam_quantities,
     "AppliedNoise": lambda: AppliedNoise(_gradient_noise(), _gradient_noise()),
     "Assumption2": lambda: adam_quantities.assumption2(_adam_quantities()),
@@ -119,7 +121,7 @@ RESULTS = {
 # What is given, carried or part of a result, and what is a set of functions.
 NO_RESULTS = {
     "Complement", "Dataset", "EscapeProblem", "FlatModel", "FreeProcess", "NetworkLoss", "NoiseModels", "Plan",
-    "SeenNoise", "TailStream", "TrainConfig",
+    "SeenNoise", "Stable", "TailStream", "TrainConfig",
 }  # fmt: skip
 
 
