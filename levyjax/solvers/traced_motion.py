@@ -72,13 +72,12 @@ class TracedMotion:
         followed to its end without; `rough` whether 1e-5 will do.
         """
         moving = self.modes.rates[self.modes.rates > 0]
-        explicit = stiff is None and not self.modes.fastest() > _STIFF * moving.min(initial=np.inf)
-        count = state.x.shape[1]
-        stop = np.full(count, np.inf) if stop is None else np.asarray(stop, float)
+        stiff_at_rest = bool(self.modes.fastest() > _STIFF * moving.min(initial=np.inf))
+        stop = np.full(state.x.shape[1], np.inf) if stop is None else np.asarray(stop, float)
         tolerance = np.asarray(_ROUGH_RTOL if rough else _RTOL)
         leaves = [np.asarray(leaf) for leaf in state]
-        found = self._all(leaves, stop, (stiff is None and not explicit) or bool(stiff), tolerance)
-        if explicit and not isinstance(self.solver, Euler | Tamed | Iteration):
+        found = self._all(leaves, stop, stiff_at_rest if stiff is None else stiff, tolerance)
+        if stiff is None and not stiff_at_rest and self.modes.step is None:
             self._again(found, leaves, stop, tolerance)
         fate, time, point, flat = found
         averages = flat[len(self.origin) :]

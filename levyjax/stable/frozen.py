@@ -10,7 +10,7 @@ import numpy as np
 
 from levyjax.stable import law, mode, moments, quantiles
 from levyjax.stable.fit import fit
-from levyjax.stable.kernel import check_parameters
+from levyjax.stable.kernel import check_parameters, unit_shift
 from levyjax.stable.sampling import sample
 
 
@@ -89,6 +89,11 @@ class Stable:
             )
             return np.asarray(found)[()]
 
+    def _from_s0(self) -> float:
+        """How far the standard law in S1 is to the right of that in S0."""
+        with jax.enable_x64(True):
+            return float(unit_shift(*(jnp.asarray(value) for value in (self.alpha, self.beta, self.scale))))
+
     def pdf(self, x: Any) -> Any:
         """Density."""
         return self._of(law.pdf, x)
@@ -134,17 +139,9 @@ class Stable:
             seed = int(np.random.default_rng(random_state).integers(2**31))
         shape = tuple(np.atleast_1d(size).tolist()) if size is not None else ()
         with jax.enable_x64(True):
-            z = sample(seed, self.alpha, shape, jnp.float64, beta=self.beta)
-            found = self.loc + self.scale * (np.asarray(z) + self._shift())
+            z = np.asarray(sample(seed, self.alpha, shape, jnp.float64, beta=self.beta))
+        found = self.loc + self.scale * (z + (self._from_s0() if self.parametrization == "S1" else 0.0))
         return found[0] if shape == (1,) and np.ndim(size) == 0 else found[()]
-
-    def _shift(self) -> float:
-        """From the standard law in S0 to that of the parametrization."""
-        if self.parametrization == "S0":
-            return 0.0
-        if self.alpha == 1:
-            return 2 / np.pi * self.beta * np.log(self.scale)
-        return self.beta * np.tan(np.pi * self.alpha / 2)
 
     def median(self) -> float:
         """The x with P(X <= x) = 1/2."""
@@ -167,8 +164,7 @@ class Stable:
         """The mean; NaN where there is none (alpha <= 1), an infinity on one side alone."""
         if self.alpha <= 1:
             return float(np.copysign(np.inf, self.beta)) if abs(self.beta) == 1 and self.alpha < 1 else float("nan")
-        shift = -self.beta * np.tan(np.pi * self.alpha / 2) if self.parametrization == "S0" else 0.0
-        return float(self.loc + self.scale * shift)
+        return self.loc if self.parametrization == "S1" else self.loc - self.scale * self._from_s0()
 
     def var(self) -> float:
         """The variance: infinite, or 2 scale^2 at alpha = 2."""

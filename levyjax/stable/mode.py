@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
+from levyjax.arrays import bisected
 from levyjax.stable import contour
 from levyjax.stable.kernel import check_parameters, common, in_bucket, kernel, unit_shift, valid
 
@@ -27,13 +27,10 @@ def _standard_mode(alpha: Array, beta: Array) -> Array:
     low = jnp.full_like(alpha, -_FURTHEST)
     low = jnp.where(ended, jnp.maximum(low, edge), low)
 
-    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        rises = ~(_slope(middle, alpha, skew) <= 0)  # no number right at the end of the support
-        return jnp.where(rises, middle, low), jnp.where(rises, high, middle)
+    def rises(x: Array) -> Array:
+        return ~(_slope(x, alpha, skew) <= 0)  # no number right at the end of the support
 
-    low, high = lax.fori_loop(0, jnp.finfo(alpha.dtype).nmant + 8, halve, (low, jnp.zeros_like(alpha)))
+    low, high = bisected(rises, low, jnp.zeros_like(alpha), jnp.finfo(alpha.dtype).nmant + 8)
     return jnp.where((skew == 0) | (alpha == 2), 0, jnp.sign(beta) * (low + high) / 2)
 
 
