@@ -78,6 +78,8 @@ def why_unknown_if_skewed(jump_fates: JumpFates, level: Any) -> str | None:
         reason = "in so many dimensions on this landscape"
     elif not (on_the_line(jump_fates, well) or _by_gauge(jump_fates, well)):
         reason = "where exits are no jumps that lie outside of a box, ball, ellipsoid or half-space"
+    elif (well.segments.fate == Fate.ELSEWHERE).any():
+        reason = "where jumps lead to other wells inside"
     elif np.isfinite(usual_jumps(well, jump_fates.rays, level)).any():
         reason = "about a kink of the landscape's slope"
     return reason and f"How far skewed noise is from its small-noise limit is not worked out {reason}: simulate it."
