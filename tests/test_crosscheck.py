@@ -30,7 +30,7 @@ Piece = describe.Piece
 SDE = {"dynamics": "SGD", "view": "sde"}
 PREDICTED = [
     {"landscape": "Quadratic", "basin": "Box", "noise": "Independent", **SDE},
-    {"landscape": "Quadratic", "basin": "Ellipsoid", "noise": "PerCoordinate", **SDE},
+    {"landscape": "Quadratic", "basin": "Ellipsoid", "noise": "PerCoordinate", "skewed": True, **SDE},
 ]
 SIMULATED = [
     {"landscape": "Quadratic", "basin": "Box", "noise": "Independent", "scale": "diagonal", "dimension": 1, **SDE},
@@ -64,6 +64,15 @@ class TestOracle:
         draw = oracle.increment(np.random.default_rng(1), noise, 0.5, 100_000)
         w = np.array([0.6, 0.8])  # the first row and column of the rotation: (1, 0) as L sees it
         assert np.cos(w @ draw).mean() == pytest.approx(np.exp(-0.5), abs=5 * np.sqrt(0.5 / 100_000))
+
+    @pytest.mark.parametrize("alpha", [0.7, 1.5])
+    def test_characteristic_function_of_skewed_noise(self, alpha):
+        """E exp(iwX) = exp(-dt |w|^alpha (1 - i beta sign(w) tan(pi alpha/2))); N = 100,000, 5 standard errors."""
+        noise = Piece("Independent", {"alpha": alpha, "scale": np.ones(2), "beta": np.array([0.6, -1.0])})
+        draw = oracle.increment(np.random.default_rng(1), noise, 0.5, 100_000)
+        for row, beta in zip(draw, noise.parts["beta"], strict=True):
+            law = np.exp(-0.5 * (1 - 1j * beta * np.tan(np.pi * alpha / 2)))
+            assert abs(np.exp(1j * row).mean() - law) < 5 / np.sqrt(100_000)
 
     def test_brownian_mean_on_an_interval(self):
         """(1 - x^2)/2 without drift, at 2 dt a step: the clocks' extrapolation is within the bias that it states."""
@@ -233,6 +242,12 @@ class TestBoundedPart:
         tally = search.search(3, 6, ("methods", "simulated_image"), 3, **kinds)
         assert [failure[0] for failure in tally.failures] == []
         assert sum(row["compared"] for row in tally.pairs.values()) > 6
+
+    def test_noise_levels_that_change(self):
+        kinds = {"landscape": "Quadratic", "basin": "Box", "noise": "Independent", "dimension": 1, **SDE}
+        tally = search.search(3, 7, ("scheduled",), 3, scale="diagonal", **kinds)
+        assert [failure[0] for failure in tally.failures] == []
+        assert sum(row["compared"] for row in tally.pairs.values()) == 6
 
 
 def test_validity_is_looked_at_beside_exact_means():

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 PROBLEMS, QUICK = 2000, 100
-OTHERS = ({"landscape": "steep"}, {"landscape": "drift"}, {"start": "wall"})
+OTHERS = ({"landscape": "steep"}, {"landscape": "drift"}, {"start": "wall"}, {"skewed": True}, {"scale": "rectangular"})
 PER_STRUCTURE, SECONDS = 64, 180.0  # problems of one structure, and how long these may take
 
 

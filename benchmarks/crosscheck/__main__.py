@@ -29,9 +29,12 @@ def main() -> None:
     for kind in KINDS:
         parser.add_argument(f"--{kind}")
     parser.add_argument("--start", choices=STARTS)
+    parser.add_argument("--skewed", action="store_true", default=None, help="noise that jumps more to one side")
     parser.add_argument("--out", help="a folder for the result")
     given = parser.parse_args()
-    fixed = {name: value for name in ("dimension", "start", *KINDS) if (value := getattr(given, name)) is not None}
+    fixed = {
+        name: value for name in ("dimension", "start", "skewed", *KINDS) if (value := getattr(given, name)) is not None
+    }
     ways = given.per_structure, _tell, given.processes, given.seconds, given.structure_seconds
     tally = search(given.problems, given.seed, tuple(given.only), *ways, **fixed)
     result = result_of(tally, tries=given.tries) | {"seed": given.seed, "kept_to": fixed}

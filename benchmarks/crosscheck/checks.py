@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from levyjax.engine import ExitCode
 from levyjax.escape import EscapeProblem, Plan, exit_rate, interval_reference, predict, quasi_stationary_rate, simulate
-from levyjax.solvers import Iteration, JumpAdapted
+from levyjax.solvers import Euler, Iteration, JumpAdapted
 
 from . import oracle
 from .describe import Description, problem_of
@@ -274,6 +275,61 @@ def plain(description: Description, seed: int, settled: bool, expected: float = 
     bias = 0.0 if description.view == "iteration" else bias
     beyond = overshoot(problem, places.T) if fine else None
     return Found(mean, error, abs(bias), times[0], dict(zip(names, shares.tolist(), strict=True)), COUNT, beyond)
+
+
+SCHEDULED_STEPS = 400  # of an SDE in a mean exit time
+
+
+def with_fewer_steps(description: Description, mean: float) -> tuple[Description, float]:
+    """So much more noise that paths of fixed steps leave before these are too many, and their mean exit time."""
+    few = MOST_STEPS / COUNT / 4 * step_under_schedule(description, mean)
+    factor = max(2 * mean / few, 1.0)
+    level = description.noise_level * factor ** (1 / description.alpha)
+    return description.but(noise_level=level), mean / factor
+
+
+def step_under_schedule(description: Description, mean: float) -> float:
+    """An iteration's learning rate; of an SDE a part of the times in which it relaxes and leaves."""
+    if description.view == "iteration":
+        return description.dynamics.parts["learning_rate"]
+    return min(0.1 / max(fastest_rate(description), 1e-12), mean / SCHEDULED_STEPS)
+
+
+def horizon(description: Description, mean: float) -> tuple[float, float]:
+    """The step, and the time at which paths under a changing noise level are left alone."""
+    dt = step_under_schedule(description, mean)
+    return dt, max(round(2 * mean / dt), 1) * dt
+
+
+def fixed_steps(description: Description, seed: int, mean: float) -> np.ndarray:
+    """levyjax's exit times with fixed steps, inf for those still inside in the end."""
+    dt, end = horizon(description, mean)
+    solver = Iteration() if description.view == "iteration" else Euler(dt)
+    problem = built(description)
+    samples = limited(lambda tell: simulate(problem, Plan(solver, COUNT, end, "float64"), seed, tell))
+    if (samples.exit_code == ExitCode.NONFINITE).any():
+        raise Refused(CENSORED)
+    return np.where(samples.exited, np.asarray(samples.exit_time, float), np.inf)
+
+
+def plain_fixed_steps(description: Description, seed: int, mean: float) -> np.ndarray:
+    """The oracle's."""
+    dt, end = horizon(description, mean)
+    try:
+        times, _ = oracle.exits(description, COUNT, seed + 1, dt, every=(1,), most=MOST_STEPS, longest_time=end)
+    except oracle.Unknown as error:
+        raise Refused(str(error)) from None
+    return np.where(np.isnan(times[0]), np.inf, times[0])
+
+
+def censored(pair: str, one: np.ndarray, other: np.ndarray) -> list[Check]:
+    """The share that leaves and the law of the times, of two samples with infinite times."""
+    shares = [float(np.isfinite(times).mean()) for times in (one, other)]
+    middle = min(max(sum(shares) / 2, 1 / COUNT), 1 - 1 / COUNT)
+    sigmas = abs(shares[0] - shares[1]) / math.sqrt(2 * middle * (1 - middle) / COUNT)
+    left = Check(pair, "share that leaves", shares[1] - shares[0], sigmas, sigmas <= SIGMAS, f"{shares}")
+    finite = [np.where(np.isfinite(times), times, 1e300) for times in (one, other)]
+    return [left, laws(pair, "law of times", *finite, 0.0)]
 
 
 def first_step(description: Description) -> float:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from levyjax import basins, dynamics, landscapes, noise
+from levyjax import basins, dynamics, landscapes, noise, schedules
 from levyjax.escape import EscapeProblem
 
 from . import oracle
@@ -35,6 +35,7 @@ class Description:
     noise_level: float
     start: Any = None
     view: str = "sde"
+    schedule: Piece | None = None  # what the noise level goes over to, by whose name, and the time that it takes
 
     def but(self, **parts: Any) -> "Description":
         """With some parts replaced."""
@@ -177,11 +178,23 @@ def problem_of(description: Description) -> EscapeProblem:
         ValueError: levyjax refuses it.
     """
     pieces = [build(getattr(description, name)) for name in ("landscape", "basin", "noise", "dynamics")]
-    return EscapeProblem(*pieces, description.noise_level, description.start)
+    return EscapeProblem(*pieces, noise_level_of(description), description.start)
+
+
+def noise_level_of(description: Description) -> Any:
+    """A number, or a function of time."""
+    level, piece = description.noise_level, description.schedule
+    return level if piece is None else getattr(schedules, piece.kind)(level, piece.parts["time"], piece.parts["end"])
+
+
+class _Source(str):
+    """Python source already."""
 
 
 def text(value: Any) -> str:
     """A value as Python source."""
+    if isinstance(value, _Source):
+        return value
     if isinstance(value, Piece):
         if value.kind in FUNCTIONS or value.kind in FIELDS:
             inner = ", ".join(text(part) for part in parameters_of(value))
@@ -202,6 +215,10 @@ def text(value: Any) -> str:
 def snippet(description: Description) -> str:
     """The problem as source that a person can paste."""
     parts = [getattr(description, name) for name in ("landscape", "basin", "noise", "dynamics")]
-    parts += [description.noise_level, description.start]
+    shown = description.schedule
+    level = (
+        f"{shown.kind}({description.noise_level!r}, {shown.parts['time']!r}, {shown.parts['end']!r})" if shown else None
+    )
+    parts += [description.noise_level if level is None else _Source(level), description.start]
     solver = ", Iteration()" if description.view == "iteration" else ""
     return f"predict(EscapeProblem({', '.join(map(text, parts))}){solver})"

@@ -16,6 +16,7 @@ STEEP = ("FlatBottom", "RadialWell", "CurvedValley")  # steeper further out, or 
 DRIFTS = ("LinearDrift", "TurningField")  # without a potential
 BENT = (*STEEP, "TurningField")  # whose slopes on the way out are others than at the minimum
 STARTS = ("anywhere", "wall")
+SKEWED = ("Independent", "PerCoordinate", "StateDependent")  # noises that may be
 _RAYS = 200
 
 
@@ -31,9 +32,10 @@ class Structure(NamedTuple):
     dynamics: str
     view: str
     start: str = "anywhere"
+    skewed: bool = False
 
     def __str__(self) -> str:
-        return "/".join(str(part) for part in self)
+        return "/".join(str(part) for part in self[:-1]) + "/skewed" * self.skewed
 
 
 def structure(rng: Any, **fixed: Any) -> Structure:
@@ -44,12 +46,14 @@ def structure(rng: Any, **fixed: Any) -> Structure:
     landscape = str(rng.choice(STEEP if d > 1 else STEEP[:1])) if landscape == "steep" else landscape
     landscape = str(rng.choice(DRIFTS)) if landscape == "drift" else landscape
     basin = fixed.get("basin") or str(rng.choice(basins_for(landscape)))
-    noise = fixed.get("noise") or str(rng.choice(noises_for(view)))
+    skewed = bool(fixed.get("skewed", False))
+    noises = [name for name in noises_for(view) if name in SKEWED or not skewed]
+    noise = fixed.get("noise") or str(rng.choice(noises))
     dynamics = fixed.get("dynamics") or str(rng.choice(dynamics_for(view)))
     scale = fixed.get("scale") or ("diagonal" if d == 1 else str(rng.choice(SCALES)))
     turned = d > 1 and landscape in ("Quadratic", "QuadraticFunction") and bool(rng.random() < 0.5)
     turned, start = bool(fixed.get("turned", turned)), fixed.get("start", STARTS[0])
-    return Structure(d, landscape, turned, basin, noise, scale, dynamics, view, start)
+    return Structure(d, landscape, turned, basin, noise, scale, dynamics, view, start, skewed)
 
 
 def landscapes_for(d: int) -> list[str]:
@@ -326,6 +330,25 @@ def draw_scale(rng: Any, d: int, form: str) -> np.ndarray:
 
 def draw_noise(rng: Any, kind: Structure) -> Piece:
     """A noise; half of the SDEs' alphas are where all methods state an error."""
+    noise = draw_symmetric_noise(rng, kind)
+    return skewed_noise(rng, noise) if kind.skewed else noise
+
+
+def skewed_noise(rng: Any, noise: Piece) -> Piece:
+    """A skewness for each channel, some all to one side; no alpha of 1, where a unit of length is a drift."""
+    if noise.kind == "StateDependent":
+        return noise.but(driver=skewed_noise(rng, noise.parts["driver"]))
+    channels = noise.parts["scale"].shape[-1]
+    beta = np.where(
+        rng.random(channels) < 0.2, rng.choice([-1.0, 1.0], channels), rng.uniform(-1, 1, channels).round(2)
+    )
+    name = "alphas" if "alphas" in noise.parts else "alpha"
+    alpha = noise.parts[name]
+    return noise.but(beta=beta, **{name: alpha + 0.01 * (alpha == 1)})
+
+
+def draw_symmetric_noise(rng: Any, kind: Structure) -> Piece:
+    """Before it is skewed."""
     scale = draw_scale(rng, kind.dimension, kind.scale)
     if kind.scale in ("rank", "nearly_singular") and scale.ndim == 1:
         scale = np.diag(scale)

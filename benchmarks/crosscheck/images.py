@@ -117,9 +117,15 @@ def moved_noise(piece: Piece, matrix: np.ndarray) -> Piece | None:
     scale = piece.parts["scale"]
     if scale.ndim == 1 and is_monomial(matrix):
         order = np.argmax(np.abs(matrix), axis=1)
-        alphas = {"alphas": piece.parts["alphas"][order]} if "alphas" in piece.parts else {}
-        return piece.but(scale=np.abs(matrix).sum(axis=1) * scale[order], **alphas)
+        channels = by_channel(piece, order, np.sign(matrix.sum(axis=1)))
+        return piece.but(scale=np.abs(matrix).sum(axis=1) * scale[order], **channels)
     return piece.but(scale=matrix @ (np.diag(scale) if scale.ndim == 1 else scale))
+
+
+def by_channel(piece: Piece, order: np.ndarray, signs: np.ndarray) -> dict[str, np.ndarray]:
+    """What a noise has for each channel, in another order and with other signs."""
+    parts = {"alphas": piece.parts["alphas"][order]} if "alphas" in piece.parts else {}
+    return parts | ({"beta": signs * piece.parts["beta"][order]} if "beta" in piece.parts else {})
 
 
 def _moved_driver(piece: Piece, matrix: np.ndarray) -> Piece | None:
@@ -264,8 +270,8 @@ def same_law(problem: Description, rng: Any) -> Image | None:
     if piece.kind in ("Rotational", "Gaussian"):
         return same("same_law", problem, problem.but(noise=piece.but(scale=scale @ rotation(rng, d))))
     order, signs = rng.permutation(d), rng.choice([-1.0, 1.0], d)
-    alphas = {"alphas": piece.parts["alphas"][order]} if "alphas" in piece.parts else {}
-    return same("same_law", problem, problem.but(noise=piece.but(scale=scale[:, order] * signs, **alphas)))
+    noise = piece.but(scale=scale[:, order] * signs, **by_channel(piece, order, signs))
+    return same("same_law", problem, problem.but(noise=noise))
 
 
 def split_column(problem: Description, rng: Any) -> Image | None:
@@ -283,7 +289,11 @@ def split_column(problem: Description, rng: Any) -> Image | None:
         part ** (1 / alpha) * scale[:, loud],
         (1 - part) ** (1 / alpha) * scale[:, loud],
     )
-    return same("split_column", problem, problem.but(noise=piece.but(scale=scale)), strict=False)
+    channels = {}
+    if "beta" in piece.parts:
+        channels["beta"] = piece.parts["beta"].copy()
+        channels["beta"][silent[0]] = channels["beta"][loud]
+    return same("split_column", problem, problem.but(noise=piece.but(scale=scale, **channels)), strict=False)
 
 
 def silent_coordinate(problem: Description, rng: Any) -> Image | None:
@@ -356,8 +366,9 @@ def wider_noise(piece: Piece, size: float) -> Piece:
     wide = np.append(scale, size) if scale.ndim == 1 else np.pad(scale, ((0, 1), (0, 1)))
     if scale.ndim == 2:
         wide[-1, -1] = size
-    alphas = {"alphas": np.append(piece.parts["alphas"], 1.5)} if "alphas" in piece.parts else {}
-    return piece.but(scale=wide, **alphas)
+    new = {"alphas": 1.5, "beta": 0.5}
+    channels = {name: np.append(piece.parts[name], one) for name, one in new.items() if name in piece.parts}
+    return piece.but(scale=wide, **channels)
 
 
 # The same thing written another way
@@ -465,12 +476,10 @@ def other_noise(problem: Description, rng: Any) -> Image | None:
     """Equal alphas, one dimension, alpha = 2, a constant dispersion, Student's t of nu = 1: by their other names."""
     piece, parts, d = problem.noise, problem.noise.parts, problem.dimension
     if piece.kind == "Independent":
-        ways = [
-            Piece(
-                "PerCoordinate", {"alphas": np.full(parts["scale"].shape[-1], parts["alpha"]), "scale": parts["scale"]}
-            )
-        ]
-        if d == 1 and parts["scale"].ndim == 1:
+        alphas = np.full(parts["scale"].shape[-1], parts["alpha"])
+        kept = {name: part for name, part in parts.items() if name != "alpha"}
+        ways = [Piece("PerCoordinate", {"alphas": alphas, **kept})]
+        if d == 1 and parts["scale"].ndim == 1 and "beta" not in parts:
             ways.append(Piece("Rotational", parts))
         if problem.dynamics.kind == "SGD" and problem.view == "sde":
             ways.append(Piece("StateDependent", {"driver": piece, "sense": "ito"}))

@@ -23,6 +23,15 @@ def symmetric(rng: Any, alpha: Any, shape: tuple[int, ...]) -> np.ndarray:
     return first * (np.cos((1 - alpha) * angle) / wait) ** ((1 - alpha) / alpha)
 
 
+def skewed(rng: Any, alpha: Any, beta: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Stable variates of skewness beta as S1, alpha other than 1 (Weron 1996)."""
+    slope = beta * np.tan(math.pi * alpha / 2)
+    angle, wait = math.pi * (rng.random(shape) - 0.5), rng.exponential(size=shape)
+    turned = alpha * angle + np.arctan(slope)
+    first = (1 + slope**2) ** (1 / (2 * alpha)) * np.sin(turned) / np.cos(angle) ** (1 / alpha)
+    return first * (np.cos(angle - turned) / wait) ** ((1 - alpha) / alpha)
+
+
 def one_sided(rng: Any, index: float, shape: tuple[int, ...]) -> np.ndarray:
     """W > 0 with E exp(-s W) = exp(-s^index) (Kanter 1975)."""
     angle, wait = math.pi * rng.random(shape), rng.exponential(size=shape)
@@ -40,7 +49,9 @@ def increment(rng: Any, noise: Any, dt: float, count: int) -> np.ndarray:
         draw = dt ** (1 / alpha) * spread * rng.standard_normal(shape)
     elif noise.kind in ("Independent", "PerCoordinate"):
         alpha = np.broadcast_to(np.atleast_1d(parts.get("alpha", parts.get("alphas"))), shape[:1])[:, None]
-        draw = dt ** (1 / alpha) * symmetric(rng, alpha, shape)
+        beta = parts.get("beta")
+        unit = symmetric(rng, alpha, shape) if beta is None else skewed(rng, alpha, beta[:, None], shape)
+        draw = dt ** (1 / alpha) * unit
     elif noise.kind == "Gaussian":
         draw = math.sqrt(2 * dt) * rng.standard_normal(shape)
     elif noise.kind == "Pareto":
@@ -193,13 +204,27 @@ class Walker:
     def step(self, state: dict[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
         """The next state; number counts from 1."""
         problem, dt = self.problem, self.dt
-        self.time += dt
         slope = landscape(problem.landscape, state["x"])[1]
-        kick = problem.noise_level * increment(self.rng, problem.noise, 1.0 if self.iterates else dt, slope.shape[1])
+        kick = self.noise_level() * increment(self.rng, problem.noise, 1.0 if self.iterates else dt, slope.shape[1])
         method = getattr(self, f"{'loop' if self.iterates else 'sde'}_{problem.dynamics.kind.lower()}", None)
         if method is None:
             raise Unknown(f"{problem.view} of {problem.dynamics.kind}")
+        self.time += dt
         return method(state, slope, kick, number, problem.dynamics.parts)
+
+    def noise_level(self) -> float:
+        """At the beginning of a step."""
+        start, piece = self.problem.noise_level, getattr(self.problem, "schedule", None)
+        if piece is None:
+            return start
+        part, end = self.time / piece.parts["time"], piece.parts["end"]
+        if piece.kind == "exponential":
+            return end + (start - end) * math.exp(-part)
+        if piece.kind == "linear":
+            return start + (end - start) * min(part, 1)
+        if piece.kind == "cosine":
+            return end + (start - end) * (1 + math.cos(math.pi * min(part, 1))) / 2
+        raise Unknown(f"schedule {piece.kind}")
 
     def sde_sgd(self, s: Any, g: Any, kick: Any, number: int, p: Any) -> dict[str, np.ndarray]:
         x, steps = s["x"] - g * self.dt, self.stiffness(s["x"], g) * self.dt / STEEP_PART
@@ -294,6 +319,7 @@ def exits(
     every: tuple[int, ...] = (1, 2, 4),
     most: float = 2e7,
     first: float = math.inf,
+    longest_time: float = math.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exit times (clocks, n) of the same paths looked at after every, every second, every fourth step, and where.
 
@@ -306,6 +332,7 @@ def exits(
         every: after how many steps each clock looks.
         most: steps of all paths together, beyond which it gives up.
         first: length of the first step, where it is shorter; those that follow grow with the time.
+        longest_time: at which those that are still inside have no exit time, nan.
 
     Raises:
         Unknown: no formula, or too many steps.
@@ -315,7 +342,7 @@ def exits(
     times, places = np.full((len(every), count), np.nan), np.zeros((len(state["x"]), count))
     number, work, longest = 0, 0, walker.dt
     with np.errstate(all="ignore"):
-        while ids.size:
+        while ids.size and walker.time < longest_time * (1 - 1e-9):
             number, work = number + 1, work + ids.size
             if work > most:
                 raise Unknown("too many steps")

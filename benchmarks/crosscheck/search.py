@@ -208,6 +208,24 @@ def inside_of(problem: Description) -> Description | None:
     return None
 
 
+def scheduled(problem: Description, seed: int, numbers: Numbers | None = None, share: float = 1.0) -> Iterator[Check]:
+    """The noise level as a function of time, for a random share of problems: fixed steps beside the oracle's."""
+    numbers, rng = numbers or Numbers(problem, seed), np.random.default_rng([seed, 2])
+    if rng.random() >= share or (limit := numbers.of("limit")[0]) is None:
+        return
+    mean = checks.as_found(limit).mean
+    louder, _ = outcome(lambda: checks.with_fewer_steps(problem, mean))
+    if louder is None:
+        return
+    changing, mean = louder
+    kind, end = str(rng.choice(["exponential", "linear", "cosine"])), float(draw.spread(rng, 0.1, 3))
+    piece = Piece(kind, {"time": mean * float(draw.spread(rng, 0.2, 2)), "end": changing.noise_level * end})
+    changing = changing.but(schedule=piece)
+    one, two = (outcome(lambda m=m: m(changing, seed, mean))[0] for m in (checks.fixed_steps, checks.plain_fixed_steps))
+    if one is not None and two is not None:
+        yield from checks.censored(f"{'Euler' if problem.view == 'sde' else 'iteration'}~oracle, scheduled", one, two)
+
+
 PROBES: dict[str, Callable[..., Iterator[Check]]] = {
     "predicted_images": predicted_images,
     "some_images": partial(predicted_images, share=0.3),
@@ -215,10 +233,12 @@ PROBES: dict[str, Callable[..., Iterator[Check]]] = {
     "simulated_image": simulated_image,
     "methods": methods,
     "some_methods": partial(methods, share=0.3),
+    "scheduled": scheduled,
+    "some_scheduled": partial(scheduled, share=0.3),
 }
 
 
-LONG = ("some_images", "ordered", "simulated_image", "some_methods")  # of the long search
+LONG = ("some_images", "ordered", "simulated_image", "some_methods", "some_scheduled")  # of the long search
 
 
 def search(

@@ -44,6 +44,10 @@ def candidates(problem: Description) -> Iterator[Description]:
         yield problem.but(dynamics=simple)
     d = problem.dimension
     alpha = problem.alpha
+    if "beta" in problem.noise.parts:
+        yield problem.but(
+            noise=Piece(problem.noise.kind, {k: v for k, v in problem.noise.parts.items() if k != "beta"})
+        )
     if problem.noise.kind not in ("Independent", "Rotational"):
         yield problem.but(noise=Piece("Independent", {"alpha": alpha, "scale": np.ones(d)}))
     if problem.noise.parts.get("scale") is not None and problem.noise.parts["scale"].ndim == 2:
@@ -75,8 +79,8 @@ def _rounded(value: Any, digits: int) -> Any:
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
-_BY_AXIS = ("center", "lower", "upper", "normal", "alphas", "preconditioner", "curvature_left", "curvature_right",
-            "quartic", "wall", "edge")  # fmt: skip
+_BY_AXIS = ("center", "lower", "upper", "normal", "alphas", "beta", "preconditioner", "curvature_left",
+            "curvature_right", "quartic", "wall", "edge")  # fmt: skip
 _BOTH = ("scale", "matrix", "curvature")
 
 
@@ -111,12 +115,17 @@ def _without(piece: Piece, kept: list[int]) -> Piece | None:
             parts[name] = value[[j - 1 for j in kept[1:]]]
         elif np.ndim(value) == 0:
             parts[name] = value
+        elif name in ("alphas", "beta") and np.ndim(piece.parts["scale"]) == 2 and not _is_square(piece.parts["scale"]):
+            parts[name] = value  # of channels, which stay
         elif name in _BY_AXIS:
             parts[name] = value[kept]
         elif name in _BOTH:
-            square = value.ndim == 2 and value.shape[0] == value.shape[1]
-            parts[name] = value[np.ix_(kept, kept)] if square else value[kept]
+            parts[name] = value[np.ix_(kept, kept)] if _is_square(value) else value[kept]
         else:
             parts[name] = value
     whole = piece.kind not in ("Separable", "Moved", "MultiWell", "CurvedValley")
     return Piece(piece.kind, parts) if whole else None
+
+
+def _is_square(value: np.ndarray) -> bool:
+    return value.ndim == 2 and value.shape[0] == value.shape[1]
