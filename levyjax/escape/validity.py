@@ -176,7 +176,7 @@ def limit_reasons(kappa: float, bias: tuple[float, float], chain: bool = False) 
     limit = "chain of wells" if chain else "limit"
     most = f"up to {100 * (size + error):.2g}%"
     sure = f" (by a sample, or {most})" if size <= 2 * error else f" (or {most})" if size <= MAX_BIAS else ""
-    return [
-        f"kappa = {kappa:.3g} is too low: at this noise level mean exit times are {change}{sure} {side} than the "
-        f"small-noise {limit} given here."
-    ]
+    times = f"mean exit times are {change}{sure} {side} than"
+    if size < error:  # not even the side is known
+        times = f"mean exit times may be {most} shorter or longer than"
+    return [f"kappa = {kappa:.3g} is too low: at this noise level {times} the small-noise {limit} given here."]
