@@ -4,12 +4,19 @@ import importlib
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it. Modules load on first use, so that `import levyjax` and
+# What a first notebook needs -> the package that defines it. Packages load on first use, so that `import levyjax` and
 # `levyjax --help` stay fast and the configuration layer works without jax.
 _PUBLIC = {
-    "EscapeProblem": "escape", "Plan": "escape", "predict": "escape", "simulate": "escape",
-    "add_stable_noise": "dynamics",
-}  # fmt: skip
+    **dict.fromkeys(("DoubleWell", "MultiWell", "Quadratic", "Separable", "from_drift", "from_function"), "landscapes"),
+    **dict.fromkeys(("Attraction", "Ball", "Box", "Ellipsoid", "HalfSpace", "Sublevel"), "basins"),
+    **dict.fromkeys(("Empirical", "Gaussian", "Independent", "PerCoordinate", "Rotational", "StateDependent"), "noise"),
+    **dict.fromkeys(("Adam", "Momentum", "RMSProp", "SGD", "add_stable_noise", "from_optax"), "dynamics"),
+    **dict.fromkeys(("Euler", "Iteration", "JumpAdapted", "Tamed"), "solvers"),
+    **dict.fromkeys(("EscapeProblem", "Plan", "exit_rate", "predict", "quasi_stationary_rate"), "escape"),
+    **dict.fromkeys(("simulate", "simulate_paths", "transition_rates"), "escape"),
+    **dict.fromkeys(("audit", "estimate"), "tails"),
+    **dict.fromkeys(("NoiseRecorder", "exits_under", "gradient_noise", "noise_models"), "training"),
+}
 _MODULES = (
     "basins", "claims", "config", "dynamics", "engine", "escape", "landscapes", "noise", "plots",
     "random", "records", "schedules", "solvers", "stable", "tails", "training",

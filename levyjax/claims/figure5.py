@@ -13,19 +13,10 @@ from levyjax.claims.figures.bands import curve_bands
 from levyjax.dynamics import SGD, Adam
 from levyjax.noise import Independent, MiniBatch, sde_noise_level
 from levyjax.plots import style
-from levyjax.training import (
-    MLP,
-    FreeProcess,
-    NetworkLoss,
-    SeenNoise,
-    flatten,
-    law_distance,
-    load,
-    stable_scales,
-    training_curves,
-)
+from levyjax.training import MLP, NetworkLoss, flatten, load, stable_scales
+from levyjax.training.escapes import FreeProcess
 from levyjax.training.noise_models import captured_noise
-from levyjax.training.sde import Curves, LawDistance
+from levyjax.training.sde import Curves, LawDistance, SeenNoise, law_distance, training_curves
 
 _RATES = {"SGD": 0.1, "Adam": 0.001}
 _BATCH = 32

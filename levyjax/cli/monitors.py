@@ -9,19 +9,9 @@ import jax.numpy as jnp
 from levyjax import plots
 from levyjax.config.training import MonitorSettings
 from levyjax.plots.results.training import alpha_by_layer
-from levyjax.training import (
-    TrainResult,
-    hessian_pairs,
-    hessian_trace,
-    least_path,
-    line_path,
-    load,
-    mean_loss,
-    noise_alignment,
-    tail_monitor,
-)
-from levyjax.training.curvature import Loss
-from levyjax.training.paths import LossPath
+from levyjax.training import TrainResult, hessian_pairs, hessian_trace, load, mean_loss, tail_monitor
+from levyjax.training.curvature import Loss, noise_alignment
+from levyjax.training.paths import LossPath, least_path, line_path
 from levyjax.training.tail_monitor import LayerTail
 
 Figures = list[tuple[str, Any]]  # name, function of axes

@@ -268,7 +268,7 @@ def _write_figures(folder: Path, figures: Any) -> None:
 def _write_escape(folder: Path, result: Any) -> None:
     """A run file in which the last capture drives the optimizer out of a quadratic basin of the network's curvature."""
     from levyjax.output import write_text
-    from levyjax.training import quadratic_model
+    from levyjax.training.quadratic import quadratic_model
 
     if not result.noise:
         return

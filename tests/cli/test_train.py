@@ -15,14 +15,8 @@ from levyjax.config import ConfigError, load
 from levyjax.config.build import build_problem
 from levyjax.config.sweeps import cells
 from levyjax.config.training import load_training, parse_training
-from levyjax.training import (
-    GradientNoise,
-    TrainConfig,
-    draw_batches,
-    fisher_diagonal,
-    gradient_noise,
-    quadratic_model,
-)
+from levyjax.training import GradientNoise, TrainConfig, draw_batches, fisher_diagonal, gradient_noise
+from levyjax.training.quadratic import quadratic_model
 
 NETWORKS = Path(__file__).parents[2] / "benchmarks" / "networks"
 TRAIN = """

@@ -8,17 +8,7 @@ import pytest
 from flax import nnx
 
 from levyjax import stable
-from levyjax.training import (
-    MLP,
-    TrainConfig,
-    applied_noise,
-    draw_batches,
-    flatten,
-    gradient_noise,
-    load,
-    loop,
-    train,
-)
+from levyjax.training import MLP, TrainConfig, applied_noise, draw_batches, flatten, gradient_noise, load, loop, train
 
 DATA = load("digits")
 MODEL = flatten(MLP((64, 12, 10), rngs=nnx.Rngs(0)))

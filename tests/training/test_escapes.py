@@ -20,22 +20,10 @@ from levyjax.noise import Independent, MiniBatch, sde_noise_level
 from levyjax.noise.base import noise_at
 from levyjax.noise.empirical import uniform_index
 from levyjax.random import Stream, first_counter, run_key, words
-from levyjax.training import (
-    MLP,
-    FreeProcess,
-    NetworkLoss,
-    SeenNoise,
-    excursions,
-    exit_levels,
-    first_exits,
-    flatten,
-    law_distance,
-    noise_models,
-    training_curves,
-)
-from levyjax.training.escapes import EVERY, Excursions
+from levyjax.training import MLP, NetworkLoss, excursions, exit_levels, first_exits, flatten, noise_models
+from levyjax.training.escapes import EVERY, Excursions, FreeProcess
 from levyjax.training.noise_models import captured_noise
-from levyjax.training.sde import Curves
+from levyjax.training.sde import Curves, SeenNoise, law_distance, training_curves
 
 DECAY, BATCH = 0.1, 3
 LOOKS = 5  # the same everywhere, so that a program is compiled once

@@ -9,14 +9,7 @@ import pytest
 from flax import linen, nnx
 
 from levyjax import tails
-from levyjax.training import (
-    exits_under,
-    gradient_noise,
-    model_landscape,
-    noise_models,
-    noise_of,
-    stable_scales,
-)
+from levyjax.training import exits_under, gradient_noise, model_landscape, noise_models, noise_of, stable_scales
 
 CLASSES, FEATURES = 3, 16
 _RNG = np.random.default_rng(0)

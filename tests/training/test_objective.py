@@ -9,14 +9,7 @@ import pytest
 from flax import linen, nnx
 
 from levyjax import tails
-from levyjax.training import (
-    draw_batches,
-    flatten,
-    gradient_noise,
-    noise_statistics,
-    per_example_noise,
-    stable_scales,
-)
+from levyjax.training import draw_batches, flatten, gradient_noise, noise_statistics, per_example_noise, stable_scales
 
 N, CLASSES = 1001, 3
 _RNG = np.random.default_rng(0)

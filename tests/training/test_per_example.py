@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from levyjax.training import MLP, draw_batches, flatten, gradient_noise, load, per_example_moments, per_example_noise
-from levyjax.training.per_example import layer_means
+from levyjax.training import MLP, draw_batches, flatten, gradient_noise, load, per_example_noise
+from levyjax.training.per_example import layer_means, per_example_moments
 
 DATA = load("digits")
 MODEL = flatten(MLP((64, 12, 10), rngs=nnx.Rngs(0)))
