@@ -574,6 +574,7 @@ ESTIMATORS = {  # what each says of data, without the unit of the data
     "per_coordinate": lambda x: tails.per_coordinate(x.reshape(-1, 4)).interval,
     "pool": lambda x: tails.pool(x).values,
     "power_law": lambda x: tails.power_law(x).interval,
+    "truncated_power_law": lambda x: tails.truncated_power_law(x).interval,
     "shuffle_test": lambda x: tails.shuffle_test(x, num_shuffles=19).shuffled,
     "stable_scale": lambda x: tails.stable_scale(x, 1.5) / np.abs(x).max(),
 }

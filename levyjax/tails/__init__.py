@@ -2,6 +2,7 @@
 
 from levyjax.tails.audit import TailAudit, audit
 from levyjax.tails.block import block_log_moment, block_log_moment_as_published, per_coordinate
+from levyjax.tails.cutoff import truncated_power_law
 from levyjax.tails.estimators import METHODS, estimate, estimate_columns
 from levyjax.tails.extremes import hill, hill_plot, moment
 from levyjax.tails.io import load
@@ -56,4 +57,5 @@ __all__ = [
     "stable_scale",
     "start_stream",
     "tail_probability",
+    "truncated_power_law",
 ]

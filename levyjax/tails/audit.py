@@ -167,7 +167,10 @@ def _estimates(pooled: Pooled, data: np.ndarray, center: bool) -> dict[str, Tail
     with contextlib.suppress(ValueError):  # of many equal values
         estimates["block_log_moment_storage_order"] = block_log_moment(data, center=center)
     for method, function in METHODS.items():
-        if method == "power_law":  # pooled values are spread and have no smallest one of their own
+        if method in (
+            "power_law",
+            "truncated_power_law",
+        ):  # pooled values are spread and have no smallest one of their own
             continue
         takes_center = "center" in inspect.signature(function).parameters
         with contextlib.suppress(ValueError):  # of a prime number of values, or many equal ones

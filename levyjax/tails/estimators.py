@@ -9,6 +9,8 @@ import numpy as np
 
 from levyjax.tails import columns
 from levyjax.tails.block import block_log_moment, block_log_moment_as_published, per_coordinate
+from levyjax.tails.choice import Choice, choose
+from levyjax.tails.cutoff import truncated_power_law
 from levyjax.tails.extremes import hill, moment
 from levyjax.tails.jackknife import FEWEST_ROWS, by_groups, of_columns
 from levyjax.tails.likelihood import maximum_likelihood
@@ -29,6 +31,7 @@ METHODS: dict[str, Callable[..., TailEstimate]] = {  # what `estimate` can be as
     "hill": hill,
     "moment": moment,
     "power_law": power_law,
+    "truncated_power_law": truncated_power_law,
 }
 _BY_COLUMN = {  # method -> its formula over columns
     "log_moment": "log_moment",
@@ -43,7 +46,7 @@ _CHUNK = 2**22  # values handled at a time by JAX
 
 
 def estimate(
-    data: Any, method: str = "maximum_likelihood", *, unit: int | None = None, weights: Any = None, **settings: Any
+    data: Any, method: str | None = None, *, unit: int | None = None, weights: Any = None, **settings: Any
 ) -> TailEstimate:
     """Tail index of the pooled values by any method, with an interval that allows for dependence within rows.
 
@@ -54,17 +57,23 @@ def estimate(
 
     Args:
         data: real numbers (n,); or (rows, columns), pooled, whose rows (the mini-batches) are the independent unit.
-        method: one of `METHODS`.
+        method: one of `METHODS`. None looks at the data first: maximum likelihood under the symmetric stable law if
+            they are symmetric (by the audit's test), the power law if they are one-sided, and the characteristic
+            function, which takes any skew, if they are neither. `settings["reason"]` says why; a warning, where the law
+            fits badly or the data are too few to tell.
         weights: how often each of the values (n,) occurs, whole numbers: for tables of values and counts.
         unit: for data (n,), the length of a stretch that may be dependent in itself; the stretches are then the rows.
         settings: of the method: block_length, power, num_tail, center, x_min, discrete.
 
     Returns:
         The estimate. With rows, the interval is from leaving out one of up to 50 groups of rows in turn (the
-        jackknife), through Student's t; the middle is taken away once, and blocks are left out whole.
+        jackknife), through Student's t; the middle is taken away once, and blocks are left out whole. Of a power law
+        that was not asked for, the interval also takes in that of a power law of x - c for any c.
 
     Raises:
-        ValueError: the method, a setting or the unit is unknown or does not fit, or the data are unusable.
+        ValueError: the method, a setting or the unit is unknown or does not fit, or the data are unusable. Without a
+            method: one-sided data look normal in their logarithms, exponential, or of a lighter tail than a power, or
+            no stable law fits skewed ones.
 
     Source:
         The methods' own; the delete-a-group jackknife: Kott 2001; of stretches: Künsch 1989.
@@ -75,11 +84,15 @@ def estimate(
         >>> by_rows, as_if_independent = estimate(noise, "log_moment"), log_moment(noise)
         >>> by_rows.interval[0] < as_if_independent.interval[0]
         True
+        >>> estimate(np.random.default_rng(0).pareto(1.5, 5_000) + 1).method
+        'power_law'
     """
-    function = METHODS.get(method)
-    if function is None:
+    if method is None and settings:
+        raise ValueError(f"{', '.join(settings)} are settings of a method. Name one of {', '.join(METHODS)}.")
+    if method is not None and method not in METHODS:
         raise ValueError(f"method {method!r} is unknown. Give one of {', '.join(METHODS)}.")
-    _check_settings(method, function, settings)
+    if method is not None:
+        _check_settings(method, METHODS[method], settings)
     if weights is not None:
         data, _ = written_out(check_shape(data), weights)
     values, notes = without_order(check_values(data))
@@ -87,8 +100,11 @@ def estimate(
         notes = (*notes, table)
     if unit is not None:
         values = _stretches(values, unit)
+    chosen = choose(values) if method is None else Choice(METHODS[method])
+    function, notes = chosen.function, (*chosen.warnings, *notes)
     whole = function(values, **settings)
-    whole = dataclasses.replace(whole, warnings=(*whole.warnings, *notes))
+    why = {} if method else {"reason": chosen.reason}
+    whole = dataclasses.replace(whole, settings=whole.settings | why, warnings=(*whole.warnings, *notes))
     if values.ndim == 2 and len(values) < FEWEST_ROWS:
         note = f"Only {len(values)} rows: the interval is that of independent values."
         return dataclasses.replace(whole, warnings=(*whole.warnings, note))

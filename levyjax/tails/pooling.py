@@ -22,7 +22,7 @@ _DEPENDENCE_IN_BURSTS = 0.05  # the same of sizes, since the largest are more de
 _FEWEST_TO_JUDGE = 200  # values from which correlation and symmetry are looked at
 _RANKED_VALUES = 2**20  # of larger matrices, columns evenly spread
 _TIED = 0.02  # part of values that occur twice from which they are taken for rounded
-_ASYMMETRIC = 1e-5  # p value of the two sides' equality
+ASYMMETRIC = 1e-5  # p value of the two sides' equality
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,26 +185,42 @@ def _few_rows(data: np.ndarray, rng: np.random.Generator, notes: list[str]) -> n
 
 
 def _symmetric(values: np.ndarray, center: bool, notes: list[str]) -> np.ndarray:
-    """The values, around the centre that makes the two sides most alike, or differences of pairs if none does.
-
-    The middle is wide of the mark where the law has a sharp peak or a gap, the median where it has a gap, and the
-    point between two quantiles where it has a peak: all are tried.
-    """
-    quantiles = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
+    """The values, around the centre that makes the two sides most alike, or differences of pairs if none does."""
     if values.size < _FEWEST_TO_JUDGE:
         return values
-    shifts = [0.0, *(((quantiles + quantiles[::-1]) / 2)[:3].tolist() if center else [])]
-    p_values = [_alike(values - shift) for shift in shifts]
-    best = int(np.argmax(p_values))
-    if p_values[best] > _ASYMMETRIC:
-        return values - shifts[best]
+    shift, p_value = most_alike(values, center)
+    if p_value > ASYMMETRIC:
+        return values - shift
     notes.append(
-        f"The values are not symmetric around their centre (p = {p_values[best]:.1g}): the differences of random pairs "
+        f"The values are not symmetric around their centre (p = {p_value:.1g}): the differences of random pairs "
         "were taken, which have the same tail index, and the same verdict."
     )
     even = values.size // 2 * 2
     differences = values[0:even:2] - values[1:even:2]
     return differences[differences != 0]
+
+
+def most_alike(values: np.ndarray, center: bool = True) -> tuple[float, float]:
+    """The centre around which the two sides are most alike, and the p value that they are of one law there.
+
+    The middle is wide of the mark where the law has a sharp peak or a gap, the median where it has a gap, and the
+    point between two quantiles where it has a peak: all are tried.
+    """
+    quantiles = np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9])
+    shifts = [0.0, *(((quantiles + quantiles[::-1]) / 2)[:3].tolist() if center else [])]
+    p_values = [_alike(values - shift) for shift in shifts]
+    best = int(np.argmax(p_values))
+    return shifts[best], p_values[best]
+
+
+def independent_part(data: np.ndarray, seed: int = 0) -> np.ndarray:
+    """As many values (n,) of data (n,) or (rows, columns) as may be taken for independent, in random order."""
+    rng = np.random.default_rng(seed)
+    data = data[:_MATRIX_VALUES] if data.ndim == 1 else some_columns(data, _MATRIX_VALUES)
+    values, _ = _decorrelated(data, [])
+    if values.ndim == 2:
+        values, _ = _thinned(values, rng, [])
+    return rng.permutation(values.ravel())[:MAXIMUM_VALUES]
 
 
 def _alike(values: np.ndarray) -> float:

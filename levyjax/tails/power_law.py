@@ -59,7 +59,7 @@ def power_law(data: Any, x_min: float | None = None, discrete: bool | None = Non
     whole = bool((sizes % 1 == 0).all())
     if discrete and not whole:
         raise ValueError("data holds fractions, and discrete=True is for whole numbers. Divide by their unit first.")
-    tails = _Tails.of(sizes, whole if discrete is None else bool(discrete))
+    tails = Tails.of(sizes, whole if discrete is None else bool(discrete))
     if x_min is None:
         places = tails.candidates()
         thresholds = tails.sizes[places]
@@ -89,7 +89,7 @@ def power_law(data: Any, x_min: float | None = None, discrete: bool | None = Non
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tails:
+class Tails:
     """Distinct sizes (m,), rising; how many values have each, lie there or above, and the sum of the logs of these."""
 
     sizes: np.ndarray
@@ -99,7 +99,7 @@ class _Tails:
     counts: bool
 
     @classmethod
-    def of(cls, sizes: np.ndarray, counts: bool) -> "_Tails":
+    def of(cls, sizes: np.ndarray, counts: bool) -> "Tails":
         distinct, number = np.unique(sizes, return_counts=True)
         if distinct.size < 2:
             raise ValueError(f"data holds {sizes.size} nonzero values of one size. Give values that vary in size.")
@@ -120,12 +120,12 @@ class _Tails:
             raise ValueError(f"x_min {x_min} does not fit. Give {what} above 0 and up to {largest:g}, or None.")
         return float(x_min)
 
-    def candidates(self) -> np.ndarray:
+    def candidates(self, most: int = _CANDIDATES) -> np.ndarray:
         """Places of thresholds that leave enough values, evenly spread in the log of how many."""
         enough = np.flatnonzero(self.above[:-1] >= min(_FEWEST, self.above[0] // 2))
-        if enough.size <= _CANDIDATES:
+        if enough.size <= most:
             return enough
-        wanted = np.geomspace(self.above[enough[-1]], self.above[enough[0]], _CANDIDATES)
+        wanted = np.geomspace(self.above[enough[-1]], self.above[enough[0]], most)
         return np.unique([self.leaving(number) for number in wanted])
 
     def leaving(self, number: float) -> np.intp:
@@ -184,10 +184,16 @@ def _survival(sizes: np.ndarray, x_min: float, alpha: float, counts: bool) -> tu
     return at, beyond
 
 
+def rejected(settings: dict[str, Any]) -> bool:
+    """Whether the distance is too large for a power law, by Stephens' factor for finite n."""
+    n = settings["num_tail"]
+    root = math.sqrt(n)
+    return (settings["distance"] - 0.2 / n) * (root + 0.26 + 0.5 / root) > _REJECTED
+
+
 def _warnings(settings: dict[str, Any], alpha: float, two_sided: bool) -> list[str]:
     n, warnings = settings["num_tail"], []
-    root = math.sqrt(n)
-    if (settings["distance"] - 0.2 / n) * (root + 0.26 + 0.5 / root) > _REJECTED:
+    if rejected(settings):
         warnings.append(
             f"From x_min = {settings['x_min']:g} on the values do not follow a power law (Kolmogorov and Smirnov's "
             f"distance is {settings['distance']:.2g} for {n} values): its index is no tail index."
