@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from levyjax.landscapes import Landscape
 from levyjax.noise import Noise
 from levyjax.random import Counter
 
@@ -64,6 +65,10 @@ class Dynamics(abc.ABC):
     @abc.abstractmethod
     def iterate(self, state: Any, gradient: Float[Array, "d *batch"], driving: DrivingNoise) -> Any:
         """One iteration of the optimizer itself, fed with g + epsilon A u (`driving.draw()`)."""
+
+    def iterate_on(self, landscape: Landscape, state: Any, driving: DrivingNoise) -> Any:
+        """The same on a landscape, for an optimizer that asks for more of it than its gradient."""
+        return self.iterate(state, landscape.gradient(state.x), driving)
 
     def drift(self, state: Any, gradient: Float[Array, "d *batch"], noise: Noise) -> Any:
         """The time derivative of the SDE's state without noise, long after the start."""

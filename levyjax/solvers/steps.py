@@ -240,7 +240,7 @@ class Iteration:
     def step(self, forces: Forces, state: Any, counter: Counter) -> Any:
         level = level_of(forces, counter, forces.dynamics.learning_rate)
         driving = DrivingNoise(noise_at(forces.noise, state.x, level), level, counter, 1.0)
-        return projected(forces.dynamics.iterate(state, forces.landscape.gradient(state.x), driving), self.project)
+        return projected(forces.dynamics.iterate_on(forces.landscape, state, driving), self.project)
 
     def step_time(self, forces: Forces) -> Any:
         return forces.dynamics.learning_rate

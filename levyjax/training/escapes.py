@@ -45,10 +45,12 @@ class FreeProcess:
         return self.dynamics.init(jnp.asarray(self.start_point)[:, None])
 
     def step(self, state: Any, counter: Counter) -> Any:
-        noise, gradient = noise_at(self.noise, state.x, self.noise_level), self.landscape.gradient(state.x)
+        noise = noise_at(self.noise, state.x, self.noise_level)
         if self.dt is None:
-            return self.dynamics.iterate(state, gradient, DrivingNoise(noise, self.noise_level, counter, 1.0))
-        return self.dynamics.sde_step(state, gradient, DrivingNoise(noise, self.noise_level, counter, self.dt))
+            driving = DrivingNoise(noise, self.noise_level, counter, 1.0)
+            return self.dynamics.iterate_on(self.landscape, state, driving)
+        driving = DrivingNoise(noise, self.noise_level, counter, self.dt)
+        return self.dynamics.sde_step(state, self.landscape.gradient(state.x), driving)
 
     def status(self, state: Any) -> Int32[Array, " lanes"]:
         return jnp.full(state.x.shape[1], jnp.int32(ExitCode.RUNNING))
