@@ -80,10 +80,11 @@ def audit(
     take the place of the values. Then, in this order:
 
     1. Fewer than 500 values, or 5% of them equal: undecided.
-    2. Nine laws are fitted (those of `fit_law`; the two t laws on either side of a tail index of 2). The best is
-       the one of the largest log-likelihood less (log n)/2 for each shape parameter. If it does not fit (p below
-       0.001 by Anderson and Darling's distance and the number of values far out), the far tail decides: Hill's index
-       over the longest straight stretch of the tail, if it is clearly on one side of 2.
+    2. Nine laws are fitted (those of `fit_law`; the two t laws on either side of a tail index of 2), and the mixture of
+       a stable law with a Gaussian where a stable one is the best. The best is the one of the largest log-likelihood
+       less (log n)/2 for each shape parameter. If it does not fit (p below 0.001 by Anderson and Darling's distance
+       and the number of values far out), the far tail decides: Hill's index over the longest straight stretch of the
+       tail, if it is clearly on one side of 2.
     3. If it fits (p of 0.01 or more), leads every stable or heavy-tailed law of another verdict by 1.5 and every law
        of finite variance by 3, and none of them foretells held-out values better by 3, its verdict is taken,
     4. unless the far tail clearly says otherwise, or, for a stable law, the index of sums of 16 is above that of the

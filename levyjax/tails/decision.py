@@ -21,8 +21,10 @@ _KINDS = {
     "heavy_tailed": "other law of infinite variance",
     "finite_variance": "law of finite variance",
 }
+_MIXED = "stable_and_gaussian"
 _RIVALS = {  # law -> (verdict it stands for, shape parameters)
     "stable": ("stable", 1),
+    _MIXED: ("heavy_tailed", 3),
     "student_t_heavy": ("heavy_tailed", 1),
     "generalised_t_heavy": ("heavy_tailed", 2),
     "student_t_finite": ("finite_variance", 1),
@@ -64,10 +66,17 @@ def decide(values: np.ndarray, tests: dict[str, Any], notes: list[str]) -> str:
 
 
 def _rivals(data: np.ndarray) -> list[Rival]:
-    """All laws fitted; what they foretell is found for those that are not far behind."""
+    """All laws fitted; what they foretell is found for those that are not far behind.
+
+    A mixture of a stable law and a Gaussian, which has the stable law in it, is fitted only where that is the best.
+    """
     values = Standardized.of(data, center=False)
-    fits = [fit_standard(values.z, name) for name in _RIVALS]
-    rivals = [_rival(in_units(values, name, fit), data.size) for name, fit in zip(_RIVALS, fits, strict=True)]
+    names = [name for name in _RIVALS if name != _MIXED]
+    fits = [fit_standard(values.z, name) for name in names]
+    rivals = [_rival(in_units(values, name, fit), data.size) for name, fit in zip(names, fits, strict=True)]
+    if max(rivals, key=lambda rival: rival.score).fit.name == "stable":
+        fits.append(fit_standard(values.z, _MIXED))
+        rivals.append(_rival(in_units(values, _MIXED, fits[-1]), data.size))
     best = max(rival.score for rival in rivals)
     return [
         dataclasses.replace(rival, fit=with_held_out(values, rival.fit, fit))
@@ -198,6 +207,10 @@ def law_text(fit: LawFit) -> str:
     name = fit.name.removesuffix("_heavy").removesuffix("_finite")
     if name == "generalised_t":
         return f"a generalised t law of tail index {fit.shape[1]:.2f} and centre exponent {fit.shape[0]:.2f}"
+    if name == _MIXED:
+        return (
+            f"a stable law of alpha = {fit.shape[0]:.3f} for {fit.shape[1]:.0%} of the values and a Gaussian for others"
+        )
     if name == "gaussian_mixture":
         return f"a mixture of {len(fit.shape)} Gaussians"
     return {

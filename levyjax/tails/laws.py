@@ -1,7 +1,8 @@
 """Symmetric laws fitted by maximum likelihood, how well each fits, and how well each foretells values it has not seen.
 
 The laws stand for the answers the audit can give: stable (alpha < 2), infinite variance but not stable (generalised t
-with a tail index below 2), finite variance (the same above 2, a Gaussian with lognormal scales, Gaussian mixtures).
+with a tail index below 2, a mixture of stable and Gaussian), finite variance (generalised t above 2, a Gaussian with
+lognormal scales, Gaussian mixtures).
 """
 
 import dataclasses
@@ -31,9 +32,10 @@ class LawFit(Result):
     """A symmetric law fitted by maximum likelihood.
 
     Attributes:
-        name: "stable", "student_t", "generalised_t", "generalised_normal", "lognormal_scales", "gaussian_mixture" or
-            "gaussian".
-        shape: alpha; nu; (p, tail index); the exponent; tau (sd of the log scale); ((weight, relative scale), ...); 2.
+        name: "stable", "stable_and_gaussian", "student_t", "generalised_t", "generalised_normal", "lognormal_scales",
+            "gaussian_mixture" or "gaussian".
+        shape: alpha; (alpha, part of the values that are stable, standard deviation of the others over the scale); nu;
+            (p, tail index); the exponent; tau (sd of the log scale); ((weight, relative scale), ...); 2.
         location: in the unit of the data.
         scale: in the unit of the data.
         log_likelihood: of all values.
@@ -55,6 +57,13 @@ class LawFit(Result):
 
 def _stable(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
     return density.stable_logpdf(x, 2 * float(scipy.special.expit(shape[0])))
+
+
+def _stable_and_gaussian(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Stable with a probability, else N(0, ratio^2)."""
+    log_ratio = shape[2]
+    stable = _stable(x, shape) - np.logaddexp(0.0, -shape[1])
+    return np.logaddexp(stable, _normal(x * math.exp(-log_ratio)) - log_ratio - np.logaddexp(0.0, shape[1]))
 
 
 def _student_t(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -113,6 +122,13 @@ _LAWS = {
         _stable, (density.logit(1.6),), (density.logit(density.LOWEST),), (density.logit(density.HIGHEST),),
         lambda at: 2 * float(scipy.special.expit(at[0])),
     ),
+    "stable_and_gaussian": _Law(
+        _stable_and_gaussian,
+        (density.logit(1.4), 0.0, 0.0),
+        (density.logit(density.LOWEST), -3.0, math.log(0.1)),
+        (density.logit(1.95), 3.0, math.log(10.0)),
+        lambda at: (2 * float(scipy.special.expit(at[0])), float(scipy.special.expit(at[1])), math.exp(at[2])),
+    ),
     "student_t": _law(_student_t, 3.0, 0.2, 500.0),
     "student_t_heavy": _law(_student_t, 1.9, 0.2, 2.0),
     "student_t_finite": _law(_student_t, 2.1, 2.0, 500.0),
@@ -124,6 +140,7 @@ _LAWS = {
 }  # fmt: skip
 LAWS = (  # what `fit_law` can fit
     "stable",
+    "stable_and_gaussian",
     "student_t",
     "generalised_t",
     "generalised_normal",
@@ -138,8 +155,9 @@ def fit_law(data: Any, name: str, *, held_out: bool = False) -> LawFit:
 
     Args:
         data: real numbers (n,), or (iterations, parameters) pooled. For `held_out` in random order.
-        name: "stable", "student_t", "generalised_t", "generalised_normal", "lognormal_scales", "gaussian_mixture" (of
-            two to six parts with one centre, as many as the Bayesian information criterion asks for) or "gaussian".
+        name: "stable", "stable_and_gaussian" (a mixture of the two with one centre), "student_t", "generalised_t",
+            "generalised_normal", "lognormal_scales", "gaussian_mixture" (of two to six parts with one centre, as many
+            as the Bayesian information criterion asks for) or "gaussian".
         held_out: find the held-out log-likelihood too, by five more fits.
 
     Returns:
@@ -316,5 +334,9 @@ def _logpdf_of(fit: LawFit) -> Callable[[np.ndarray], np.ndarray]:
         return _normal
     if fit.name == "gaussian_mixture":
         return functools.partial(mixture_logpdf, parts=np.array(fit.shape))
-    shape = [density.logit(fit.shape)] if fit.name == "stable" else np.log(np.atleast_1d(fit.shape))
+    shape = np.log(np.atleast_1d(fit.shape))
+    if fit.name in ("stable", "stable_and_gaussian"):
+        shape[0] = density.logit(np.atleast_1d(fit.shape)[0])
+    if fit.name == "stable_and_gaussian":
+        shape[1] = scipy.special.logit(fit.shape[1])
     return lambda x: _LAWS[fit.name].logpdf(x, np.asarray(shape))

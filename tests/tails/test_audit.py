@@ -303,6 +303,17 @@ class TestLaws:
         assert abs(np.mean([fit.shape for fit in fits]) / shape - 1) < 0.05  # 5 standard deviations of the mean or more
         assert sum(fit.p_value < 1e-3 for fit in fits) <= 1  # at a level of 2e-3: false alarm 2e-5
 
+    def test_mixture_of_stable_and_gaussian_is_found(self):
+        rng = np.random.default_rng(45)
+        x = np.where(rng.random(50_000) < 0.6, stable(rng, 1.3, 50_000), 2 * rng.normal(size=50_000)) * 1e-3 + 5
+        fit = tails.fit_law(x, "stable_and_gaussian")
+        assert fit.shape == pytest.approx((1.3, 0.6, 2.0), rel=0.1)  # 4 standard deviations of the part and the ratio
+        assert (fit.location, fit.scale) == pytest.approx((5, 1e-3), rel=0.1)
+        assert fit.p_value > 1e-3
+        at = np.array([1.0, 10.0, 1e4]) * 1e-3
+        share = [(np.abs(x - 5) > u).mean() for u in at]
+        assert tails.tail_probability(fit, at) == pytest.approx(share, abs=0.01)
+
     def test_mixture_of_two_gaussians_is_found(self):
         rng = np.random.default_rng(42)
         fit = tails.fit_law(

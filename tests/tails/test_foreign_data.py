@@ -253,6 +253,21 @@ INFINITE = {
 }
 
 
+class TestMixed:
+    def test_stable_and_gaussian_in_equal_parts_is_not_called_stable(self):
+        """Of index 1.3, 20,000 values: the best test of known laws has a mean log-likelihood ratio of 30."""
+        for seed in range(4):
+            draw = rng(seed)
+            values = stats.levy_stable.rvs(1.3, 0, size=20_000, random_state=draw)
+            audit = tails.audit(np.where(draw.random(20_000) < 0.5, values, draw.normal(size=20_000)))
+            assert audit.verdict in ("heavy_tailed", "undecided")
+        assert said(audit, "of the values and a Gaussian for others")
+
+    def test_the_verdict_stable_stays(self):
+        for seed in range(4):
+            assert tails.audit(stats.levy_stable.rvs(1.6, 0, size=10_000, random_state=seed)).verdict == "stable"
+
+
 class TestBursts:
     """The test of bursts has 1 in 10,000 false alarms by theory; its windows were set on layers, not on these laws."""
 

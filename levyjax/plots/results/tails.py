@@ -139,6 +139,8 @@ def _label(fit: Any) -> str:
     name = fit.name.removesuffix("_heavy").removesuffix("_finite")
     if name in ("gaussian", "gaussian_mixture"):
         return {"gaussian": "Gaussian", "gaussian_mixture": "Gaussian mixture"}[name]
+    if name == "stable_and_gaussian":
+        return f"stable and Gaussian, α = {fit.shape[0]:.3g}"
     if name == "generalised_t":
         return f"generalised t, index {fit.shape[1]:.2f}"
     symbol = {"stable": "α", "student_t": "ν", "generalised_normal": "p", "lognormal_scales": "τ"}[name]
