@@ -17,6 +17,7 @@ from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import follow_jumps, slowest_at_rest
 from levyjax.escape.gauge import ExitRays, closed_form, found_rays, why_no_noise_at_rest
+from levyjax.escape.kramers import NotKnown, ways_out
 from levyjax.escape.landscape_check import why_undefined
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
@@ -78,7 +79,7 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
 
     mean, above = law(level) or (math.inf, math.nan)
     if not math.isfinite(mean):
-        return refused("alpha = 2 has no jumps, and no exact Brownian mean exit time is known for this problem.")
+        return _eyring_kramers(problem, solver, level)
     probabilities, reasons = {}, []
     if len(names) == 2 and math.isfinite(above):
         probabilities = {names[0]: 1 - above, names[1]: above}
@@ -91,6 +92,47 @@ def _without_jumps(problem: EscapeProblem, solver: Solver | None) -> Prediction:
     )
     valid, steps = later <= MAX_BIAS, in_steps(mean, problem, solver)
     return Prediction(1 / mean, 0.0, mean, steps, probabilities, None, valid, tuple(reasons))
+
+
+def _eyring_kramers(problem: EscapeProblem, solver: Solver | None, level: float) -> Prediction:
+    """Brownian exits from a well, in the limit of small noise: across saddles and through walls."""
+    try:
+        ways = ways_out(problem)
+    except NotKnown as error:
+        return refused(f"alpha = 2 has no jumps, and no Brownian mean exit time is known here: {error}.")
+    rates = ways.rates(level)
+    rate, names = float(rates.sum()), problem.basin.face_names(problem.dimension)
+    if rate < _RANGE[0]:
+        return refused("The noise is so small that the mean exit time is beyond the numbers of double precision.")
+
+    def law(level: float, beyond: float) -> tuple[float, float]:
+        return 1 / float(ways.rates(level, beyond).sum()), math.nan
+
+    shares = dict.fromkeys(names, 0.0)
+    for way, part in zip(ways.ways, rates / rate, strict=True):
+        shares[names[way.face]] += float(part)
+    step_time = None if solver is None else solver.step_time(problem)
+    bias = ways.bias(level)
+    if not bias < 1:
+        return refused(
+            "alpha = 2 has no jumps, and the Eyring-Kramers law is not near here: the barrier is too low for this "
+            "noise, or the boundary's lowest points are not isolated or lie on its edges."
+        )
+    later = 0.0 if step_time is None else of_steps(1 / rate, law, problem, level, float(step_time))
+    reasons = [_once_a_step(later)] if later > MAX_BIAS else []
+    if (part := ways.elsewhere(level)) > MAX_BIAS:
+        reasons.append(
+            f"Another well inside is reached {part:.2g} times as often as the outside, and how long paths stay there "
+            "is not counted."
+        )
+    if bias > MAX_BIAS:
+        reasons.insert(
+            0, f"The barrier is low for this noise: the next term of the law is about {100 * bias:.2g}% of it."
+        )
+    valid = not reasons
+    reasons.append("alpha = 2 has no jumps: this is the Eyring-Kramers law of Brownian noise, not the jump formula.")
+    steps = in_steps(1 / rate, problem, solver)
+    return Prediction(rate, 0.0, 1 / rate, steps, shares, None, valid, tuple(reasons), min(float(bias), 1.0))
 
 
 def _once_a_step(part: float) -> str:

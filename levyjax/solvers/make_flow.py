@@ -45,6 +45,7 @@ from levyjax.solvers.small_jumps import (
     related,
     turning,
 )
+from levyjax.solvers.spread import exposed, farthest, squared_size, widest
 from levyjax.solvers.steps import ExitProblem
 from levyjax.solvers.traced_motion import TracedMotion
 
@@ -67,24 +68,6 @@ _FLAT = 1e-12  # over the steepest slope: a curvature at the minimum that is rou
 _displacement_gauge = partial(interpreted, calls=32)(displacement_gauge)
 
 
-def farthest(problem: ExitProblem, vectors: Float[np.ndarray, "d n"]) -> Float[np.ndarray, " n"]:
-    """The larger gauge of v and -v: along v the boundary of a convex basin is at least s/this from depth s."""
-    gauges = gauge_along(problem.basin, problem.landscape.minimum, np.concatenate([vectors, -vectors], axis=1))
-    return gauges.reshape(2, -1).max(axis=0)
-
-
-def _size(parts: np.ndarray) -> float:
-    """One squared spread for those in several directions: the largest, or a quarter of their sum if that is more."""
-    return np.maximum(parts.max(), parts.sum() / 4)
-
-
-def _widest(problem: ExitProblem, covariance: Float[np.ndarray, "d d"]) -> float:
-    """The size of a spread, by its principal axes and by its symmetric root, whose columns no tie makes arbitrary."""
-    sizes, axes = np.linalg.eigh(covariance)
-    principal = axes * np.sqrt(np.maximum(sizes, 0))
-    return max(_size(farthest(problem, root) ** 2) for root in (principal, principal @ axes.T))
-
-
 def _columns(problem: ExitProblem) -> np.ndarray:
     """What one unit of each coordinate of L does to a point at rest, (d, m)."""
     maps = np.asarray(jump_maps(problem))[0]
@@ -97,9 +80,10 @@ def make_flow(
     """The flow of a problem whose small jumps have these variances, and a drift of at most that, per unit of time."""
     columns, amounts = _columns(problem), np.asarray(variances)
     if (related(axis_covariances(columns, amounts, True)) & ~np.eye(len(columns), dtype=bool)).any():
-        diffusion = _widest(problem, columns * amounts @ columns.T)
+        diffusion = widest(problem, columns * amounts @ columns.T)
     else:
-        diffusion = _size(farthest(problem, columns) ** 2 * variances)
+        diffusion = squared_size(farthest(problem, columns) ** 2 * variances)
+        diffusion = max(diffusion, exposed(problem, columns * amounts @ columns.T))
     carried = 0.0 if drift is None else float(farthest(problem, columns) @ drift)
     diffusion = max(diffusion, carried)
     linear = problem.dynamics.is_gradient_flow and isinstance(problem.landscape, LINEAR)
@@ -120,10 +104,10 @@ def _linear_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any, ca
     noise = _mode_noise(problem, columns, variances, decay)
     if isinstance(noise, Apart):
         spread = columns**2 @ variances / (2 * np.maximum(decay, 1e-300))
-        spread = _size(farthest(problem, basis) ** 2 * spread)
+        spread = max(squared_size(farthest(problem, basis) ** 2 * spread), exposed(problem, basis * spread @ basis.T))
     else:
         stationary = columns * variances @ columns.T / np.maximum(decay[:, None] + decay, 1e-300)
-        spread = _widest(problem, basis @ stationary @ basis.T)
+        spread = widest(problem, basis @ stationary @ basis.T)
     return LinearFlow(
         None if on_axes else basis,
         decay,
@@ -245,7 +229,7 @@ def _stepped_flow(problem: ExitProblem, variances: np.ndarray, diffusion: Any, c
     rates = axis_covariances(spreads, variances, np.ndim(problem.noise.alpha) == 0)
     rates = rates * (variances[:1] if rates.shape[-1] == 1 else variances)
     laws = _settled_laws(system, rates) if slowest > 0 else 0 * rates
-    spread = _widest(problem, laws.sum(axis=-1)[:dimension, :dimension])
+    spread = widest(problem, laws.sum(axis=-1)[:dimension, :dimension])
     spread = _least_power(problem, spread, slowest, 1.0)
     zone, most = _linearity(problem, rays)
     shift = np.zeros(len(system))

@@ -116,7 +116,7 @@ class TestRate:
         ("changes", "words"),
         [
             ({"basin": Complement(Ball(0.1, [1.0, 1.0]))}, "No jump leaves this basin"),
-            ({"noise": Independent(2.0, [1.0, 1.0])}, "no exact Brownian mean exit time"),
+            ({"noise": Independent(2.0, [1.0, 1.0])}, "no Brownian mean exit time is known here"),
         ],
     )
     def test_refused(self, changes, words):
