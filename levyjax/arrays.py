@@ -76,6 +76,11 @@ def _checked(instance: Any, field: Any) -> Any:
         return value
     if value is None:
         raise ValueError(f"{type(instance).__name__} needs a {name}.")
+    if callable(value) and hasattr(instance, "iterate"):  # of an optimizer
+        raise ValueError(
+            f"{name} of {type(instance).__name__} is a number, no function of time: optax takes schedules, "
+            'from_optax(optax.inject_hyperparams(optax.sgd)(schedule, momentum=schedule)) by method "iteration".'
+        )
     kept = test(value, name)
     if field.metadata["static"]:
         return kept

@@ -65,6 +65,11 @@ class EscapeProblem:
             return  # inside a transformation: the parts were checked when the problem was made
         noise_level = as_schedule(self.noise_level)
         if not isinstance(noise_level, Schedule):
+            if getattr(noise_level, "ndim", 0) == 1 or isinstance(noise_level, list | tuple):
+                raise ValueError(
+                    "noise_level is one number or a schedule: if this array has a value for each step, give "
+                    "schedules.of_steps(values)."
+                )
             noise_level = positive(parameter(noise_level, "noise_level", ndim=(0,)), "noise_level")
         start = None if self.start is None else parameter(self.start, "start", ndim=(1,))
         freeze(self, noise_level=noise_level, start=start)

@@ -18,6 +18,8 @@ from levyjax.solvers import Iteration
 
 LANES, STEPS, LEVEL = 2, 24, 0.1
 SCHEDULE = optax.exponential_decay(0.1, 50, 0.5)
+RISING = optax.linear_schedule(0.5, 0.9, 10)
+RESTARTS = [{"init_value": 0.0, "peak_value": 0.2, "warmup_steps": 2, "decay_steps": 10, "end_value": 0.01}] * 3
 LAYERS = {"a": jnp.zeros(()), "b": jnp.zeros(2), "c": jnp.zeros((2, 3))}  # 9 numbers
 MATRICES = {"b": jnp.zeros(3), "c": jnp.zeros((2, 3))}
 LABELS = {"a": "fast", "b": "slow", "c": "fast"}
@@ -58,6 +60,8 @@ RUN = {  # name: transformation, and the form of its parameters
     "lbfgs": (optax.lbfgs(), None),
     "backtracking": (optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(8)), LAYERS),
     "schedule": (optax.sgd(SCHEDULE, momentum=0.5), None),
+    "momentum_schedule": (optax.inject_hyperparams(optax.sgd)(SCHEDULE, momentum=RISING), None),
+    "restarts": (optax.sgd(optax.sgdr_schedule(RESTARTS)), None),
     "injected": (optax.inject_hyperparams(optax.adam)(SCHEDULE), None),
     "add_noise": (optax.chain(optax.add_noise(0.1, 0.5, 0), optax.sgd(0.1)), None),
     "clipped": (optax.chain(optax.clip_by_global_norm(0.1), optax.sgd(0.1)), None),

@@ -272,3 +272,17 @@ def test_a_start_off_the_minimum_goes_with_a_schedule():
     started = dataclasses.replace(problem(schedules.exponential(0.5, 5.0)), start=np.array([0.9]))
     samples = simulate(started, Plan(Euler(0.01), 256, 40.0), 0)
     assert samples.exited.mean() > simulated(schedules.exponential(0.5, 5.0)).exited.mean()
+
+
+@pytest.mark.parametrize("make", [SGD, lambda schedule: Momentum(0.1, schedule)])
+def test_optimizers_of_numbers_name_those_that_take_schedules(make):
+    with pytest.raises(ValueError, match=r"is a number, no function of time: optax takes schedules, from_optax"):
+        make(optax.exponential_decay(0.1, 50, 0.5))
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.25], np.array([0.5, 0.25])])
+def test_an_array_over_steps_is_told_its_schedule(values):
+    pieces = (Quadratic([1.0]), Box([-1.0], [1.0]), Independent(1.5, [1.0]), SGD(0.1))
+    with pytest.raises(ValueError, match=r"for each step, give schedules\.of_steps\(values\)"):
+        EscapeProblem(*pieces, noise_level=values)
+    assert float(EscapeProblem(*pieces, noise_level=schedules.of_steps(values)).noise_level(1)) == 0.25
