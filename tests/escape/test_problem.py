@@ -5,11 +5,10 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from levyjax.basins import Ball, Box, HalfSpace
-from levyjax.dynamics import SGD, from_optax
+from levyjax.dynamics import SGD
 from levyjax.escape import (
     EscapeProblem,
     Plan,
@@ -143,9 +142,3 @@ def test_a_plateau_inside_is_named(dimension):
     assert not found.valid
     assert found.rate is None
     assert "on a plateau" in found.reasons[0]
-
-
-@pytest.mark.parametrize("make", [optax.lbfgs, optax.polyak_sgd], ids=["line search", "loss"])
-def test_transformations_that_need_a_loss_are_refused(make):
-    with pytest.raises(ValueError, match=r"needs more than gradient and parameters .*'value'"):
-        from_optax(make())

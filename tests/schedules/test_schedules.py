@@ -205,7 +205,7 @@ class TestRefusals:
             (lambda: problem(lambda t: -t), "above 0 at the start"),
             (lambda: problem(lambda t: jnp.ones(2)), "above 0 at the start"),
             (lambda: schedules.of_steps([0.0, 1.0]), "above 0 at the start"),
-            (lambda: problem([0.1, 0.2]), "noise_level must be a number"),
+            (lambda: problem([[0.1, 0.2]]), "give schedules.of_steps"),
             (lambda: Schedule(0.5), "is a function of time"),
             (lambda: Schedule(lambda t: 1.0 + t, of="minutes"), "of"),
             (lambda: schedules.exponential(0.5, 0.0), "time must be positive"),
