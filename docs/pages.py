@@ -62,6 +62,8 @@ def public(package: ModuleType) -> dict[str, Any]:
 
 def results(package: ModuleType) -> list[type]:
     """What its public functions return, where that is a class of the package without a public name."""
+    if package is levyjax:  # what it names belongs to its packages
+        return []
     found: dict[type, None] = {}
     for thing in public(package).values():
         made = inspect.signature(thing).return_annotation if inspect.isroutine(thing) else None

@@ -19,7 +19,7 @@ _PUBLIC = {
 }
 _MODULES = (
     "basins", "claims", "config", "dynamics", "engine", "escape", "landscapes", "noise", "plots",
-    "random", "records", "schedules", "solvers", "stable", "tails", "training",
+    "random", "records", "schedules", "solvers", "stable", "sweep", "tails", "training",
 )  # fmt: skip
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]

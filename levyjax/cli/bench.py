@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from levyjax.cli.lists import Items
+
 HELP = "time levyjax and its rivals, and write JSON and figures (needs a checkout)"
 
 _PACKAGE = "levyjax_benchmarks"  # what the folder is imported as: `benchmarks` may be somebody else's
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand."""
     parser.add_argument("--out", metavar="DIR", default="results", help="the folder for the results (default results)")
     parser.add_argument("--quick", action="store_true", help="small runs: about three minutes on two cores")
-    parser.add_argument("--only", metavar="TOPIC", nargs="+", help="run these topics only")
+    parser.add_argument("--only", metavar="TOPIC", nargs="+", action=Items, help="run these topics only")
     parser.add_argument("--list", action="store_true", help="list the topics and stop")
     parser.add_argument("--json", action="store_true", help="print JSON")
 

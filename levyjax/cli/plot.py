@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from levyjax.cli.lists import Items
+
 HELP = "draw a figure of a result: what escape, sweep, tails, train or bench has written"
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -16,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", metavar="KIND", help="which figure; --list names those that RESULT has")
     parser.add_argument("--out", metavar="FIGURE", help="the file: .png, .svg or .pdf; default KIND.png here")
     parser.add_argument("--list", action="store_true", help="list the kinds of RESULT, or of all results, and stop")
-    parser.add_argument("--cell", metavar="K", type=int, nargs="+", default=[], help="cells to draw, counted from 0")
+    parser.add_argument(
+        "--cell", metavar="K", action=Items, item=int, nargs="+", default=[], help="cells to draw, counted from 0"
+    )
     parser.add_argument("--x", metavar="AXIS", help="of a phase diagram; default the first that varies")
     parser.add_argument("--y", metavar="AXIS", help="likewise; default the second")
     parser.add_argument(

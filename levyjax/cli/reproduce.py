@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from levyjax.cli.lists import Items
+
 HELP = "put the claims of the paper and its relatives to the test and write a report"
 
 
@@ -15,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--quick", action="store_true", help="small experiments: a few minutes on two cores")
     size.add_argument("--full", action="store_true", help="16 times as many trajectories, for an accelerator")
     parser.add_argument(
-        "--only", metavar="ID", nargs="+", help="run these claims only, and keep the others that DIR has"
+        "--only", metavar="ID", nargs="+", action=Items, help="run these claims only, and keep the others that DIR has"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     parser.add_argument(

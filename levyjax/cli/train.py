@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from levyjax.cli.lists import Items
+
 HELP = "train a network and capture its gradient noise for `levyjax tails` and for runs of kind = empirical"
 
 _NOT_KEYS = ("command", "config", "checkpoint", "out", "json")  # arguments that are no keys of [training]
@@ -43,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", help="mlp (default); on images cnn, alexnet, resnet, transformer")
     parser.add_argument("--loss", help="cross_entropy (default) or linear_hinge")
     parser.add_argument("--no-bias", dest="bias", action="store_false", default=None, help="an mlp without biases")
-    parser.add_argument("--widths", type=int, nargs="*", help="of the hidden layers of an mlp (default 32)")
+    parser.add_argument(
+        "--widths", action=Items, item=int, nargs="*", help="of the hidden layers of an mlp (default 32)"
+    )
     parser.add_argument("--activation", help="relu (default) or tanh")
     parser.add_argument("--batch-size", type=int, help="of updates and captures (default 32)")
     parser.add_argument("--iterations", type=int, help="updates (default 1000)")
@@ -51,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     capture = parser.add_mutually_exclusive_group()
     capture.add_argument("--capture-every", type=int, metavar="N", help="capture noise at every N-th iteration")
     capture.add_argument(
-        "--capture-at", type=int, nargs="*", metavar="K", help="at these iterations (default the last)"
+        "--capture-at", action=Items, item=int, nargs="*", metavar="K", help="at these iterations (default the last)"
     )
     parser.add_argument("--capture", help="samples (default) or statistics, in a fixed amount of memory")
     parser.add_argument("--applied", action="store_true", default=None, help="and noise as the optimizer applies it")

@@ -78,7 +78,7 @@ class RunSettings:
         method: "euler" (steps of `dt`), "tamed" (the same with the gradient g/(1 + dt |g|), which cannot blow up),
             "jump_adapted" (from large jump to large jump, at a cost that hardly depends on the noise level),
             "quasi_stationary" (the exit rate from the quasi-stationary law, and no times) or "iteration" (the optimizer
-            itself).
+            itself). Default "euler" where dt is given, else "jump_adapted".
         dt: step in time, needed by "euler" and "tamed".
         project: a box [low, high], the same for every coordinate or one pair for each, that every step's point is put
             back into; for "euler", "tamed" and "iteration". Default none.
@@ -93,7 +93,7 @@ class RunSettings:
 
     noise_level: Sweep = key(positive, swept=sweep(positive))
     noise_schedule: Any = key(_noise_schedule, default=None)
-    method: str = key(choice(METHODS), default="euler")
+    method: str = key(choice(METHODS), default=None)
     dt: float | None = key(positive, default=None)
     project: Point | tuple[Point, ...] | None = key(box, default=None)
     dtype: str = key(choice(("float32", "float64")), default="float32")
@@ -105,6 +105,8 @@ class RunSettings:
     zip: bool = key(boolean, default=False)
 
     def check(self) -> None:
+        if self.method is None:
+            object.__setattr__(self, "method", "jump_adapted" if self.dt is None else "euler")
         if self.noise_schedule is not None and METHODS[self.method] is None:
             raise ConfigError(
                 f'[run] noise_schedule is refused: method = "{self.method}" is for a noise level that stays. '

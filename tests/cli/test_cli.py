@@ -114,7 +114,7 @@ EDITS = [
     ),
     ("noise_level = 0.1", "noise_level = 0", "[run] noise_level = 0"),
     ("noise_level = 0.1", "", "[run] noise_level is missing"),
-    ("dt = 0.05", "", "[run] method = \"euler\" needs dt"),
+    ("dt = 0.05", 'method = "euler"', '[run] method = "euler" needs dt'),
     ("dt = 0.05", 'method = "tamed"', '[run] method = "tamed" needs dt'),
     ("dt = 0.05", 'method = "iteration"', "[dynamics] learning_rate is missing"),
     ("dt = 0.05", "dt = 0.05\nseed = -1", "[run] seed = -1"),

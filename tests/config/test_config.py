@@ -63,6 +63,13 @@ def test_defaults():
     assert (adam.gradient_noise, adam.variant, adam.preconditioner) == ("frozen", "paper", None)
 
 
+def test_the_method_follows_from_dt():
+    """A step's length asks for Euler's steps; without one a run takes none, and a prediction needs none."""
+    assert parse(BASE).run.method == "euler"
+    without = {name: value for name, value in BASE["run"].items() if name not in ("dt", "method")}
+    assert parse(BASE | {"run": without}).run.method == "jump_adapted"
+
+
 def test_defaults_of_required_keys():
     """Every key of [run] has a default but noise_level; dt is needed by Euler only."""
     assert made(run={"noise_level": 0.1, "method": "iteration"}).run.dt is None
@@ -186,7 +193,7 @@ REFUSED = [
     ({"run__noise_level": 1e-60}, 'set dtype = "float64"'),
     ({"run__noise_level": {"a": 1}}, "[run] noise_level = {...}"),
     ({"run__dt": 0}, "[run] dt = 0"),
-    ({"run__dt": None}, "needs dt"),
+    ({"run__method": "euler", "run__dt": None}, "needs dt"),
     ({"run__dtype": "float16"}, '"float64"'),
     ({"run__dtype": 32}, "[run] dtype = 32"),
     ({"run__method": "tamed", "run__dt": None}, 'method = "tamed" needs dt'),
