@@ -17,6 +17,7 @@ from levyjax.escape.problem import EscapeProblem, face_of
 from levyjax.interpret import interpreted
 
 MOST_DIMENSIONS = 10  # derivatives of the fourth order are d^4 numbers
+_OUT, _FAR = 10.0, 1e200  # times the nearest boundary: where there is none; ways from which on they are endless
 _RAYS, _STARTS = 256, 6  # to the boundary; of which the lowest of each face are where the descent along it begins
 _SAME = 1e-4  # of the way from the minimum: points closer to each other are one
 _FLAT = 1e-6  # of the largest curvature: below it a minimum on the boundary is not isolated
@@ -156,14 +157,16 @@ def ways_out(problem: EscapeProblem) -> Ways:
     except ValueError as error:
         raise NotKnown(f"the minimum attracts no neighbourhood ({error})") from None
     rays = _directions(np.linalg.eigh(hessian)[1])
-    gauge = np.asarray(problem.basin.gauge(jnp.asarray(minimum), jnp.asarray(rays)))
-    reach = 1 / np.asarray(attraction.gauge(jnp.asarray(minimum), jnp.asarray(rays))).clip(1e-300)
+    gauge = np.zeros(rays.shape[1])
+    if not _is_own(problem):
+        gauge = np.asarray(problem.basin.gauge(jnp.asarray(minimum), jnp.asarray(rays)))
+    reach = _to_the_edge(attraction, minimum, rays, gauge)
     size = _size(gauge, reach)
     if _has_kink(landscape, minimum, hessian, size):
         raise NotKnown("the curvature jumps at the minimum")
     height, log_det = float(landscape.value(jnp.asarray(minimum))), float(np.linalg.slogdet(hessian)[1])
     well = _Well(problem, attraction, minimum, height, log_det, size)
-    across, inside = _across_saddles(well, minimum[:, None] + rays[:, reach < 1e200] * reach[reach < 1e200])
+    across, inside = _across_saddles(well, minimum[:, None] + rays[:, reach < _FAR] * reach[reach < _FAR])
     seen = [way.point for way in across]
     through, edges = _through_walls(well, rays[:, gauge > 0] / gauge[gauge > 0])
     ways = across + [way for way in through if len(_distinct([*seen, way.point], size)) > len(seen)]
@@ -201,9 +204,27 @@ def _directions(axes: np.ndarray) -> np.ndarray:
     return np.concatenate([axes, -axes, random / np.linalg.norm(random, axis=0)], axis=1)
 
 
+def _to_the_edge(attraction: Attraction, minimum: np.ndarray, rays: np.ndarray, gauge: np.ndarray) -> np.ndarray:
+    """The ways along rays to the edge of the basin of attraction; inf where descent from the boundary comes back.
+
+    Descents begin 1% beyond it, so that saddles on the boundary are seen, and on a ray without a boundary ten times as
+    far out as the nearest one.
+    """
+    reach = np.full(rays.shape[1], np.inf)
+    if gauge.any():
+        out = 1.01 / np.where(gauge > 0, gauge, gauge.max() / _OUT)
+        back = np.asarray(attraction.contains(jnp.asarray(minimum[:, None] + out * rays)))
+    else:
+        back = np.zeros(rays.shape[1], bool)
+    if not back.all():
+        found = np.asarray(attraction.gauge(jnp.asarray(minimum), jnp.asarray(rays[:, ~back])))
+        reach[~back] = np.where(found > 0, 1 / np.where(found > 0, found, 1), np.inf)
+    return reach
+
+
 def _size(gauge: np.ndarray, reach: np.ndarray) -> float:
     """How far the boundary is at least."""
-    ways = np.concatenate([1 / gauge[gauge > 0], reach[reach < 1e200]])
+    ways = np.concatenate([1 / gauge[gauge > 0], reach[reach < _FAR]])
     if not ways.size:
         raise NotKnown("no ray leaves the basin")
     return float(ways.min())
