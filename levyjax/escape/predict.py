@@ -17,12 +17,13 @@ from levyjax.escape.draw_rates import one_draw
 from levyjax.escape.ends import Ends
 from levyjax.escape.fate import follow_jumps, slowest_at_rest
 from levyjax.escape.gauge import ExitRays, closed_form, found_rays, why_no_noise_at_rest
-from levyjax.escape.kramers import NotKnown, ways_out
+from levyjax.escape.kramers import ways_out
 from levyjax.escape.landscape_check import why_undefined
 from levyjax.escape.prediction import Prediction, crossing_reason, face_shares, in_steps, refused, step_reasons
 from levyjax.escape.problem import EscapeProblem
 from levyjax.escape.saddles import saddle_reasons
 from levyjax.escape.validity import MAX_BIAS, MAX_ERROR, NO_DRIFT, adam_noise_level_limit, limit_reasons
+from levyjax.escape.ways import NotKnown
 from levyjax.interpret import interpreted
 from levyjax.landscapes import Flat
 from levyjax.landscapes.base import has_potential
