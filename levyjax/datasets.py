@@ -44,6 +44,7 @@ UNITS = {
 }
 """Units by the name of a variable; its error and the ends of its interval have them too. All else is a pure number."""
 
+_SHOWN = 8  # numbers of an array that are printed
 _COORDINATES = {"layer", "bin_start", "bin_end", "sampled"}  # variables that say what lies along a dimension
 _CODES = ("running", "exited", "censored", "nonfinite")  # of `levyjax.engine.ExitCode`, from 0
 _PARTS = ("_low", "_high", "_ci95", "_interval")
@@ -54,6 +55,23 @@ class Result:
     """A result that becomes an xarray dataset. The class says along which dimensions its arrays lie."""
 
     _dims: ClassVar[Mapping[str, str]] = {}  # field -> its dimensions, such as "trajectory coordinate"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Result.__repr__  # before a dataclass writes its own
+
+    def __repr__(self) -> str:
+        """The fields; of an array with more than a few numbers its type and shape."""
+        fields = {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", {}) if name[0] != "_"}
+        return f"{type(self).__name__}({', '.join(f'{name}={_short(value)}' for name, value in fields.items())})"
+
+    def _repr_html_(self) -> str | None:
+        """The dataset's table, in a notebook; None where xarray is missing, for the plain text."""
+        try:
+            return self.to_xarray()._repr_html_()
+        except ImportError:
+            return None
 
     def to_xarray(self) -> "xarray.Dataset":
         """The result as an `xarray.Dataset`, its variables named and described as the attributes here.
@@ -74,6 +92,14 @@ class Result:
         """Name -> value; a class may add to its fields, or leave some out."""
         names = getattr(self, "__dataclass_fields__", {})
         return {name: getattr(self, name) for name in names if not name.startswith("_")}
+
+
+def _short(value: Any) -> str:
+    if np.ndim(value) and hasattr(value, "dtype") and np.size(value) > _SHOWN:
+        return f"{value.dtype}[{', '.join(map(str, np.shape(value)))}]"
+    if isinstance(value, Mapping) and len(value) > _SHOWN:
+        return f"{{{len(value)} entries}}"
+    return repr(value)
 
 
 def dataset(

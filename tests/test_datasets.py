@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 import sys
 
 import jax.numpy as jnp
@@ -141,6 +142,18 @@ def test_every_public_result_is_here():
     assert found - NO_RESULTS == set(RESULTS) - OF_MODULES
     assert {kind.__name__ for kind in Result.__subclasses__()} == set(RESULTS)
     assert Replay in Result.__subclasses__()
+
+
+def test_a_result_is_printed_in_a_few_lines():
+    """An array of many numbers is its type and shape; in a notebook the dataset is shown."""
+    samples = simulate(PROBLEM, PLAN, 0)
+    shown = re.fullmatch(
+        r"ExitSamples\(64 trajectories: (\d+) exited; exit times from [\d.]+ to [\d.]+\)", repr(samples)
+    )
+    assert int(shown[1]) == samples.exited.sum() == 64
+    assert "exit_time" in samples._repr_html_()
+    assert "float64[20]" in repr(escape.kaplan_meier(np.arange(1.0, 20.0)))
+    assert repr(predict(PROBLEM)).startswith("Prediction(rate=")
 
 
 @pytest.mark.parametrize("name", RESULTS)

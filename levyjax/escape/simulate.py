@@ -99,6 +99,14 @@ class ExitSamples(Result):
         """How many trajectories ended so."""
         return int((self.exit_code == code).sum())
 
+    def __repr__(self) -> str:
+        """How many ended how, and when those that left did."""
+        n, times = len(self.exit_code), self.exit_time[self.exited]
+        others = [code for code in ExitCode if code != ExitCode.EXITED and self.count(code)]
+        ends = [f"{self.count(code)} {code.name.lower()}" for code in (ExitCode.EXITED, *others)]
+        when = f"; exit times from {times.min():.4g} to {times.max():.4g}" if times.size else ""
+        return f"ExitSamples({n} trajectories: {', '.join(ends)}{when}{', partial' * self.partial})"
+
 
 def _max_steps(max_time: float, step_time: float | None) -> int | None:
     if math.isinf(max_time) or step_time is None:
