@@ -112,8 +112,9 @@ class Segments(NamedTuple):
         """Jumps into each segment per unit of time; `level` is a number or one for each ray."""
         level = np.broadcast_to(np.asarray(level, float), rays.alpha.shape)[self.ray]
         alpha, weights = rays.alpha[self.ray], rays.weights[self.ray]
-        with np.errstate(divide="ignore"):
-            return weights * ((level / self.low) ** alpha - (level / self.high) ** alpha)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = weights * ((level / self.low) ** alpha - (level / self.high) ** alpha)
+        return np.where(weights > 0, rates, 0.0)  # to the side of a skewed channel on which there are no jumps
 
     def chosen(self, which: np.ndarray) -> "Segments":
         return Segments(*(part[which] for part in self))

@@ -442,7 +442,7 @@ class TestPrediction:
         assert adam.rate is None
         assert not adam.valid
         assert "D5" in adam.reasons[0]
-        plane = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0, -1.0], [1.0, 1.0]), Gaussian([1.0, 1.0]), SGD(), 0.1)
+        plane = EscapeProblem(Quadratic([1.0, 1.0]), Box([-1.0, -1.0], [1.0, 1.0]), Gaussian([1.0, 2.0]), SGD(), 0.1)
         assert predict(plane).mean_exit_time is None
         stuck = EscapeProblem(
             Quadratic([1.0, 1.0]), HalfSpace([1.0, 0.0], 1.0), Independent(1.5, [0.0, 1.0]), SGD(), 0.1
